@@ -1,0 +1,223 @@
+"""RunConfig: everything that determines what a run computes, and nothing that says where or how fast.
+
+Frozen and complete. `resolve` brings a config into its one canonical form and `signature` hashes that form in full, so
+a changed default can never reuse an old checkpoint. [P] the paper says so, [A] assumed: the paper is silent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from omnimer_ray.errors import ConfigError, near
+
+RECIPE_VERSION = 1  # raise it when code changes what the same config computes
+
+M = TypeVar("M", bound=BaseModel)
+
+Modality = Literal["text", "video", "audio"]
+Task = Literal["sentiment", "emotion"]
+Kind = Literal["sentiment", "emotion", "text_keywords", "facial_expression", "prosody"]  # an instruction type
+
+AUXILIARY_KIND: dict[Modality, Kind] = {"text": "text_keywords", "video": "facial_expression", "audio": "prosody"}
+MODALITY_OF: dict[str, Modality] = {kind: modality for modality, kind in AUXILIARY_KIND.items()}
+
+
+class Frozen(BaseModel):
+    """Base of every config part: immutable, no unknown fields, no silent conversions of floats to ints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CorpusConfig(Frozen):
+    """Which clips, exactly; `fingerprint` covers annotations, media contents, exclusions and stand-ins."""
+
+    name: str
+    fingerprint: str
+    limit: int | None = Field(None, ge=8)  # clips over all splits, their shares kept
+    folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
+    fold: int | None = Field(None, ge=0)  # which fold is held out
+
+    @model_validator(mode="after")
+    def _fold_needs_folds(self) -> Self:
+        if (self.fold is None) != (self.folds is None) or (self.fold is not None and self.folds is not None and self.fold >= self.folds):
+            raise ValueError(f"fold {self.fold} does not fit folds {self.folds}; give both, with 0 <= fold < folds, or neither")
+        return self
+
+
+class BaseConfig(Frozen):
+    """The base model; `revision` is a commit or a hash of the folder's contents, so that a name always means one thing."""
+
+    name: str  # a hub name, or the folder's own name
+    revision: str
+    precision: Literal["fp32", "bf16"] = "bf16"  # [A]
+
+
+class MediaConfig(Frozen):
+    """A clip's file -> frames and waveform. The paper is silent on all of it [A]."""
+
+    frames_per_second: float = Field(2.0, gt=0)  # Qwen2.5-Omni's default
+    min_frames: int = Field(4, ge=2)  # even; a shorter video repeats its last frame
+    max_frames: int = Field(64, ge=2)  # even
+    min_pixels: int = Field(128 * 28 * 28, ge=28 * 28)  # of one frame, after the resize of qwen-omni-utils
+    max_pixels: int = Field(256 * 28 * 28, ge=28 * 28)
+    max_sec: float = Field(30.0, gt=0)  # what lies behind is not read, and the clip is listed as cut
+    audio_source: Literal["file", "track"] = "file"  # the wav beside the video where there is one, or the video's own track
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_frames % 2 or self.max_frames % 2:
+            raise ValueError(f"min_frames {self.min_frames} and max_frames {self.max_frames} must be even: the vision tower takes frames in pairs")
+        if self.min_frames > self.max_frames or self.min_pixels > self.max_pixels:
+            raise ValueError("min_frames and min_pixels must not exceed max_frames and max_pixels")
+        return self
+
+
+class LoraConfig(Frozen):
+    """Low-rank adapters on self-attention projections (paper IV-D, V-A)."""
+
+    rank: int = Field(8, ge=1)  # [P]
+    alpha: int = Field(16, ge=1)  # [A] missing from the text
+    dropout: float = 0.0  # [A]
+    placement: Literal["thinker", "thinker+audio", "all"] = "thinker+audio"  # [A] the paper's two sentences disagree
+
+    @field_validator("dropout")
+    @classmethod
+    def _no_dropout(cls, value: float) -> float:
+        if value:
+            raise ValueError(f"dropout {value} is refused: its randomness is not specified yet, so resumed runs would differ; use 0")
+        return value
+
+
+class OptimizerConfig(Frozen):
+    """AdamW with a cosine to zero in every stage [P]; the numbers [A]."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_fraction: float = Field(0.03, ge=0, lt=1)  # of a stage's steps
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class SupervisionConfig(Frozen):
+    """How the base writes auxiliary answers (paper IV-C): greedy, one re-ask, a contradicting or broken second answer is rejected [A]."""
+
+    max_new_tokens: int = Field(128, ge=8)
+
+
+class EvaluationConfig(Frozen):
+    """Greedy decoding of the main answer [A]."""
+
+    max_new_tokens: int = Field(48, ge=4)
+
+
+class RunConfig(Frozen):
+    """One run: a method trained on a task's clips with a seed, and evaluated on the validation split."""
+
+    corpus: CorpusConfig
+    base: BaseConfig
+    method: Literal["thinker"] = "thinker"
+    task: Task = "sentiment"
+    training: bool = True  # False: the base as it is (zero-shot); stages, seed and schedule then mean nothing
+    auxiliaries: tuple[Modality, ...] = ()
+    schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None where there are none
+    epochs: float = Field(5.0, gt=0)  # of every stage [P: 5; per stage A]
+    mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
+    loss_average: Literal["items", "tokens"] = "items"  # [A] over the global batch
+    class_balance: Literal["none", "inverse_frequency"] = "none"  # [A] weights of main items by their gold label
+    global_batch: int = Field(128, ge=1)  # items per optimizer step [P]
+    block: int = Field(8, ge=1)  # items of one kind that the workers share
+    optimizer: OptimizerConfig = OptimizerConfig()
+    lora: LoraConfig = LoraConfig()
+    media: MediaConfig = MediaConfig()
+    hierarchy: Literal["none", "prompt"] = "prompt"  # [A] polarity, then emotion, in one answer
+    answer_language: Literal["en", "id"] = "en"  # [A] the words that stand for labels in answers
+    supervision: SupervisionConfig = SupervisionConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    seed: int = Field(0, ge=0)
+
+    @field_validator("auxiliaries", mode="before")
+    @classmethod
+    def _as_sorted_tuple(cls, value: Any) -> Any:
+        return tuple(sorted(set(value))) if isinstance(value, set | frozenset | list | tuple) else value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.global_batch % self.block:
+            raise ValueError(f"global_batch {self.global_batch} is not a multiple of block {self.block}")
+        kinds = {AUXILIARY_KIND[modality] for modality in self.auxiliaries} | {self.task}
+        if self.mixture is not None:
+            if unused := sorted(set(self.mixture) - kinds):
+                raise ValueError(f"mixture names {unused}, which the run does not train; its instruction types: {sorted(kinds)}")
+            if missing := sorted(kinds - set(self.mixture)):
+                raise ValueError(f"mixture lacks {missing}; give every instruction type of the run a weight")
+            if min(self.mixture.values()) <= 0:
+                raise ValueError("mixture weights must be above 0; leave an auxiliary out instead")
+        return self
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The one canonical form: settings that have no effect take one fixed value, so equal runs have equal signatures."""
+    data = config.model_dump()
+    if not config.training:
+        data.update(auxiliaries=(), seed=0, mixture=None, epochs=1.0, loss_average="items", class_balance="none", global_batch=8, block=8)
+        data.update(optimizer=OptimizerConfig().model_dump(), lora=LoraConfig().model_dump())
+    if not data["auxiliaries"]:
+        data.update(schedule=None, mixture=None, supervision=SupervisionConfig().model_dump())
+    elif config.schedule is None:
+        raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
+    if config.task == "sentiment":
+        data["hierarchy"] = "none"
+    return RunConfig.model_validate(data)
+
+
+def content_hash(value: Any) -> str:
+    """16 hex digits of the SHA-256 of canonical JSON; `value` holds plain data only."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def changed(config: RunConfig, delta: dict[str, Any]) -> RunConfig:
+    """`config` with nested fields replaced: {'lora.rank': 4} and {'lora': {'rank': 4}} mean the same.
+
+    Raises ConfigError with every fault at once; an unknown field names the near one.
+    """
+    data = config.model_dump()
+    faults: list[str] = []
+    for name, value in _flat(delta).items():
+        *parents, leaf = name.split(".")
+        place: Any = data
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or leaf not in place:
+            faults.append(f"unknown field {name!r}; {near(name, _flat(config.model_dump()))}")
+        else:
+            place[leaf] = value
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return parse(RunConfig, data, "config")
+
+
+def parse(model: type[M], data: Any, what: str) -> M:
+    """`data` as a `model`; every fault at once, in one ConfigError that starts with `what`."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in fault['loc']) or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        raise ConfigError(f"{what}: " + "; ".join(faults)) from None
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names; a mixture is one value."""
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict) and name != "mixture":
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat

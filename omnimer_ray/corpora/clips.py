@@ -1,0 +1,69 @@
+"""What every corpus becomes: clips with labels, a source video and a split.
+
+Labels are canonical English inside; a corpus maps from its own words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+SENTIMENTS = ("negative", "neutral", "positive")
+EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
+SENTIMENT_OF = {
+    "neutral": "neutral",
+    "happiness": "positive",
+    "surprise": "positive",
+    "sadness": "negative",
+    "anger": "negative",
+    "disgust": "negative",
+    "fear": "negative",
+}
+MODALITIES = ("text", "video", "audio")
+TASKS = ("sentiment", "emotion")
+LABELS = {"sentiment": SENTIMENTS, "emotion": EMOTIONS}
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One annotated segment. A label that the corpus does not give is None."""
+
+    id: str
+    source_video: str  # the group: no source video stands on both sides of a split
+    topic: str
+    split: Split
+    text: str  # transcript
+    sentiment: str | None
+    emotion: str | None
+    text_sentiment: str | None
+    video_sentiment: str | None
+    audio_sentiment: str | None
+    video_path: Path | None  # absolute; the media room says what is wrong with the file
+    audio_path: Path | None  # None: the video's own track
+
+    def label(self, task: str) -> str | None:
+        """The gold label of a main task."""
+        return self.sentiment if task == "sentiment" else self.emotion
+
+    def modality_sentiment(self, modality: str) -> str | None:
+        """The gold sentiment of one modality alone."""
+        return {"text": self.text_sentiment, "video": self.video_sentiment, "audio": self.audio_sentiment}[modality]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Clips in a fixed order, with what identifies them."""
+
+    name: str  # 'mini', 'indomer'
+    clips: tuple[Clip, ...]
+    fingerprint: str  # hex; annotations, media contents, exclusions and stand-ins
+    stand_in: str | None = None  # what is generated rather than real; printed wherever its numbers are
+    excluded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def split(self, name: Split) -> tuple[Clip, ...]:
+        """The clips of one split, in corpus order."""
+        return tuple(clip for clip in self.clips if clip.split == name)

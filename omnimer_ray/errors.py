@@ -1,0 +1,62 @@
+"""The errors a person can meet. Each names the thing, its value and the way out; all of them pickle, so that they cross Ray."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class OmniMERError(Exception):
+    """A fault that a person can mend; the command prints its text without a traceback and ends with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(OmniMERError):
+    """A setting, a search space or an argument is wrong."""
+
+
+class CorpusError(OmniMERError):
+    """Annotations are wrong; holds every fault found, one per line."""
+
+    exit_code = 3
+
+
+class MediaError(OmniMERError):
+    """A clip's video or audio cannot be used."""
+
+    exit_code = 3
+
+
+class BaseModelError(OmniMERError):
+    """The base is no Qwen2.5-Omni checkpoint, or cannot be read."""
+
+
+class MachineError(OmniMERError):
+    """The machine or its profile cannot carry what was asked."""
+
+
+class ResultsError(OmniMERError):
+    """A results folder is in use, full, or holds something that does not belong to the run."""
+
+
+class MissingExtraError(OmniMERError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(f"package {package!r} is not installed; it comes with the extra {extra!r}: pip install 'omnimer-ray[{extra}]'")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.package, self.extra)
+
+
+class DivergedError(OmniMERError):
+    """A loss was not finite; the run ends as `diverged`."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the near ones, else all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(option) for option in close)}?"
+    return f"known: {', '.join(repr(option) for option in known) or 'none'}"

@@ -1,0 +1,121 @@
+"""Stage and run records: written once, whole, and read back. A run counts when its `record.json` stands.
+
+    results/<space>/<corpus>-<base>[-limitN][-foldsK]/
+      plan.json                 which signature stands in which row of the tables
+      clips.parquet             CLIPS
+      ledger.parquet            LEDGER: how each auxiliary answer was made
+      stages/<key>/             adapter.safetensors, history.jsonl, checkpoints/, record.json
+      runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
+      tables/ figures/ report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnimer_ray.errors import ResultsError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RECORD = "record.json"
+
+
+def clips_schema() -> dict[str, Any]:
+    """Columns of clips.parquet; a label that the corpus does not give is null."""
+    import polars as pl
+
+    labels = ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")
+    texts = ("clip", "split", "source_video", "topic", "text", *labels)
+    return {**dict.fromkeys(texts, pl.String), "thumbnails": pl.Binary}  # thumbnails: one JPEG strip, or null
+
+
+def predictions_schema() -> dict[str, Any]:
+    """Columns of predictions.parquet: one row per (evaluation corpus, clip, instruction).
+
+    `prediction` is null when the answer could not be parsed. `gold_distribution` and `probabilities` follow the task's label
+    order and are null where nothing gives them.
+    """
+    import polars as pl
+
+    return {
+        "evaluation_corpus": pl.String,
+        "clip": pl.String,
+        "instruction": pl.String,
+        "gold": pl.String,
+        "gold_distribution": pl.List(pl.Float64),
+        "prediction": pl.String,
+        "predicted_sentiment": pl.String,  # the polarity that an emotion answer also holds
+        "probabilities": pl.List(pl.Float64),
+        "answer": pl.String,  # what the model wrote
+    }
+
+
+def ledger_schema() -> dict[str, Any]:
+    """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null where rejected."""
+    import polars as pl
+
+    names = ("clip", "instruction", "gold", "made", "free_answer", "free_sentiment", "constrained_answer", "answer")
+    return dict.fromkeys(names, pl.String)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """`write` fills a temporary beside `path`; then fsync and rename, so that a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {error.strerror or error}; what was finished before is kept, mend it and run the same command again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Plain data as indented JSON, atomically."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """The file's data; ResultsError when it is not whole JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"{path} is not valid JSON ({error}); remove it, and the same command makes it again") from error
+
+
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """A frame as Parquet, atomically."""
+    write_atomically(path, frame.write_parquet)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """`record` with the hashes of the folder's files, written last: from now on the stage or run counts."""
+    files = {file.name: file_hash(file) for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".") and file.name != RECORD}
+    write_json(folder / RECORD, {**record, "files": files})
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The folder's record, or None while there is none. A recorded file that is missing raises ResultsError."""
+    if not (folder / RECORD).exists():
+        return None
+    record: dict[str, Any] = read_json(folder / RECORD)
+    for name in record.get("files", {}):
+        if not (folder / name).exists():
+            raise ResultsError(f"{folder / name} is gone but recorded; remove {folder}, and the same command makes it again")
+    return record
+
+
+def file_hash(path: Path) -> str:
+    """16 hex digits of the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
