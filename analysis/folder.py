@@ -1,0 +1,241 @@
+"""A results folder -> polars frames with declared columns, checked: nothing is dropped, and nonsense is named.
+
+The first of the three steps load, reduce, render. Only runs whose record says `done` have predictions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from omnimer_ray.config import parse
+from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.results import clips_schema, file_hash, ledger_schema, predictions_schema, read_json, read_record
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DONE, MISSING = "done", "missing"  # outcomes: the only one that fills cells; no record stands yet
+
+
+class Loose(BaseModel):
+    """Frozen, and deaf to fields that a newer sweep may add."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PlanCorpus(Loose):
+    """What was evaluated on."""
+
+    name: str
+    fingerprint: str
+    limit: int | None = None
+    folds: int | None = None
+    stand_in: str | None = None
+    excluded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class PlanBase(Loose):
+    """The base model."""
+
+    name: str
+    revision: str
+    stand_in: str | None = None
+
+
+class PlanRow(Loose):
+    """One planned run and the cell that it fills; `seed` is null where nothing is trained, `fold` where there is one split."""
+
+    variant: str
+    task: Literal["sentiment", "emotion"]
+    seed: int | None = None
+    fold: int | None = None
+    signature: str = Field(pattern=r"^[0-9A-Za-z_-]+$")  # names a folder
+
+
+class Plan(Loose):
+    """plan.json: which signature stands in which row of the tables."""
+
+    space: str
+    question: str
+    corpus: PlanCorpus
+    base: PlanBase
+    command: str  # the same command again goes on, and ends by rebuilding the tables
+    variants: tuple[str, ...]
+    tasks: tuple[Literal["sentiment", "emotion"], ...]
+    rows: tuple[PlanRow, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, read. `runs` has one row per planned run, whether or not it stands."""
+
+    folder: Path
+    plan: Plan
+    runs: pl.DataFrame  # runs_schema()
+    predictions: pl.DataFrame  # predictions_schema(), signature, source_video: of the runs that are done, one row per clip
+    clips: pl.DataFrame  # clips_schema()
+    ledger: pl.DataFrame  # ledger_schema(); empty where nothing was supervised
+    unplanned: tuple[str, ...]  # signatures on record that no row of the plan names
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """What is generated rather than real: of the corpus, the base and the records, each once."""
+        notices = [self.plan.corpus.stand_in, self.plan.base.stand_in, *self.runs["stand_in"].to_list()]
+        return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+
+def runs_schema() -> dict[str, Any]:
+    """Columns of `Results.runs`; what only a record tells is null while none stands."""
+    import polars as pl
+
+    return {
+        "variant": pl.String,
+        "task": pl.String,
+        "seed": pl.Int64,
+        "fold": pl.Int64,
+        "signature": pl.String,
+        "outcome": pl.String,  # done, missing, or how the run failed
+        "reason": pl.String,
+        "method": pl.String,
+        "stages": pl.List(pl.String),
+        "num_steps": pl.Int64,
+        "stand_in": pl.String,
+    }
+
+
+def load(folder: str | Path) -> Results:
+    """Everything in a results folder, as frames; ResultsError names what is missing or does not fit."""
+    import polars as pl
+
+    folder = Path(folder)
+    plan = _read_plan(folder)
+    clips = read_frame(folder / "clips.parquet", clips_schema())
+    ledger_file = folder / "ledger.parquet"
+    ledger = read_frame(ledger_file, ledger_schema()) if ledger_file.exists() else pl.DataFrame(schema=ledger_schema())
+    if (repeated := clips.filter(clips["clip"].is_duplicated())["clip"].unique(maintain_order=True)).len():
+        raise ResultsError(
+            f"{folder / 'clips.parquet'} holds clip {repeated[0]!r} more than once; remove it, and the same command makes it again"
+        )
+    records = {signature: read_record(folder / "runs" / signature) for signature in dict.fromkeys(row.signature for row in plan.rows)}
+    done = {row.signature: row for row in plan.rows if (records[row.signature] or {}).get("outcome") == DONE}
+    frames = [_predictions(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips) for row in done.values()]
+    _check_folds(folder, list(done.values()), frames)
+    columns = {"signature": pl.String, **predictions_schema(), "source_video": pl.String}
+    return Results(
+        folder=folder,
+        plan=plan,
+        runs=pl.DataFrame([_run(row, records[row.signature]) for row in plan.rows], schema=runs_schema()),
+        predictions=pl.concat(frames) if frames else pl.DataFrame(schema=columns),
+        clips=clips,
+        ledger=ledger,
+        unplanned=tuple(_unplanned(folder, records)),
+    )
+
+
+def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
+    """A Parquet file's declared columns in their declared types; ResultsError names the file and the column."""
+    import polars as pl
+
+    if not path.exists():
+        raise ResultsError(f"{path} is not there; is {path.parent} a results folder? The sweep's command makes the file")
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ResultsError(f"{path} cannot be read as Parquet ({error}); remove it, and the same command makes it again") from error
+    for name, dtype in schema.items():
+        if name not in frame.columns:
+            raise ResultsError(f"{path} has no column {name!r}; it holds {', '.join(frame.columns)}")
+        if frame[name].dtype not in (dtype, pl.Null):
+            raise ResultsError(f"{path}: column {name!r} is {frame[name].dtype}, not {dtype}")
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def _read_plan(folder: Path) -> Plan:
+    path = folder / "plan.json"
+    if not path.exists():
+        raise ResultsError(f"{path} is not there; give a results folder, as results/<space>/<corpus>-<base>")
+    try:
+        plan = parse(Plan, read_json(path), str(path))
+    except ConfigError as error:
+        raise ResultsError(str(error)) from None
+    if unknown := sorted({row.variant for row in plan.rows} - set(plan.variants)):
+        raise ResultsError(f"{path}: rows name {unknown[0]!r}, which is none of its variants")
+    cells = [(row.variant, row.task, row.seed, row.fold) for row in plan.rows]
+    if repeated := [cell for cell in dict.fromkeys(cells) if cells.count(cell) > 1]:
+        raise ResultsError(f"{path}: two rows fill {repeated[0]} (variant, task, seed, fold)")
+    return plan
+
+
+def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
+    known = record or {"outcome": MISSING}
+    return {**row.model_dump(), **{name: known.get(name) for name in ("outcome", "reason", "method", "stages", "num_steps", "stand_in")}}
+
+
+def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
+    runs = folder / "runs"
+    known = set(planned)
+    return sorted(run.parent.name for run in runs.glob("*/record.json") if run.parent.name not in known)
+
+
+def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> pl.DataFrame:
+    """A finished run's predictions on its own task and corpus, each clip's source video beside them; checked against the clips."""
+    import polars as pl
+
+    path = run / "predictions.parquet"
+    mend = f"remove {run}, and the same command makes it again"
+    if (recorded := record.get("files", {}).get(path.name)) is None:
+        raise ResultsError(f"{run / 'record.json'} says done but records no {path.name}; {mend}")
+    if recorded != file_hash(path):
+        raise ResultsError(f"{path} is not the file that was recorded (hash {file_hash(path)}, recorded {recorded}); {mend}")
+    frame = read_frame(path, predictions_schema())
+    frame = frame.filter((pl.col("instruction") == row.task) & (pl.col("evaluation_corpus") == plan.corpus.name))
+    if (repeated := frame.filter(frame["clip"].is_duplicated())["clip"]).len():
+        raise ResultsError(f"{path} answers clip {repeated[0]!r} more than once; {mend}")
+    labelled = clips.filter(pl.col(row.task).is_not_null())
+    expected = labelled.filter(pl.col("split") == "validation") if row.fold is None else labelled
+    if stray := sorted(set(frame["clip"]) - set(expected["clip"])):
+        raise ResultsError(f"{path} answers clip {stray[0]!r}, which clips.parquet does not offer for it; {mend}")
+    if row.fold is None and (absent := sorted(set(expected["clip"]) - set(frame["clip"]))):
+        raise ResultsError(f"{path} lacks {len(absent)} of {expected.height} validation clips, as {absent[0]!r}; {mend}")
+    if frame.is_empty():
+        raise ResultsError(f"{path} holds no answers to {row.task!r} on corpus {plan.corpus.name!r}; {mend}")
+    _check_labels(path, frame, row.task, labelled)
+    videos = labelled.select("clip", "source_video")
+    return frame.join(videos, on="clip", how="left").select(pl.lit(run.name).alias("signature"), pl.all()).sort("clip")
+
+
+def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:
+    """Gold labels are the corpus's own; predictions are labels of the task, or null."""
+    import polars as pl
+
+    joined = frame.join(clips.select("clip", pl.col(task).alias("label")), on="clip")
+    for clip, gold, label in joined.filter(pl.col("gold").ne_missing(pl.col("label"))).select("clip", "gold", "label").iter_rows():
+        raise ResultsError(f"{path}: clip {clip!r} has gold {gold!r}, but {label!r} in clips.parquet; the corpus changed under the sweep")
+    for name in ("gold", "prediction"):
+        if unknown := sorted(set(frame[name].drop_nulls()) - set(LABELS[task])):
+            raise ResultsError(f"{path}: {name} {unknown[0]!r} is no {task} label; known: {', '.join(LABELS[task])}")
+
+
+def _check_folds(folder: Path, rows: list[PlanRow], frames: list[pl.DataFrame]) -> None:
+    """Runs of one fold answer the same clips, and no clip stands in two folds: else pooling would mix or count twice."""
+    held_out: dict[tuple[str, int], set[str]] = {}
+    for row, frame in zip(rows, frames, strict=True):
+        if row.fold is None:
+            continue
+        clips = set(frame["clip"])
+        if held_out.setdefault((row.task, row.fold), clips) != clips:
+            raise ResultsError(
+                f"{folder / 'runs' / row.signature}: fold {row.fold} holds other clips than in another run; the folds changed under the sweep"
+            )
+        for (task, fold), others in held_out.items():
+            if task == row.task and fold != row.fold and (shared := sorted(clips & others)):
+                raise ResultsError(
+                    f"{folder / 'runs' / row.signature}: clip {shared[0]!r} stands in folds {fold} and {row.fold}; the folds changed under the sweep"
+                )

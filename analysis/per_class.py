@@ -1,0 +1,46 @@
+"""F1, precision and recall of every class, beside how many clips and source videos the class stands on."""
+
+from __future__ import annotations
+
+import statistics as stdlib
+from typing import TYPE_CHECKING, Any
+
+from analysis.ablation import Row, spread, task_rows
+from analysis.folder import Results
+from omnimer_ray.corpora.clips import LABELS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def per_class_schema() -> dict[str, Any]:
+    """Columns of a per-class table: one row per (variant, label)."""
+    import polars as pl
+
+    counts = {"n": pl.Int64, "planned": pl.Int64, "support": pl.Int64, "source_videos": pl.Int64}
+    measured = dict.fromkeys(("f1", "f1_std", "precision", "recall"), pl.Float64)
+    return {"variant": pl.String, "label": pl.String, **counts, **measured, "signatures": pl.List(pl.String)}
+
+
+def per_class_table(results: Results, task: str) -> pl.DataFrame:
+    """Per-class scores of every variant, in the plan's order; supports are those of the scored clips."""
+    import polars as pl
+
+    rows = task_rows(results, task)
+    scored = next((row.units[0] for row in rows if row.units), None)  # every unit answers the same clips
+    clips = list(zip(scored.gold, scored.videos, strict=True)) if scored else []
+    cells = []
+    for row in rows:
+        for index, label in enumerate(LABELS[task]):
+            videos = [video for gold, video in clips if gold == label]
+            cells.append({**_cell(row, task, index), "label": label, "support": len(videos), "source_videos": len(set(videos))})
+    return pl.DataFrame(cells, schema=per_class_schema())
+
+
+def _cell(row: Row, task: str, index: int) -> dict[str, Any]:
+    cell: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
+    if not row.units:
+        return cell
+    points = [unit.scores(task) for unit in row.units]
+    means = {name: stdlib.fmean(getattr(point, name)[index] for point in points) for name in ("f1", "precision", "recall")}
+    return {**cell, **means, "f1_std": spread([point.f1[index] for point in points])}

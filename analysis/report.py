@@ -1,0 +1,120 @@
+"""One self-contained report.html: what was asked, what was run, the tables, the figures, the supervision and a few clips.
+
+Everything that comes from a corpus, a model or a plan goes through jinja2's autoescape; images are inlined, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.ablation import score_table
+from analysis.folder import DONE, Results
+from analysis.per_class import per_class_table
+from analysis.render import Grid, missing_runs, notes, per_class_grid, score_grid, scored_clips, signature_lines
+from omnimer_ray.config import content_hash
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TEMPLATE = Path(__file__).with_name("report.html")
+GALLERY = 12  # clips shown
+MADE = ("agreed", "constrained", "rejected")
+
+
+def report(results: Results, figures: Mapping[str, bytes]) -> str:
+    """The page, with `figures` (file name -> PNG) inlined."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    plan = results.plan
+    outcomes = results.runs.unique("signature")["outcome"].to_list()
+    return page.render(
+        plan=plan,
+        stand_ins=results.stand_ins,
+        done=outcomes.count(DONE),
+        planned=len(outcomes),
+        unplanned=results.unplanned,
+        tasks=[_task(results, task, figures) for task in plan.tasks],
+        ledger=ledger_grid(results.ledger),
+        gallery=gallery(results),
+    )
+
+
+def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str, Any]:
+    scores, per_class = score_table(results, task), per_class_table(results, task)
+    clips, videos = scored_clips(results, task)
+    return {
+        "name": task,
+        "clips": clips,
+        "videos": videos,
+        "grids": [score_grid(scores, task), per_class_grid(per_class, task)],
+        "figures": [(name, data_uri(image, "image/png")) for name, image in figures.items() if name.startswith(f"{task}_")],
+        "notes": [line for line in notes(results, task) if not line.startswith("STAND-IN")],
+        "missing": missing_runs(results, task),
+        "signatures": signature_lines(scores),
+    }
+
+
+def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
+    """How the auxiliary answers were made, per instruction; None where there are none."""
+    import polars as pl
+
+    if ledger.is_empty():
+        return None
+    rows = []
+    for instruction in sorted(set(ledger["instruction"])):
+        mine = ledger.filter(pl.col("instruction") == instruction)
+        counts = [mine.filter(pl.col("made") == made).height for made in MADE]
+        rows.append((instruction, *(f"{count} ({count / mine.height:.0%})" for count in counts), str(mine.height)))
+    return Grid("Auxiliary supervision", ("instruction", *MADE, "clips"), tuple(rows))
+
+
+def gallery(results: Results, size: int = GALLERY) -> list[dict[str, Any]]:
+    """A few scored clips, chosen by a hash of their id (so not by their scores), with what every variant said of them."""
+    import polars as pl
+
+    if results.predictions.is_empty():
+        return []
+    scored = results.clips.join(results.predictions.select("clip").unique(), on="clip", how="semi")
+    chosen = sorted(scored.iter_rows(named=True), key=lambda clip: (clip["thumbnails"] is None, content_hash(clip["clip"])))[:size]
+    firsts = (
+        results.runs.filter(pl.col("outcome") == DONE)
+        .join(results.predictions, on=["signature"], how="inner")
+        .sort("seed", "fold", maintain_order=True)
+    )
+    return [
+        {**clip, "thumbnails": jpeg_uri(clip["thumbnails"]), "said": _said(firsts.filter(pl.col("clip") == clip["clip"]), results)}
+        for clip in chosen
+    ]
+
+
+def _said(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
+    """Per variant and task, the prediction of the first seed: None where there is no run, 'unparsed' where there is no label."""
+    import polars as pl
+
+    lines = []
+    for variant in results.plan.variants:
+        line: dict[str, Any] = {"variant": variant}
+        for task in results.plan.tasks:
+            mine = answers.filter((pl.col("variant") == variant) & (pl.col("task") == task)).head(1)
+            line[task] = (
+                None
+                if mine.is_empty()
+                else {"label": mine["prediction"][0] or "unparsed", "right": mine["prediction"][0] == mine["gold"][0]}
+            )
+        lines.append(line)
+    return lines
+
+
+def jpeg_uri(image: bytes | None) -> str | None:
+    """A data URI, or None for what does not begin as a JPEG does."""
+    return data_uri(image, "image/jpeg") if image and image.startswith(b"\xff\xd8\xff") else None
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """`content` as an address that needs no file."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

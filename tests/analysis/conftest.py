@@ -1,0 +1,186 @@
+"""Results folders made by hand: a small one whose every number can be checked, and one of a real sweep's shape to look at."""
+
+import io
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from omnimer_ray.config import content_hash
+from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, SENTIMENTS
+from omnimer_ray.results import clips_schema, ledger_schema, predictions_schema, write_json, write_record, write_table
+
+VARIANTS = ("Zero-shot", "Base", "Base + Text Aux", "Base + Visual Aux", "Base + Audio Aux", "All Aux (Multi-stage)", "All Aux (Hybrid)")
+NASTY = "<script>alert('transcript')</script> & | `x` \"quoted\""
+
+
+def write_clips(folder: Path, clips: Iterable[dict[str, Any]]) -> None:
+    rows = [{**dict.fromkeys(clips_schema()), "topic": "Daily", "text": f"teks {clip['clip']}", **clip} for clip in clips]
+    write_table(folder / "clips.parquet", pl.DataFrame(rows, schema=clips_schema()))
+
+
+def write_plan(folder: Path, variants: Iterable[str], tasks: Iterable[str], rows: list[dict[str, Any]], **corpus: Any) -> None:
+    about = {
+        "name": "mini",
+        "fingerprint": "c0ffee",
+        "limit": None,
+        "folds": None,
+        "stand_in": None,
+        "excluded": [],
+        "warnings": [],
+        **corpus,
+    }
+    base = {"name": "tiny", "revision": "beef", "stand_in": None}
+    command = "python -m omnimer_ray.sweep ablations"
+    plan = {"space": "ablations", "question": "Which auxiliary tasks help?", "corpus": about, "base": base, "command": command}
+    write_json(folder / "plan.json", {**plan, "variants": list(variants), "tasks": list(tasks), "rows": rows})
+
+
+def write_run(folder: Path, row: dict[str, Any], answers: dict[str, tuple[str, str | None]], outcome: str = "done", **record: Any) -> Path:
+    """`answers`: clip -> (gold, prediction)."""
+    run = folder / "runs" / row["signature"]
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / "config.json", {})
+    if outcome == "done":
+        same = {
+            "evaluation_corpus": "mini",
+            "instruction": row["task"],
+            "gold_distribution": None,
+            "predicted_sentiment": None,
+            "probabilities": None,
+        }
+        lines = [{**same, "clip": clip, "gold": gold, "prediction": said, "answer": str(said)} for clip, (gold, said) in answers.items()]
+        write_table(run / "predictions.parquet", pl.DataFrame(lines, schema=predictions_schema()))
+    about = {"outcome": outcome, "reason": None, "method": "thinker", "stages": ["s0"], "num_steps": 12, "stand_in": None}
+    write_record(run, {**row, **about, **record})
+    return run
+
+
+def row(variant: str, task: str, seed: int | None = 0, fold: int | None = None) -> dict[str, Any]:
+    cell = {"variant": variant, "task": task, "seed": seed, "fold": fold}
+    return {**cell, "signature": content_hash(cell)}
+
+
+GOLD = {"v0": "negative", "v1": "negative", "v2": "neutral", "v3": "neutral", "v4": "neutral", "v5": "positive"}
+BASE = {"v0": "negative", "v1": "neutral", "v2": "neutral", "v3": "neutral", "v4": "positive", "v5": None}
+TEXT = {"v0": "negative", "v1": "negative", "v2": "neutral", "v3": "neutral", "v4": "neutral", "v5": None}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Six validation clips of three videos, one task: Base right in 3 of 6 with one answer unparsed, +Text right in 5, Hybrid not run."""
+    folder = tmp_path / "ablations" / "mini-tiny"
+    clips = [
+        {"clip": clip, "split": "validation", "source_video": f"video{int(clip[1]) // 2}", "sentiment": gold} for clip, gold in GOLD.items()
+    ]
+    clips += [
+        {"clip": f"t{i}", "split": "train", "source_video": f"train{i}", "sentiment": gold}
+        for i, gold in enumerate(["neutral", "neutral", "positive"])
+    ]
+    write_clips(folder, clips)
+    rows = [row("Base", "sentiment"), row("Base + Text Aux", "sentiment"), row("All Aux (Hybrid)", "sentiment")]
+    write_plan(folder, ["Base", "Base + Text Aux", "All Aux (Hybrid)"], ["sentiment"], rows)
+    for planned, said in zip(rows, (BASE, TEXT), strict=False):
+        write_run(folder, planned, {clip: (GOLD[clip], said[clip]) for clip in GOLD})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def realistic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A maker of folders in the shape of `ablations`: 96 validation clips of 16 videos, 14 runs a seed, a ledger, thumbnails."""
+
+    def make(seeds: tuple[int, ...] = (0,), failed: tuple[str, ...] = (), folds: int | None = None, **corpus: Any) -> Path:
+        folder = tmp_path_factory.mktemp("sweep") / "ablations" / "mini-tiny"
+        clips = realistic_clips()
+        write_clips(folder, clips)
+        write_table(folder / "ledger.parquet", pl.DataFrame(list(ledger(clips)), schema=ledger_schema()))
+        trained = [(variant, None if variant == "Zero-shot" else seed) for variant in VARIANTS for seed in seeds]
+        places = [None] if folds is None else list(range(folds))
+        rows = [
+            row(variant, task, seed, fold)
+            for task in ("sentiment", "emotion")
+            for variant, seed in dict.fromkeys(trained)
+            for fold in places
+        ]
+        write_plan(folder, VARIANTS, ["sentiment", "emotion"], rows, folds=folds, **corpus)
+        for planned in rows:
+            if planned["variant"] in failed:
+                write_run(folder, planned, {}, outcome="diverged", reason="loss is nan at step 7")
+            else:
+                write_run(folder, planned, dict(answers(clips, planned, folds)))
+        return folder
+
+    return make
+
+
+def realistic_clips() -> list[dict[str, Any]]:
+    """A long tail of emotions, modality labels that conflict, and one transcript that tries to be HTML."""
+    chance = random.Random(0)
+    weights = (50, 15, 4, 12, 9, 6, 4)
+    clips = []
+    for split, num_videos, per_video in (("train", 32, 6), ("validation", 16, 6)):
+        for index in range(num_videos * per_video):
+            video = f"{split[:1]}{index // per_video:02d}"
+            emotion = chance.choices(EMOTIONS, weights)[0]
+            fused = SENTIMENT_OF[emotion]
+            modality = {
+                f"{name}_sentiment": fused if chance.random() < 0.65 else chance.choice(SENTIMENTS) for name in ("text", "video", "audio")
+            }
+            text = (
+                NASTY
+                if split == "validation" and index == 0
+                else chance.choice(["saya sangat senang hari ini", "ini biasa saja", "aku kecewa sekali dengan kamu"])
+            )
+            clip = {
+                "clip": f"clip_{video}_Daily_{index}",
+                "split": split,
+                "source_video": video,
+                "topic": "Daily",
+                "text": text,
+                **modality,
+            }
+            clips.append({**clip, "emotion": emotion, "sentiment": fused, "thumbnails": thumbnail(index) if index < 40 else None})
+    return clips
+
+
+def thumbnail(index: int) -> bytes:
+    from PIL import Image, ImageDraw
+
+    strip = Image.new("RGB", (4 * 56, 56), (40 + index * 3 % 120, 60, 90))
+    for frame in range(4):
+        ImageDraw.Draw(strip).ellipse((frame * 56 + 10, 8, frame * 56 + 46, 48), fill=(220, 190 - 10 * frame, 150))
+    buffer = io.BytesIO()
+    strip.save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def answers(clips: list[dict[str, Any]], planned: dict[str, Any], folds: int | None) -> Iterable[tuple[str, tuple[str, str | None]]]:
+    """Better with every variant, worse on rare classes, a few unparsed answers zero-shot."""
+    chance = random.Random(planned["signature"])
+    skill = 0.35 + 0.07 * VARIANTS.index(planned["variant"])
+    labels = SENTIMENTS if planned["task"] == "sentiment" else EMOTIONS
+    for clip in clips:
+        held_out = clip["split"] == "validation" if folds is None else int(clip["source_video"][1:]) % folds == planned["fold"]
+        if held_out:
+            gold = clip[planned["task"]]
+            known = chance.random() < skill + (0.2 if gold == "neutral" else -0.1)
+            wrong = None if chance.random() < 0.1 and planned["seed"] is None else chance.choice(["neutral", "neutral", *labels])
+            yield clip["clip"], (gold, gold if known else wrong)
+
+
+def ledger(clips: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    chance = random.Random(1)
+    for clip in clips:
+        for kind, modality in (("text_keywords", "text"), ("facial_expression", "video"), ("prosody", "audio")):
+            if clip["split"] == "train":
+                made = chance.choices(["agreed", "constrained", "rejected"], [60, 35, 5])[0]
+                yield {
+                    **dict.fromkeys(ledger_schema()),
+                    "clip": clip["clip"],
+                    "instruction": kind,
+                    "gold": clip[f"{modality}_sentiment"],
+                    "made": made,
+                }
