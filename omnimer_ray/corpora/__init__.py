@@ -1,0 +1,62 @@
+"""Annotations -> clips with labels, source videos and splits: `load('mini')`, `load('indomer:PATH')`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.errors import ConfigError, near
+
+NAMES = ("mini", "indomer")
+
+
+def load(
+    spec: str,
+    *,
+    limit: int | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    cache: Path | None = None,
+    media: Path | None = None,
+    exclude: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Corpus:
+    """The corpus named by `spec`: 'mini' (generated at first use) or 'indomer:PATH'.
+
+    `limit` keeps that many clips over all splits; `folds` and `fold` hold out one grouped fold instead of the validation split.
+    `media` and `exclude` (clip ids) are for a release. The fingerprint is that of the whole corpus: limit and fold stand beside it.
+    Raises ConfigError for an unknown corpus, CorpusError with all faults of a release, MissingExtraError.
+    """
+    from omnimer_ray.corpora.select import folded, limited
+
+    name, _, path = spec.partition(":")
+    cache = cache or default_cache()
+    if name == "mini" and not path:
+        from omnimer_ray.corpora import mini
+
+        corpus = mini.load(cache=cache, progress=progress)
+    elif name == "indomer" and path:
+        from omnimer_ray.corpora import indomer
+
+        corpus = indomer.read(Path(path), cache=cache, media=media, exclude=exclude)
+    else:
+        raise ConfigError(_unknown(spec, name))
+    if folds is not None or fold is not None:
+        corpus = folded(corpus, folds, fold)
+    return limited(corpus, limit) if limit is not None else corpus
+
+
+def default_cache() -> Path:
+    """$XDG_CACHE_HOME/omnimer_ray, else ~/.cache/omnimer_ray."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "omnimer_ray"
+
+
+def _unknown(spec: str, name: str) -> str:
+    if name == "indomer":
+        return "corpus 'indomer' needs a folder: indomer:PATH"
+    if name == "mini":
+        return f"corpus {spec!r}: mini is generated and takes no path; write 'mini'"
+    return f"unknown corpus {spec!r}; {near(name, NAMES)}"

@@ -1,0 +1,114 @@
+"""The IndoMER release as it is: Annotations.csv and the JSON splits of both tasks, joined on the clip's name (PAPER.md, section 3).
+
+Layout:  FOLDER/Annotations.csv, FOLDER/{3_Class,7_Class}/{3,7}_class_{train,val[,test]}.json
+Media:   FOLDER/videos/NAME.mp4 and FOLDER/audio/NAME.wav, else both beside Annotations.csv; or the same two ways under another folder.
+The release's README is ahead of its files; the files are believed. What is new in a later release is a warning, what is wrong a fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from omnimer_ray.config import content_hash
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.files import MediaPlaces, content_hashes, find, unsafe_name
+from omnimer_ray.corpora.indomer_join import Annotated, join
+from omnimer_ray.corpora.strict import Faults
+from omnimer_ray.errors import CorpusError
+
+STAND_IN_FILE = "STAND_IN.json"
+
+
+def read(
+    folder: Path,
+    *,
+    cache: Path,
+    media: Path | None = None,
+    exclude: Sequence[str] = (),
+    need_media: bool = True,
+    fingerprint: str | None = None,
+) -> Corpus:
+    """The corpus in `folder`, its clips in the order of Annotations.csv.
+
+    `media` is where the videos and wavs lie (default: `folder`); `exclude` names clips to leave out.
+    Without `need_media`, absent videos are no fault. A known `fingerprint` saves hashing every media file.
+    Raises CorpusError with all faults at once.
+    """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is no folder; give the folder that holds Annotations.csv")
+    folder, faults, warnings = folder.absolute(), Faults(), list[str]()
+    stand_in = _stand_in(folder, faults)
+    annotated = join(folder, frozenset(exclude), faults, warnings)
+    clips = _with_media(annotated, (media or folder).absolute(), faults, warnings, need_media)
+    faults.raise_any(str(folder))
+    excluded = tuple(sorted(set(exclude)))
+    return Corpus("indomer", clips, fingerprint or _fingerprint(clips, excluded, stand_in, cache), stand_in, excluded, tuple(warnings))
+
+
+def _stand_in(folder: Path, faults: Faults) -> str | None:
+    """What the marker of `python -m omnimer_ray.corpora stand-ins` says about this folder's media."""
+    path = folder / STAND_IN_FILE
+    if not path.exists():
+        return None
+    try:
+        words = json.loads(path.read_bytes())["stand_in"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        words = None
+    if not isinstance(words, str) or not words:
+        faults.add(f"{STAND_IN_FILE}: must hold a text under 'stand_in'; make the stand-ins again")
+        return None
+    return words
+
+
+def _with_media(annotated: Sequence[Annotated], media: Path, faults: Faults, warnings: list[str], need_media: bool) -> tuple[Clip, ...]:
+    """Clips with the files found; absent videos are faults, one for all of them where there is none at all."""
+    places = MediaPlaces.of(media)
+    clips = [_clip(item, places, faults) for item in annotated]
+    absent = [item for item, clip in zip(annotated, clips, strict=True) if clip.video_path is None]
+    if need_media and absent and len(absent) == len(clips):
+        faults.add(
+            f"no media: none of {len(clips)} videos is in {places.videos[0]} or {places.videos[1]}; name the folder that holds them, "
+            "or make stand-ins: python -m omnimer_ray.corpora stand-ins indomer:FOLDER --out FOLDER"
+        )
+    elif need_media:
+        for item in absent:
+            faults.add(
+                f"{item.row.where()}: {item.row.values['video_name']!r} is not in {places.videos[0]} or {places.videos[1]}; fetch it, or exclude {item.id}"
+            )
+    silent = sum(clip.audio_path is None and clip.video_path is not None for clip in clips)
+    if silent:
+        warnings.append(f"{silent} of {len(clips)} clips have no wav; their videos' own tracks are used")
+    return tuple(clips)
+
+
+def _clip(item: Annotated, places: MediaPlaces, faults: Faults) -> Clip:
+    names = item.row.values
+    for column in ("video_name", "audio_name"):
+        if fault := unsafe_name(names[column]):
+            faults.add(f"{item.row.where()}: {column} {names[column]!r} {fault}")
+    safe = not any(unsafe_name(names[column]) for column in ("video_name", "audio_name"))
+    return Clip(
+        item.id,
+        item.source_video,
+        item.topic,
+        item.split,
+        item.text,
+        *(item.labels.get(name) for name in ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")),
+        video_path=find(names["video_name"], places.videos) if safe else None,
+        audio_path=find(names["audio_name"], places.audio) if safe else None,
+    )
+
+
+def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None, cache: Path) -> str:
+    """Annotations, media contents, exclusions and stand-ins; where the files lie does not matter."""
+    paths = {path for clip in clips for path in (clip.video_path, clip.audio_path) if path}
+    hashes = content_hashes(sorted(paths), cache)
+    rows = [
+        [clip.id, clip.source_video, clip.topic, clip.split, clip.text, clip.sentiment, clip.emotion]
+        + [clip.text_sentiment, clip.video_sentiment, clip.audio_sentiment]
+        + [hashes[path] if path else None for path in (clip.video_path, clip.audio_path)]
+        for clip in clips
+    ]
+    return content_hash({"corpus": "indomer", "clips": rows, "excluded": list(excluded), "stand_in": stand_in})

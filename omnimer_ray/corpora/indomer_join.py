@@ -1,0 +1,227 @@
+"""The five annotation files of an IndoMER release, joined on the clip's name and checked against each other."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.corpora.clips import SENTIMENT_OF, Split
+from omnimer_ray.corpora.strict import Faults, Row, csv_rows, json_rows, mapped, unique
+from omnimer_ray.errors import near
+
+COLUMNS = ("video_name", "audio_name", "emotion", "sentiment", "text_sentiment", "audio_sentiment", "video_sentiment", "text")
+SENTIMENT_KEYS = ("sample_id", "text", "audio_label", "text_label", "video_label", "label", "video", "audio")
+EMOTION_KEYS = ("sample_id", "text", "sentiment_label", "label", "video", "audio")
+SAME = {  # a JSON key and the CSV column that must hold the same word
+    "3": {"audio_label": "audio_sentiment", "text_label": "text_sentiment", "video_label": "video_sentiment", "label": "sentiment"},
+    "7": {"sentiment_label": "sentiment", "label": "emotion"},
+}
+SENTIMENT_WORDS = {"negatif": "negative", "netral": "neutral", "positif": "positive"}
+EMOTION_WORDS = {
+    "netral": "neutral",
+    "kebahagiaan": "happiness",
+    "surprise": "surprise",
+    "kesedihan": "sadness",
+    "kemarahan": "anger",
+    "jijik": "disgust",
+    "ketakutan": "fear",
+}
+TOPICS = frozenset(
+    [
+        "Blogger",
+        "Book",
+        "Celebrity",
+        "Cooking",
+        "Family",
+        "Health",
+        "Makeup",
+        "Opinion",
+        "Politics",
+        "Product",
+        "Sharing",
+        "Society",
+        "Tutorials",
+    ]
+)
+SAME_TOPIC = {"Opinions": "Opinion"}
+SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+
+_NAME = re.compile(r"clip_([0-9]+)_([A-Za-z]+)_([0-9]+)")
+
+
+class Annotated(NamedTuple):
+    """One clip as the files have it, before its media are looked for."""
+
+    id: str
+    source_video: str
+    topic: str
+    split: Split
+    row: Row  # of Annotations.csv
+    text: str
+    labels: dict[str, str]  # canonical; the keys are COLUMNS'
+
+
+class Entry(NamedTuple):
+    """One clip's entry in one task's files."""
+
+    split: Split
+    row: Row
+
+
+def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[str]) -> list[Annotated]:
+    """The clips of a release in the order of Annotations.csv; what is wrong goes to `faults`, what is new to `warnings`."""
+    rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
+    _tell_new("Annotations.csv", "columns", new, warnings)
+    by_id = unique(rows, _id, faults)
+    sentiment = _entries(folder, "3", SENTIMENT_KEYS, faults, warnings)
+    emotion = _entries(folder, "7", EMOTION_KEYS, faults, warnings)
+    for name in sorted(exclude - set(by_id)):
+        faults.add(f"exclude names {name!r}, which is no clip of {folder}; {near(name, by_id)}")
+    kept = {name: row for name, row in by_id.items() if name not in exclude}
+    labels = {name: _labels(row, faults) for name, row in kept.items()}
+    if not by_id or sentiment is None or emotion is None:
+        return []
+    _check_members(by_id, kept, sentiment, emotion, faults)
+    clips = [
+        _annotated(name, row, labels[name], sentiment[name], emotion[name], faults, warnings)
+        for name, row in kept.items()
+        if name in sentiment and name in emotion
+    ]
+    _check_groups(clips, faults)
+    _tell_mended(clips, warnings)
+    _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips} - TOPICS), warnings)
+    return clips
+
+
+def _id(row: Row) -> str:
+    return row.values["video_name"].rpartition(".")[0] or row.values["video_name"]
+
+
+def _entries(folder: Path, kind: str, keys: Iterable[str], faults: Faults, warnings: list[str]) -> dict[str, Entry] | None:
+    """One task's clips by name; None where a file could not be read, and then nothing can be said about who is missing."""
+    place = _folder(folder, f"{kind}_Class")
+    found: dict[str, Entry] = {}
+    whole = True
+    for short, split in SPLITS.items():
+        path = place / f"{kind}_class_{short}.json"
+        if short == "test" and not path.exists():
+            continue
+        rows, new = json_rows(path, keys, faults)
+        whole = whole and bool(rows)
+        _tell_new(f"{place.name}/{path.name}", "keys", new, warnings)
+        for name, row in unique(rows, lambda row: row.values["sample_id"], faults).items():
+            if (first := found.setdefault(name, Entry(split, row))).row is not row:
+                faults.add(f"{row.where()}: stands in {first.row.file} too, so {split} and {first.split} overlap; keep one")
+    known = {f"{kind}_class_{short}.json" for short in SPLITS}
+    if place.is_dir():
+        _tell_new(place.name, "files, which are not read", sorted({path.name for path in place.iterdir()} - known), warnings)
+    return found if whole else None
+
+
+def _folder(folder: Path, name: str) -> Path:
+    """The sub-folder under any capitals: the README writes 3_class, the release 3_Class."""
+    return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name.lower() and path.is_dir()), folder / name)
+
+
+def _labels(row: Row, faults: Faults) -> dict[str, str]:
+    labels = {}
+    for column in COLUMNS[2:7]:
+        if label := mapped(row, column, EMOTION_WORDS if column == "emotion" else SENTIMENT_WORDS, faults):
+            labels[column] = label
+    if {"emotion", "sentiment"} <= set(labels) and SENTIMENT_OF[labels["emotion"]] != labels["sentiment"]:
+        emotion, sentiment = row.values["emotion"], row.values["sentiment"]
+        faults.add(f"{row.where()}: emotion {emotion!r} does not go with sentiment {sentiment!r}; correct one, or exclude {_id(row)}")
+    return labels
+
+
+def _check_members(
+    by_id: Mapping[str, Row], kept: Mapping[str, Row], sentiment: Mapping[str, Entry], emotion: Mapping[str, Entry], faults: Faults
+) -> None:
+    """Every clip stands in Annotations.csv and once in each task's files, in the same split."""
+    for entries, kind in ((sentiment, "3_Class"), (emotion, "7_Class")):
+        for name in (name for name in entries if name not in by_id):
+            faults.add(f"{entries[name].row.where()}: {name!r} is not in Annotations.csv; {near(name, by_id)}")
+        for name in (name for name in kept if name not in entries):
+            faults.add(f"{kept[name].where()}: {name!r} stands in no file of {kind}; add it to a split, or exclude it")
+    for name in kept.keys() & sentiment.keys() & emotion.keys():
+        if sentiment[name].split != emotion[name].split:
+            faults.add(
+                f"{emotion[name].row.where()}: is in {emotion[name].split} here and in {sentiment[name].split} in {sentiment[name].row.file}; choose one"
+            )
+
+
+def _annotated(
+    name: str, row: Row, labels: dict[str, str], sentiment: Entry, emotion: Entry, faults: Faults, warnings: list[str]
+) -> Annotated:
+    for entry, kind in ((sentiment.row, "3"), (emotion.row, "7")):
+        names = {"video": "video_name"} | ({"audio": "audio_name"})
+        for key, column in {**SAME[kind], **names}.items():
+            if entry.values[key] != row.values[column]:
+                faults.add(
+                    f"{entry.where()}: {key} {entry.values[key]!r} is not {row.values[column]!r} as in {row.where()}; correct one, or exclude {name}"
+                )
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        faults.add(
+            f"{row.where()}: video_name {row.values['video_name']!r} is not clip_<video>_<Topic>_<number>, so its source video is unknown; rename or exclude it"
+        )
+        return Annotated(name, name, "", sentiment.split, row, sentiment.row.values["text"], labels)
+    return Annotated(
+        name,
+        str(int(parts[1])),
+        SAME_TOPIC.get(parts[2], parts[2]),
+        sentiment.split,
+        row,
+        _text(row, sentiment, emotion, faults, warnings),
+        labels,
+    )
+
+
+def _text(row: Row, sentiment: Entry, emotion: Entry, faults: Faults, warnings: list[str]) -> str:
+    """The transcript as in the JSON files: those of Annotations.csv hold mojibake."""
+    text = sentiment.row.values["text"]
+    if emotion.row.values["text"] != text:
+        faults.add(
+            f"{emotion.row.where()}: text {emotion.row.values['text'][:60]!r} is not the one of {sentiment.row.where()}; correct one"
+        )
+    if not text.strip():
+        faults.add(f"{sentiment.row.where()}: text is empty; give the transcript, or exclude the clip")
+    written = row.values["text"]
+    if written != text and mended(written) != text:
+        warnings.append(f"{row.where()}: text {written[:60]!r} is not the one of {sentiment.row.file}, which is used: {text[:60]!r}")
+    return text
+
+
+def mended(text: str) -> str:
+    """GBK punctuation that was read as Latin-1, put right; other text as it is."""
+    try:
+        return text.encode("latin-1").decode("gb18030")
+    except UnicodeError:
+        return text
+
+
+def _tell_mended(clips: Iterable[Annotated], warnings: list[str]) -> None:
+    count = sum(clip.row.values["text"] != clip.text == mended(clip.row.values["text"]) for clip in clips)
+    if count:
+        warnings.append(
+            f"Annotations.csv: {count} texts are mojibake (GBK punctuation read as Latin-1); mended, as the JSON files have them"
+        )
+
+
+def _check_groups(clips: Iterable[Annotated], faults: Faults) -> None:
+    """No source video stands on two sides."""
+    sides: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip in clips:
+        sides[clip.source_video][clip.split] += 1
+    for video, splits in sides.items():
+        if len(splits) > 1:
+            where = ", ".join(f"{count} clips in {split}" for split, count in splits.items())
+            faults.add(f"source video {video} stands on both sides: {where}; move its clips to one split, or exclude them")
+
+
+def _tell_new(where: str, what: str, new: Iterable[str], warnings: list[str]) -> None:
+    if new := list(new):
+        warnings.append(f"{where}: new {what}: {', '.join(new)}")

@@ -1,0 +1,139 @@
+"""Indonesian speech with the prosody of an emotion, by espeak-ng (extra `demo`); used by the mini corpus and by stand-in media."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from omnimer_ray.errors import ConfigError, MissingExtraError, near
+
+RATE_HZ = 22_050  # what espeak-ng makes, and what the release's wav files have
+Waveform = npt.NDArray[np.int16]  # (samples,)
+
+_SYNCHRONOUS, _UTF8 = 2, 1  # espeak-ng's speak_lib.h: AUDIO_OUTPUT_SYNCHRONOUS, espeakCHARS_UTF8
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
+_LONGEST_DATA_PATH = 150  # espeak-ng keeps its data path in a buffer of 160 bytes
+
+
+class Prosody(NamedTuple):
+    """How something is said. `pitch` and `pitch_range` in espeak's 0-100, `rate` in words per minute, `volume` 0-200."""
+
+    pitch: float
+    pitch_range: float
+    rate: float
+    volume: float
+    glide: float = 0.0  # relative change of pitch from the first to the last sample
+    tremor_hz: float = 0.0  # the loudness shakes at this rate
+    drive: float = 0.0  # saturation: a pressed, harsh voice
+
+
+PROSODY = {
+    "neutral": Prosody(45, 40, 175, 90),
+    "happiness": Prosody(75, 90, 195, 110, glide=0.12),
+    "surprise": Prosody(88, 100, 170, 115, glide=0.45),
+    "sadness": Prosody(22, 8, 135, 55, glide=-0.12),
+    "anger": Prosody(38, 65, 215, 125, glide=-0.05, drive=6.0),
+    "disgust": Prosody(12, 55, 140, 85, glide=-0.28, drive=2.0),
+    "fear": Prosody(66, 12, 220, 65, tremor_hz=9.0),
+}
+
+
+def varied(prosody: Prosody, random: Random, strength: float) -> Prosody:
+    """A speaker's own way: `strength` 1 is the emotion as listed, 0 neutral; small jitter on every number."""
+    plain = PROSODY["neutral"]
+    mixed = [low + strength * (high - low) for low, high in zip(plain, prosody, strict=True)]
+    pitch, pitch_range, rate, volume, *contour = mixed
+    return Prosody(
+        _between(pitch + random.gauss(0, 4), 0, 99),
+        _between(pitch_range + random.gauss(0, 5), 0, 99),
+        _between(rate * random.gauss(1, 0.04), 90, 400),
+        _between(volume * random.gauss(1, 0.08), 20, 150),
+        *contour,
+    )
+
+
+def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
+    """`text` in Indonesian by an espeak-ng variant such as 'm3' or 'f2', mono at RATE_HZ; empty where nothing is pronounceable."""
+    espeak = _espeak()
+    if voice not in espeak.variants:
+        raise ConfigError(f"unknown voice {voice!r}; {near(voice, espeak.variants)}")
+    return _shaped(espeak.say(text, voice, prosody), prosody)
+
+
+class _Espeak(NamedTuple):
+    say: Callable[[str, str, Prosody], Waveform]
+    variants: frozenset[str]
+
+
+@functools.cache
+def _espeak() -> _Espeak:
+    """The synthesiser of this process: its library keeps one global state."""
+    try:
+        import espeakng_loader
+    except ImportError:
+        raise MissingExtraError("espeakng-loader", "demo") from None
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    data = _short_path(Path(espeakng_loader.get_data_path()))
+    pieces: list[Waveform] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    def collect(samples: Any, num_samples: int, _events: Any) -> int:
+        if samples and num_samples > 0:
+            pieces.append(np.ctypeslib.as_array(samples, shape=(num_samples,)).copy())
+        return 0
+
+    if library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 1 << 15) != RATE_HZ:
+        raise ConfigError(f"espeak-ng did not start with its data in {data}; install the package espeakng-loader again")
+    library.espeak_SetSynthCallback(collect)
+
+    def say(text: str, voice: str, prosody: Prosody) -> Waveform:
+        pieces.clear()
+        library.espeak_SetVoiceByName(f"id+{voice}".encode())
+        for parameter, value in ((_RATE, prosody.rate), (_VOLUME, prosody.volume), (_PITCH, prosody.pitch), (_RANGE, prosody.pitch_range)):
+            library.espeak_SetParameter(parameter, round(value), 0)
+        encoded = text.encode() + b"\0"
+        library.espeak_Synth(encoded, len(encoded), 0, 1, 0, _UTF8, None, None)
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+
+    say.callback = collect  # type: ignore[attr-defined]  # ctypes does not keep it alive
+    return _Espeak(say, frozenset(path.name for path in (data / "voices" / "!v").iterdir()))
+
+
+def _short_path(data: Path) -> Path:
+    """espeak-ng cuts a long path in silence, so a deep environment is reached through a link."""
+    if len(os.fsencode(data)) <= _LONGEST_DATA_PATH:
+        return data
+    link = Path(tempfile.mkdtemp(prefix="espeak-")) / "espeak-ng-data"
+    link.symlink_to(data)
+    return link
+
+
+def _shaped(samples: Waveform, prosody: Prosody) -> Waveform:
+    """The contours that espeak-ng has no parameter for: glide of pitch, tremor, harshness."""
+    if samples.size < 2:
+        return samples
+    place = np.linspace(-0.5, 0.5, samples.size)
+    speed = 1 + prosody.glide * place  # reading faster raises the pitch; the mean stays 1
+    wave = np.interp(np.cumsum(speed) - speed[0], np.arange(samples.size), samples.astype(np.float64)) / 32768
+    if prosody.drive > 0:
+        wave = (
+            np.tanh(wave * (1 + prosody.drive))
+            * np.sqrt(np.mean(wave**2) / max(np.mean(np.tanh(wave * (1 + prosody.drive)) ** 2), 1e-12))
+            * 1.2
+        )
+    if prosody.tremor_hz > 0:
+        wave *= 1 + 0.6 * np.sin(2 * np.pi * prosody.tremor_hz * np.arange(samples.size) / RATE_HZ)
+    return (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+
+
+def _between(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)

@@ -1,0 +1,190 @@
+"""Annotation files read without trust: text, CSV and JSON; every fault is collected with its file and row, nothing is guessed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omnimer_ray.errors import CorpusError, near
+
+LONGEST_FIELD = 100_000  # characters; a longer one is a damaged quote, not a transcript
+
+
+class Row(NamedTuple):
+    """One annotated clip of one file: `place` is 'row 12' (the header is row 1) or 'entry 12'."""
+
+    file: str
+    place: str
+    values: dict[str, str]
+
+    def where(self) -> str:
+        """For an error's beginning."""
+        return f"{self.file}, {self.place}"
+
+
+class Faults:
+    """All that is wrong with a corpus, to be raised at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """One fault: file and row, value, way out."""
+        self.lines.append(line)
+
+    def raise_any(self, what: str) -> None:
+        """Raise CorpusError with every fault, one per line; nothing if there is none."""
+        if self.lines:
+            lines = list(dict.fromkeys(self.lines))
+            raise CorpusError(f"{what}: {len(lines)} fault{'s' if len(lines) > 1 else ''}\n" + "\n".join(f"- {line}" for line in lines))
+
+
+def csv_rows(path: Path, columns: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
+    """The rows with exactly `columns`, and the names of further columns (new in this release)."""
+    text = _text(path, faults)
+    if text is None:
+        return [], []
+    try:
+        lines = list(_csv_lines(text))
+    except csv.Error as error:
+        faults.add(f"{path.name}: no readable CSV ({error}); mend its quotes, or fetch the file again")
+        return [], []
+    header, *body = lines or [[]]
+    columns = list(columns)
+    if not _header_fits(path.name, header, columns, faults):
+        return [], []
+    rows = []
+    for number, line in enumerate(body, 2):
+        if len(line) == len(header):
+            values = dict(zip(header, line, strict=True))
+            rows.append(Row(path.name, f"row {number}", {name: values[name] for name in columns}))
+        elif line:
+            faults.add(f"{path.name}, row {number}: {len(line)} fields where the header has {len(header)}; quote texts that hold commas")
+    if not rows:
+        faults.add(f"{path.name}: no clips; fetch the file again")
+    return rows, [name for name in header if name not in columns]
+
+
+def json_rows(path: Path, keys: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
+    """The entries of a JSON list of objects with exactly `keys`, all texts, and the names of further keys."""
+    text = _text(path, faults)
+    name = f"{path.parent.name}/{path.name}"
+    if text is None:
+        return [], []
+    try:
+        entries = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except RecursionError:
+        faults.add(f"{name}: nested too deeply to be a list of clips; fetch the file again")
+        return [], []
+    except ValueError as error:
+        faults.add(f"{name}: no valid JSON ({error}); mend it, or fetch the file again")
+        return [], []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        faults.add(f"{name}: must be a list of objects, one per clip; it is {_kind(entries)}")
+        return [], []
+    keys = list(keys)
+    rows = [row for number, entry in enumerate(entries, 1) if (row := _entry(name, number, entry, keys, faults)) is not None]
+    if not entries:
+        faults.add(f"{name}: no clips; fetch the file again")
+    return rows, sorted({key for entry in entries for key in entry} - set(keys))
+
+
+def mapped(row: Row, column: str, words: dict[str, str], faults: Faults) -> str | None:
+    """The canonical label of a row's word; None and a fault where it is unknown."""
+    word = row.values[column]
+    if word not in words:
+        faults.add(f"{row.where()}: unknown label {word!r} in {column!r}; {near(word, words)}")
+    return words.get(word)
+
+
+def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> dict[str, Row]:
+    """Rows by id; a second row of an id is a fault."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if (first := found.setdefault(key(row), row)) is not row:
+            faults.add(f"{row.where()}: {key(row)!r} stands in {first.place} already; keep one of the two")
+    return found
+
+
+def _text(path: Path, faults: Faults) -> str | None:
+    """The text of a UTF-8 file (a byte order mark is allowed); None and a fault where it is anything else."""
+    if not path.is_file():
+        faults.add(f"{path.name}: missing in {path.parent}; fetch the release again, or name the folder that holds it")
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        faults.add(f"{path.name}: cannot be read ({error.strerror}); look at its permissions in {path.parent}")
+        return None
+    if fault := _no_text(data):
+        faults.add(f"{path.name}: {fault}")
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        faults.add(f"{path.name}, line {row}: byte {data[error.start : error.start + 1]!r} is no UTF-8; save the file as UTF-8")
+        return None
+
+
+def _no_text(data: bytes) -> str | None:
+    """Why these bytes are no annotations, if their beginning shows it."""
+    if not data.strip():
+        return "empty; fetch the file again"
+    if data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05":
+        return "a Python pickle, which can run code when loaded; annotations must be CSV and JSON text"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:1000]:
+        return "UTF-16 or binary, not UTF-8; save the file as UTF-8"
+    if data.lstrip()[:15].lower().startswith((b"<!doctype", b"<html")):
+        return "an HTML page, not annotations; download the file itself"
+    return None
+
+
+def _csv_lines(text: str) -> Iterable[list[str]]:
+    previous = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""), strict=True)
+    finally:
+        csv.field_size_limit(previous)
+
+
+def _header_fits(file: str, header: list[str], columns: list[str], faults: Faults) -> bool:
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    for name in twice:
+        faults.add(f"{file}, row 1: column {name!r} stands there twice; keep one")
+    missing = [name for name in columns if name not in header]
+    for name in missing:
+        faults.add(f"{file}, row 1: column {name!r} is missing; {near(name, set(header) - set(columns))}")
+    return not twice and not missing
+
+
+def _entry(name: str, number: int, entry: dict[str, Any], keys: list[str], faults: Faults) -> Row | None:
+    who = entry.get("sample_id")
+    place = f"entry {number}" + (f" ({who})" if isinstance(who, str) else "")
+    missing = [key for key in keys if key not in entry]
+    for key in missing:
+        faults.add(f"{name}, {place}: key {key!r} is missing; {near(key, set(entry) - set(keys))}")
+    wrong = [key for key in keys if key in entry and not isinstance(entry[key], str)]
+    for key in wrong:
+        faults.add(f"{name}, {place}: {key!r} must be text; it is {_kind(entry[key])}")
+    return None if missing or wrong else Row(name, place, {key: entry[key] for key in keys})
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"key {twice[0]!r} stands twice in one object, near {str(dict(pairs))[:80]}")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _kind(value: Any) -> str:
+    return {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
