@@ -90,12 +90,16 @@ def _clip(item: Annotated, places: MediaPlaces, faults: Faults) -> Clip:
             faults.add(f"{item.row.where()}: {column} {names[column]!r} {fault}")
     safe = not any(unsafe_name(names[column]) for column in ("video_name", "audio_name"))
     return Clip(
-        item.id,
-        item.source_video,
-        item.topic,
-        item.split,
-        item.text,
-        *(item.labels.get(name) for name in ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")),
+        id=item.id,
+        source_video=item.source_video,
+        topic=item.topic,
+        split=item.split,
+        text=item.text,
+        sentiment=item.labels.get("sentiment"),
+        emotion=item.labels.get("emotion"),
+        text_sentiment=item.labels.get("text_sentiment"),
+        video_sentiment=item.labels.get("video_sentiment"),
+        audio_sentiment=item.labels.get("audio_sentiment"),
         video_path=find(names["video_name"], places.videos) if safe else None,
         audio_path=find(names["audio_name"], places.audio) if safe else None,
     )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import wave
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -34,18 +38,36 @@ class Performance(NamedTuple):
     text: str
     audio_emotion: str
     video_emotion: str
-    seed: int
+    seed: str
 
 
 class Limits(NamedTuple):
-    """Seconds of a clip: shorter speech is followed by silence, longer speech is said faster, up to twice, then cut."""
+    """Seconds of a clip: shorter speech is followed by silence; longer speech is said up to twice as fast, then cut."""
 
     min_sec: float
     max_sec: float
 
 
+def render_all(performances: Sequence[Performance], folder: Path, limits: Limits, workers: int, progress: Callable[[str], None]) -> None:
+    """Write `folder/audio/<name>.wav` and `folder/videos/<name>.mp4` of each; raises MissingExtraError without the extra `demo`."""
+    for name in ("audio", "videos"):
+        (folder / name).mkdir(parents=True)
+    for done, _ in enumerate(_each(partial(render, folder=folder, limits=limits), performances, workers), 1):
+        if done % 64 == 0 or done == len(performances):
+            progress(f"{done} of {len(performances)} clips made")
+
+
+def _each(make: Callable[[Performance], None], performances: Sequence[Performance], workers: int) -> Iterator[None]:
+    """Spawned, not forked: the caller may hold the threads of torch or ray."""
+    if workers == 1:
+        yield from map(make, performances)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(make, performances, chunksize=8)
+
+
 def render(performance: Performance, folder: Path, limits: Limits) -> None:
-    """Write `folder/audio/<name>.wav` and `folder/videos/<name>.mp4`."""
+    """One clip; its two folders stand."""
     random = Random(f"{performance.seed}/{performance.name}")
     samples = _speech(performance, random, limits)
     frames = _film(performance, samples, random)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -21,7 +22,9 @@ Waveform = npt.NDArray[np.int16]  # (samples,)
 
 _SYNCHRONOUS, _UTF8 = 2, 1  # espeak-ng's speak_lib.h: AUDIO_OUTPUT_SYNCHRONOUS, espeakCHARS_UTF8
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
-_LONGEST_DATA_PATH = 150  # espeak-ng keeps its data path in a buffer of 160 bytes
+_DO_NOT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT
+_LONGEST_DATA_PATH = 120  # espeak-ng keeps paths of its data in buffers of 160 bytes
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class Prosody(NamedTuple):
@@ -69,70 +72,72 @@ def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
     return _shaped(espeak.say(text, voice, prosody), prosody)
 
 
-class _Espeak(NamedTuple):
-    say: Callable[[str, str, Prosody], Waveform]
-    variants: frozenset[str]
+class _Espeak:
+    """The library of this process, with its one global state."""
+
+    def __init__(self, library_path: str, data: Path) -> None:
+        self.library = ctypes.CDLL(library_path)
+        self.pieces: list[Waveform] = []
+        if self.library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), _DO_NOT_EXIT) != RATE_HZ:
+            raise ConfigError(f"espeak-ng did not start with its data in {data}; install the package espeakng-loader again")
+        self.variants = frozenset(path.name for path in (data / "voices" / "!v").iterdir())
+        self.callback = _CALLBACK(self._collect)  # kept here: ctypes does not keep it alive
+        self.library.espeak_SetSynthCallback(self.callback)
+
+    def say(self, text: str, voice: str, prosody: Prosody) -> Waveform:
+        """The samples as espeak-ng makes them."""
+        self.pieces.clear()
+        self.library.espeak_SetVoiceByName(f"id+{voice}".encode())
+        for parameter, value in ((_RATE, prosody.rate), (_VOLUME, prosody.volume), (_PITCH, prosody.pitch), (_RANGE, prosody.pitch_range)):
+            self.library.espeak_SetParameter(parameter, round(value), 0)
+        encoded = text.replace("\0", " ").encode() + b"\0"
+        self.library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, 1, 0, _UTF8, None, None)
+        return np.concatenate(self.pieces) if self.pieces else np.zeros(0, np.int16)
+
+    def _collect(self, samples: Any, num_samples: int, _events: Any) -> int:
+        if samples and num_samples > 0:
+            self.pieces.append(np.ctypeslib.as_array(samples, shape=(num_samples,)).copy())
+        return 0  # go on
 
 
 @functools.cache
 def _espeak() -> _Espeak:
-    """The synthesiser of this process: its library keeps one global state."""
     try:
         import espeakng_loader
     except ImportError:
         raise MissingExtraError("espeakng-loader", "demo") from None
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    data = _short_path(Path(espeakng_loader.get_data_path()))
-    pieces: list[Waveform] = []
-
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def collect(samples: Any, num_samples: int, _events: Any) -> int:
-        if samples and num_samples > 0:
-            pieces.append(np.ctypeslib.as_array(samples, shape=(num_samples,)).copy())
-        return 0
-
-    if library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 1 << 15) != RATE_HZ:
-        raise ConfigError(f"espeak-ng did not start with its data in {data}; install the package espeakng-loader again")
-    library.espeak_SetSynthCallback(collect)
-
-    def say(text: str, voice: str, prosody: Prosody) -> Waveform:
-        pieces.clear()
-        library.espeak_SetVoiceByName(f"id+{voice}".encode())
-        for parameter, value in ((_RATE, prosody.rate), (_VOLUME, prosody.volume), (_PITCH, prosody.pitch), (_RANGE, prosody.pitch_range)):
-            library.espeak_SetParameter(parameter, round(value), 0)
-        encoded = text.encode() + b"\0"
-        library.espeak_Synth(encoded, len(encoded), 0, 1, 0, _UTF8, None, None)
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-
-    say.callback = collect  # type: ignore[attr-defined]  # ctypes does not keep it alive
-    return _Espeak(say, frozenset(path.name for path in (data / "voices" / "!v").iterdir()))
+    return _Espeak(espeakng_loader.get_library_path(), _short_path(Path(espeakng_loader.get_data_path())))
 
 
 def _short_path(data: Path) -> Path:
-    """espeak-ng cuts a long path in silence, so a deep environment is reached through a link."""
+    """espeak-ng cuts a long path in silence, so the data of a deep environment are reached through a link."""
     if len(os.fsencode(data)) <= _LONGEST_DATA_PATH:
         return data
-    link = Path(tempfile.mkdtemp(prefix="espeak-")) / "espeak-ng-data"
+    place = Path(tempfile.mkdtemp(prefix="espeak-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    link = place / "espeak-ng-data"
     link.symlink_to(data)
     return link
 
 
 def _shaped(samples: Waveform, prosody: Prosody) -> Waveform:
-    """The contours that espeak-ng has no parameter for: glide of pitch, tremor, harshness."""
+    """The contours that espeak-ng has no parameter for: glide of pitch, harshness, tremor."""
     if samples.size < 2:
         return samples
     place = np.linspace(-0.5, 0.5, samples.size)
     speed = 1 + prosody.glide * place  # reading faster raises the pitch; the mean stays 1
     wave = np.interp(np.cumsum(speed) - speed[0], np.arange(samples.size), samples.astype(np.float64)) / 32768
     if prosody.drive > 0:
-        wave = (
-            np.tanh(wave * (1 + prosody.drive))
-            * np.sqrt(np.mean(wave**2) / max(np.mean(np.tanh(wave * (1 + prosody.drive)) ** 2), 1e-12))
-            * 1.2
-        )
+        pressed = np.tanh((1 + prosody.drive) * wave)
+        wave = pressed * 1.2 * _loudness(wave) / max(_loudness(pressed), 1e-6)
     if prosody.tremor_hz > 0:
         wave *= 1 + 0.6 * np.sin(2 * np.pi * prosody.tremor_hz * np.arange(samples.size) / RATE_HZ)
-    return (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+    shaped: Waveform = (np.clip(wave, -1, 1) * 32767).astype(np.int16)
+    return shaped
+
+
+def _loudness(wave: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(wave**2)))
 
 
 def _between(value: float, low: float, high: float) -> float:
