@@ -70,7 +70,9 @@ class MediaConfig(Frozen):
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.min_frames % 2 or self.max_frames % 2:
-            raise ValueError(f"min_frames {self.min_frames} and max_frames {self.max_frames} must be even: the vision tower takes frames in pairs")
+            raise ValueError(
+                f"min_frames {self.min_frames} and max_frames {self.max_frames} must be even: the vision tower takes frames in pairs"
+            )
         if self.min_frames > self.max_frames or self.min_pixels > self.max_pixels:
             raise ValueError("min_frames and min_pixels must not exceed max_frames and max_pixels")
         return self
@@ -208,7 +210,10 @@ def parse(model: type[M], data: Any, what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = [f"{'.'.join(str(part) for part in fault['loc']) or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}" for fault in error.errors()]
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc']) or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
         raise ConfigError(f"{what}: " + "; ".join(faults)) from None
 
 

@@ -1,12 +1,12 @@
 """Stage and run records: written once, whole, and read back. A run counts when its `record.json` stands.
 
-    results/<space>/<corpus>-<base>[-limitN][-foldsK]/
-      plan.json                 which signature stands in which row of the tables
-      clips.parquet             CLIPS
-      ledger.parquet            LEDGER: how each auxiliary answer was made
-      stages/<key>/             adapter.safetensors, history.jsonl, checkpoints/, record.json
-      runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
-      tables/ figures/ report.html
+results/<space>/<corpus>-<base>[-limitN][-foldsK]/
+  plan.json                 which signature stands in which row of the tables
+  clips.parquet             CLIPS
+  ledger.parquet            LEDGER: how each auxiliary answer was made
+  stages/<key>/             adapter.safetensors, history.jsonl, checkpoints/, record.json
+  runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
+  tables/ figures/ report.html
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise ResultsError(f"cannot write {path}: {error.strerror or error}; what was finished before is kept, mend it and run the same command again") from error
+        raise ResultsError(
+            f"cannot write {path}: {error.strerror or error}; what was finished before is kept, mend it and run the same command again"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -100,7 +102,11 @@ def write_table(path: Path, frame: pl.DataFrame) -> None:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """`record` with the hashes of the folder's files, written last: from now on the stage or run counts."""
-    files = {file.name: file_hash(file) for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".") and file.name != RECORD}
+    files = {
+        file.name: file_hash(file)
+        for file in sorted(folder.iterdir())
+        if file.is_file() and not file.name.startswith(".") and file.name != RECORD
+    }
     write_json(folder / RECORD, {**record, "files": files})
 
 

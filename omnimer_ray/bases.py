@@ -1,0 +1,107 @@
+"""A base by name -> where its files lie and which revision they are. Reads JSON and bytes only; loads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.config import BaseConfig
+from omnimer_ray.errors import BaseModelError, MissingExtraError, OmniMERError, near
+from omnimer_ray.results import file_hash, read_json
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parent / "tiny" / "weights"
+TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
+HUB_NAMES = ("Qwen/Qwen2.5-Omni-7B", "Qwen/Qwen2.5-Omni-3B")
+MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
+
+
+class Base(NamedTuple):
+    """Where a base lies. `folder` is None for a hub name that is not in the local cache yet."""
+
+    name: str
+    folder: Path | None
+    revision: str  # a commit of the hub, or a hash of the folder's files
+    stand_in: str | None  # what to print wherever its numbers are printed
+
+    def config(self, precision: str = "bf16") -> BaseConfig:
+        """The base as it enters a signature: two folders with the same contents are one base."""
+        return BaseConfig.model_validate({"name": Path(self.name).name, "revision": self.revision, "precision": precision})
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` takes."""
+        return str(self.folder) if self.folder else self.name
+
+
+def locate(name: str) -> Base:
+    """The base called `tiny`, a folder with a checkpoint, or a hub name. Raises BaseModelError where it is none of them."""
+    if name == TINY:
+        _check(TINY_FOLDER, name)
+        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER), TINY_NOTICE)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check(folder, name)
+        return Base(folder.resolve().name, folder.resolve(), _folder_hash(folder), None)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise BaseModelError(
+            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {HUB_NAMES[0]!r}; {near(name, (TINY, *HUB_NAMES))}"
+        )
+    return _hub(name)
+
+
+def _hub(name: str) -> Base:
+    """From the local hub cache where it is, else by asking the hub for the commit of `main`."""
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub")
+    repository = cache / f"models--{name.replace('/', '--')}"
+    reference = repository / "refs" / "main"
+    if reference.is_file():
+        revision = reference.read_text().strip()
+        folder = repository / "snapshots" / revision
+        if (folder / "config.json").exists():
+            _check(folder, name)
+            return Base(name, folder, revision, None)
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise MissingExtraError("huggingface-hub", "train") from None
+    try:
+        info = HfApi().model_info(name, timeout=10)
+    except Exception as error:  # the hub's client raises many types; each means: not to be had now
+        raise BaseModelError(
+            f"base {name!r} is not in the hub cache {cache}, and the hub did not give it ({type(error).__name__}); "
+            f"run `hf download {name}` where there is a network, or give a folder; {near(name, (TINY, *HUB_NAMES))}"
+        ) from None
+    return Base(name, None, str(info.sha), None)
+
+
+def _check(folder: Path, name: str) -> None:
+    """BaseModelError unless the folder is a Qwen2.5-Omni checkpoint with weights, tokenizer and processor."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BaseModelError(f"base {name!r}: {path} is missing; give a folder with a Qwen2.5-Omni checkpoint")
+    try:
+        config = read_json(path)
+    except (OmniMERError, OSError, UnicodeDecodeError) as error:
+        raise BaseModelError(f"base {name!r}: {path} cannot be read ({error})") from None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in MODEL_TYPES:
+        raise BaseModelError(
+            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_NAMES)}"
+        )
+    missing = [what for what in ("preprocessor_config.json", "tokenizer_config.json") if not (folder / what).is_file()]
+    if not any(folder.glob("*.safetensors")):
+        missing.append("*.safetensors (weights are read from safetensors only)")
+    if missing:
+        raise BaseModelError(f"base {name!r}: {folder} lacks {', '.join(missing)}; download the checkpoint again")
+
+
+def _folder_hash(folder: Path) -> str:
+    """16 hex digits over names and contents; weights are hashed by path, size and time memo elsewhere, so this stays a plain read."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix in {".json", ".safetensors", ".txt", ".jinja", ".model"}:
+            digest.update(f"{file.name}:{file_hash(file)};".encode())
+    return digest.hexdigest()[:16]

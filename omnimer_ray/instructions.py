@@ -1,0 +1,239 @@
+"""The five prompts, the three re-asks and their JSON answers: build, and parse back.
+
+The facial and the intonation prompts are the paper's words (section IV-B). The keyword prompt, the two main prompts, the
+re-asks and every JSON schema are reconstructed in the same skeleton [A]. An auxiliary sees its own modality only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from omnimer_ray.config import Kind, Modality, RunConfig, content_hash
+from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS, Clip
+
+SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
+WORDS: dict[str, dict[str, str]] = {  # canonical label -> the word that stands for it in prompts and answers
+    "en": {label: label for label in (*SENTIMENTS, *EMOTIONS)},
+    "id": {
+        "negative": "negatif",
+        "neutral": "netral",
+        "positive": "positif",
+        "happiness": "kebahagiaan",
+        "surprise": "terkejut",
+        "sadness": "kesedihan",
+        "anger": "kemarahan",
+        "disgust": "jijik",
+        "fear": "ketakutan",
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    modalities: tuple[Modality, ...]
+    instruction: str
+    task: str
+    schema: str
+
+
+_ALL: tuple[Modality, ...] = ("text", "video", "audio")
+_INPUT = {"text": "Text: {text}", "video": "Visual: {video}", "audio": "Audio: {audio}"}
+_PROMPTS: dict[str, _Prompt] = {
+    "sentiment": _Prompt(
+        _ALL,
+        "You are an assistant for multimodal sentiment analysis.",
+        "Analyze the speaker's overall emotional tone across all modalities, and determine the sentiment: {sentiments}.",
+        '{"sentiment": "..."}',
+    ),
+    "emotion": _Prompt(
+        _ALL,
+        "You are an assistant for multimodal emotion recognition.",
+        "Analyze the speaker's overall emotional tone across all modalities. First determine the sentiment: {sentiments}."
+        " Then, based on it, the emotion: {emotions}.",
+        '{"sentiment": "...", "emotion": "..."}',
+    ),
+    "emotion, no hierarchy": _Prompt(
+        _ALL,
+        "You are an assistant for multimodal emotion recognition.",
+        "Analyze the speaker's overall emotional tone across all modalities, and determine the emotion: {emotions}.",
+        '{"emotion": "..."}',
+    ),
+    "text_keywords": _Prompt(
+        ("text",),
+        "You are an assistant for sentiment analysis of an utterance.",
+        "Identify the emotion-related keywords and phrases, and determine the overall sentiment supported by these lexical cues: {sentiments}.",
+        '{"keywords": ["..."], "sentiment": "...", "explanation": "..."}',
+    ),
+    "facial_expression": _Prompt(
+        ("video",),
+        "You are an assistant for sentiment analysis of a visual clip.",
+        "Analyze the speaker's facial expressions and their temporal variations, and determine the overall sentiment supported by these visual cues:"
+        " {sentiments}.",
+        '{"sentiment": "...", "explanation": "..."}',
+    ),
+    "prosody": _Prompt(
+        ("audio",),
+        "You are an assistant for sentiment analysis of an audio clip.",
+        "Analyze prosodic cues such as intonation, speaking rate, and vocal dynamics, and determine the overall sentiment supported by these acoustic"
+        " patterns: {sentiments}.",
+        '{"sentiment": "...", "explanation": "..."}',
+    ),
+    "text_keywords, given": _Prompt(
+        ("text",),
+        "You are an assistant for sentiment analysis of an utterance.",
+        "The sentiment is {given}. Identify the emotion-related keywords and phrases, and explain how these lexical cues support it.",
+        '{"keywords": ["..."], "explanation": "..."}',
+    ),
+    "facial_expression, given": _Prompt(
+        ("video",),
+        "You are an assistant for sentiment analysis of a visual clip.",
+        "The sentiment is {given}. Analyze the speaker's facial expressions and their temporal variations, and explain how these visual cues support it.",
+        '{"explanation": "..."}',
+    ),
+    "prosody, given": _Prompt(
+        ("audio",),
+        "You are an assistant for sentiment analysis of an audio clip.",
+        "The sentiment is {given}. Analyze prosodic cues such as intonation, speaking rate, and vocal dynamics, and explain how these acoustic patterns"
+        " support it.",
+        '{"explanation": "..."}',
+    ),
+}
+PROMPTS_HASH = content_hash(
+    [SYSTEM, WORDS, _INPUT, {name: [p.modalities, p.instruction, p.task, p.schema] for name, p in _PROMPTS.items()}]
+)
+
+Part = dict[str, str]  # {"type": "text", "text": ...} | {"type": "video"} | {"type": "audio"}
+
+
+class Parsed(NamedTuple):
+    """What a strict reading of an answer holds; a label that is missing or unknown makes the whole answer unparsed."""
+
+    sentiment: str | None
+    emotion: str | None
+    keywords: tuple[str, ...]
+    explanation: str | None
+
+
+class Style(NamedTuple):
+    """The two settings that change how prompts and answers read."""
+
+    hierarchy: Literal["none", "prompt"]
+    language: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Style:
+        """The style that a run's config asks for."""
+        return cls(config.hierarchy, config.answer_language)
+
+
+def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None) -> list[dict[str, Any]]:
+    """Chat messages for one (clip, instruction); `given` is the gold sentiment of a re-ask. Media stand as typed parts."""
+    prompt = _prompt(kind, style, given)
+    words = WORDS[style.language]
+    task = prompt.task.format(
+        sentiments=", ".join(words[label] for label in SENTIMENTS),
+        emotions=", ".join(words[label] for label in EMOTIONS),
+        given=words[given] if given else "",
+    )
+    parts: list[Part] = []
+    _say(parts, f"Instruction. {prompt.instruction}\nInput.")
+    for modality in prompt.modalities:
+        lead, _ = _INPUT[modality].split("{")
+        _say(parts, f" {lead}" + (_harmless(clip.text) if modality == "text" else ""))
+        if modality != "text":
+            parts.append({"type": modality})
+    _say(parts, f"\nTask. {task}\nReturn (JSON only). {prompt.schema}")
+    return [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, {"role": "user", "content": parts}]
+
+
+def modalities(kind: Kind) -> tuple[Modality, ...]:
+    """What an instruction sees."""
+    return _PROMPTS[kind].modalities
+
+
+def main_answer(clip: Clip, kind: Kind, style: Style) -> str:
+    """The supervised answer of a main task, from the clip's gold labels (paper IV-A)."""
+    words = WORDS[style.language]
+    assert clip.sentiment is not None
+    if kind == "sentiment":
+        return _json({"sentiment": words[clip.sentiment]})
+    assert clip.emotion is not None
+    emotion = {"emotion": words[clip.emotion]}
+    return _json({"sentiment": words[clip.sentiment], **emotion} if style.hierarchy == "prompt" else emotion)
+
+
+def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: Style) -> str:
+    """The answer of an auxiliary: the label with the explanation that was given for it (paper IV-C); a re-ask's answer has no label."""
+    answer: dict[str, Any] = {"keywords": list(parsed.keywords)} if kind == "text_keywords" else {}
+    if sentiment is not None:
+        answer["sentiment"] = WORDS[style.language][sentiment]
+    return _json({**answer, "explanation": parsed.explanation})
+
+
+def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed | None:
+    """A strict reading: one JSON object, alone or in one code fence, with every field that the prompt asked for; else None (unparsed)."""
+    data = _read_object(answer)
+    if data is None:
+        return None
+    labels = {word: label for label, word in WORDS[style.language].items()}
+    known = {name: {word for word, label in labels.items() if label in LABELS[name]} for name in LABELS}
+    wanted = json.loads(_prompt(kind, style, "neutral" if given else None).schema)
+    for name in ("sentiment", "emotion"):
+        if (name in wanted or (given and name in data)) and not (isinstance(data.get(name), str) and data[name] in known[name]):
+            return None
+    explanation, keywords = data.get("explanation"), data.get("keywords", [])
+    if "explanation" in wanted and not (isinstance(explanation, str) and explanation.strip()):
+        return None
+    if "keywords" in wanted and not (isinstance(data.get("keywords"), list) and all(isinstance(word, str) for word in keywords)):
+        return None
+    return Parsed(
+        labels[data["sentiment"]] if "sentiment" in wanted or (given and "sentiment" in data) else None,
+        labels[data["emotion"]] if "emotion" in wanted else None,
+        tuple(keywords) if "keywords" in wanted else (),
+        explanation.strip() if "explanation" in wanted else None,
+    )
+
+
+def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
+    if given is not None:
+        return _PROMPTS[f"{kind}, given"]
+    return _PROMPTS["emotion, no hierarchy" if kind == "emotion" and style.hierarchy == "none" else kind]
+
+
+def _say(parts: list[Part], text: str) -> None:
+    if parts and parts[-1]["type"] == "text":
+        parts[-1] = {"type": "text", "text": parts[-1]["text"] + text}
+    else:
+        parts.append({"type": "text", "text": text})
+
+
+def _harmless(text: str) -> str:
+    """A transcript that cannot write control tokens such as <|im_end|>."""
+    return text.replace("<|", "< |")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read_object(answer: str) -> dict[str, Any] | None:
+    text = answer.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
+    try:
+        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,236 @@
+"""A search space -> runs -> stages: what is recorded and what would start. Needs neither torch nor ray.
+
+A run is a chain of stages (hybrid: one; multi_stage: two; Base: one; zero-shot: none) and an evaluation. A stage's key hashes
+everything that determines its adapter, its predecessor's key included, so runs that share a stage find it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, changed, content_hash, resolve
+from omnimer_ray.errors import ConfigError
+from omnimer_ray.instructions import PROMPTS_HASH
+from omnimer_ray.results import read_record
+
+EVERYWHERE = (
+    "corpus",
+    "base",
+    "method",
+    "lora",
+    "media",
+    "optimizer",
+    "epochs",
+    "loss_average",
+    "global_batch",
+    "block",
+    "answer_language",
+    "seed",
+)
+
+
+class Stage(NamedTuple):
+    """A part of training with one item distribution."""
+
+    key: str
+    config: RunConfig  # of the first run that asked for it; runs that share the stage agree in all that the key hashes
+    kinds: tuple[Kind, ...]
+    position: int  # 0 for the first stage of a run
+    predecessor: str | None
+
+
+class Run(NamedTuple):
+    """A chain of stages with its evaluation."""
+
+    signature: str
+    config: RunConfig
+    stages: tuple[Stage, ...]
+
+
+class Row(NamedTuple):
+    """Where a run stands in the tables."""
+
+    variant: str
+    task: str
+    seed: int | None  # None: the run has no randomness
+    fold: int | None
+    signature: str
+
+
+class Unit(NamedTuple):
+    """A unit of work: a part of the ledger, or one stage with its run's evaluation, or an evaluation alone."""
+
+    id: str  # 'ledger-<kind>', 'stage-<key>' or 'run-<signature>'
+    needs: tuple[str, ...]  # units that must be recorded first
+    stage: Stage | None
+    run: Run | None
+    ledger: Kind | None
+    title: str  # for people
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
+
+    question: str
+    baseline: RunConfig
+    variants: Mapping[str, dict[str, Any]]
+    tasks: tuple[str, ...] = ("sentiment", "emotion")
+    seeds: tuple[int, ...] = (0,)
+    grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows of a space's tables, the runs behind them and the units of work they come to."""
+
+    space: SearchSpace
+    rows: tuple[Row, ...]
+    runs: dict[str, Run]
+    merged: tuple[str, ...] = ()  # generated variants that mean a run which stands under another name
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Every stage once."""
+        return {stage.key: stage for run in self.runs.values() for stage in run.stages}
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Every unit of work, a predecessor always before what needs it, shared stages first."""
+        ledgers = {kind: _ledger_unit(kind) for stage in self.stages.values() for kind in stage.kinds if kind in AUXILIARY_KIND.values()}
+        first: dict[str, Unit] = {}  # stages that several runs continue
+        last: dict[str, Unit] = {}
+        owner: dict[str, str] = {}  # last stage -> the unit that trains it
+        for run in self.runs.values():
+            for stage in run.stages[:-1]:
+                first.setdefault(f"stage-{stage.key}", _stage_unit(stage))
+            unit = _run_unit(run, owner.get(run.stages[-1].key) if run.stages else None, self._title(run))
+            last[unit.id] = unit
+            if run.stages:
+                owner.setdefault(run.stages[-1].key, unit.id)
+        return (*ledgers.values(), *first.values(), *last.values())
+
+    def num_shared(self) -> int:
+        """Stages that more than one run uses."""
+        users = [stage.key for run in self.runs.values() for stage in run.stages]
+        return sum(users.count(key) > 1 for key in self.stages)
+
+    def _title(self, run: Run) -> str:
+        row = next(row for row in self.rows if row.signature == run.signature)
+        fold = "" if row.fold is None else f", fold {row.fold}"
+        return f"{row.variant} / {row.task}" + ("" if row.seed is None else f", seed {row.seed}") + fold
+
+
+def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
+    """Every variant x task x seed x fold. Raises ConfigError for a variant equal to another, or a misspelt field; all at once."""
+    rows: list[Row] = []
+    runs: dict[str, Run] = {}
+    names: dict[str, str] = {}
+    merged: list[str] = []
+    faults: list[str] = []
+    for variant, delta in space.variants.items():
+        try:
+            configs = _configs(space, delta, folds)
+        except ConfigError as error:
+            faults.append(f"variant {variant!r}: {error}")
+            continue
+        for config in configs:
+            run = make_run(config)
+            other = names.setdefault(run.signature, variant)
+            if other != variant:
+                (merged if space.grid else faults).append(f"variant {variant!r} is the same run as {other!r}")
+                continue
+            runs[run.signature] = run
+            seed = config.seed if config.training else None
+            row = Row(variant, config.task, seed, config.corpus.fold, run.signature)
+            if row not in rows:
+                rows.append(row)
+    if faults:
+        raise ConfigError("; ".join(dict.fromkeys(faults)))
+    return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
+
+
+def make_run(config: RunConfig) -> Run:
+    """The run of a config, in canonical form, with its stages."""
+    config = resolve(config)
+    identity = {"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, "config": config.model_dump()}
+    return Run(content_hash(identity), config, _stages(config))
+
+
+def is_recorded(unit: Unit, folder: Path) -> bool:
+    """Whether a unit's record stands (a ledger's part is asked of the ledger itself)."""
+    if unit.run is not None:
+        return read_record(folder / "runs" / unit.run.signature) is not None
+    assert unit.stage is not None
+    return read_record(folder / "stages" / unit.stage.key) is not None
+
+
+def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:
+    configs = []
+    for task in space.tasks:
+        for seed in space.seeds:
+            for fold in range(folds) if folds else (None,):
+                config = changed(space.baseline, {"task": task, "seed": seed, "corpus.folds": folds, "corpus.fold": fold, **delta})
+                configs.append(resolve(config))
+    return configs
+
+
+def _stages(config: RunConfig) -> tuple[Stage, ...]:
+    if not config.training:
+        return ()
+    auxiliary: tuple[Kind, ...] = tuple(
+        AUXILIARY_KIND[modality] for modality in ("text", "video", "audio") if modality in config.auxiliaries
+    )
+    main: tuple[Kind, ...] = (config.task,)
+    parts = [auxiliary, main] if config.schedule == "multi_stage" else [main + auxiliary]
+    stages: list[Stage] = []
+    for position, kinds in enumerate(parts):
+        predecessor = stages[-1].key if stages else None
+        stages.append(Stage(_stage_key(config, kinds, position, predecessor), config, kinds, position, predecessor))
+    return tuple(stages)
+
+
+def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predecessor: str | None) -> str:
+    """Hashes only what this stage depends on: an auxiliary stage does not know the main task."""
+    data = config.model_dump()
+    identity = {name: data[name] for name in EVERYWHERE}
+    if config.task in kinds:
+        identity.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
+    if set(kinds) - {config.task}:
+        identity["supervision"] = data["supervision"]
+    if config.mixture and len(kinds) > 1:
+        identity["mixture"] = {kind: config.mixture[kind] for kind in kinds}
+    return content_hash(
+        {"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, "kinds": kinds, "position": position, "predecessor": predecessor, **identity}
+    )
+
+
+def _ledger_unit(kind: Kind) -> Unit:
+    return Unit(f"ledger-{kind}", (), None, None, kind, f"supervision: {kind}")
+
+
+def _stage_unit(stage: Stage) -> Unit:
+    return Unit(
+        f"stage-{stage.key}",
+        _needs(stage),
+        stage,
+        None,
+        None,
+        f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}",
+    )
+
+
+def _run_unit(run: Run, owner: str | None, title: str) -> Unit:
+    stage = run.stages[-1] if run.stages else None
+    needs = (owner,) if owner else _needs(stage) if stage else ()
+    return Unit(f"run-{run.signature}", needs, stage, run, None, title)
+
+
+def _needs(stage: Stage) -> tuple[str, ...]:
+    ledgers = tuple(f"ledger-{kind}" for kind in stage.kinds if kind in AUXILIARY_KIND.values())
+    return ledgers + ((f"stage-{stage.predecessor}",) if stage.predecessor else ())

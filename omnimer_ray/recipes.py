@@ -1,0 +1,40 @@
+"""The recipes, each belonging to a base. [P] the paper says so, [A] assumed: the paper is silent.
+
+A recipe is a complete RunConfig; a search space changes it, the command line never does.
+"""
+
+from __future__ import annotations
+
+from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
+
+
+def omnimer_qwen7b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
+    """The paper's recipe: 5 epochs [P], global batch 128 [P], rank 8 [P]; learning rate 1e-4 and alpha 16 [A]. It is RunConfig's defaults."""
+    return RunConfig(corpus=corpus, base=base)
+
+
+def omnimer_qwen3b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
+    """The same settings on the smaller base [A]: the paper trains the 7B only."""
+    return omnimer_qwen7b(corpus, base)
+
+
+def omnimer_tiny(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
+    """For the tiny Thinker and corpora of a few hundred clips: the paper's batch of 128 would take six steps on mini."""
+    return RunConfig(
+        corpus=corpus,
+        base=base,
+        epochs=5,
+        global_batch=16,
+        optimizer=OptimizerConfig(learning_rate=5e-3, warmup_fraction=0.1),
+        lora=LoraConfig(rank=8, alpha=16),
+        media=tiny_media(),
+        supervision=SupervisionConfig(max_new_tokens=64),
+    )
+
+
+def tiny_media() -> MediaConfig:
+    """16 video tokens and 25 audio tokens a second: a main item of mini stays under 300 tokens."""
+    return MediaConfig(frames_per_second=2, min_frames=4, max_frames=16, min_pixels=112 * 112, max_pixels=112 * 112, max_sec=8)
+
+
+RECIPES = {"tiny": omnimer_tiny, "Qwen2.5-Omni-3B": omnimer_qwen3b, "Qwen2.5-Omni-7B": omnimer_qwen7b}

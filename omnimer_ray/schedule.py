@@ -1,0 +1,115 @@
+"""A stage -> the items of every optimizer step, from hashes alone.
+
+Each instruction type ("kind") is an endless stream of per-epoch permutations; a step is made of blocks of `block` items of
+one kind; the order of blocks is a deterministic apportionment by the mixture. Any step can be computed without the ones
+before it, so nothing of the schedule needs saving.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from omnimer_ray.config import Kind
+from omnimer_ray.errors import ConfigError
+
+
+class Item(NamedTuple):
+    """One (clip, instruction) pair with its supervised answer."""
+
+    clip: str
+    kind: Kind
+    answer: str
+    weight: float = 1.0  # in the loss average
+    given: str | None = None  # the gold sentiment of a re-ask
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All items of a stage and their order. `items` maps each kind to its items in corpus order."""
+
+    items: Mapping[Kind, tuple[Item, ...]]
+    epochs: float
+    global_batch: int
+    block: int
+    seed: int
+    stage_position: int = 0  # 0 for the first stage of a run
+    mixture: Mapping[Kind, float] | None = None  # None: by item counts
+
+    def __post_init__(self) -> None:
+        if empty := sorted(kind for kind, items in self.items.items() if not items):
+            raise ConfigError(f"no training items for {', '.join(empty)}; every one was rejected or has no label: leave it out of the run")
+        if not self.num_steps:
+            raise ConfigError(
+                f"{self.num_items} items x {self.epochs:g} epochs do not fill one global batch of {self.global_batch}; take more clips, more epochs or a smaller batch"
+            )
+
+    @property
+    def num_items(self) -> int:
+        """Items of one epoch over all kinds."""
+        return sum(len(items) for items in self.items.values())
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the stage: floor(items x epochs / global batch)."""
+        return num_steps(self.num_items, self.epochs, self.global_batch)
+
+    def step(self, index: int) -> list[tuple[Item, ...]]:
+        """The blocks of step `index`, counted from 0."""
+        per_step = self.global_batch // self.block
+        positions = range(index * per_step, (index + 1) * per_step)
+        return [
+            self._take(self._order[position], self._order[:position].count(self._order[position]) * self.block) for position in positions
+        ]
+
+    def from_step(self, start: int) -> Iterator[list[tuple[Item, ...]]]:
+        """The steps from `start` to the end of the stage."""
+        return (self.step(index) for index in range(start, self.num_steps))
+
+    @cached_property
+    def _order(self) -> tuple[Kind, ...]:
+        """The kind of each block of the stage: the one that lags furthest behind its share; ties in the order of `items`."""
+        weights = self.mixture or {kind: float(len(items)) for kind, items in self.items.items()}
+        total = sum(weights.values())
+        counts = dict.fromkeys(self.items, 0)
+        order: list[Kind] = []
+        for position in range(self.num_steps * self.global_batch // self.block):
+            kind = max(counts, key=lambda name: weights[name] / total * (position + 1) - counts[name])
+            counts[kind] += 1
+            order.append(kind)
+        return tuple(order)
+
+    def _take(self, kind: Kind, start: int) -> tuple[Item, ...]:
+        """`block` consecutive items of a kind's stream; an epoch's remainder goes on into the next permutation."""
+        items = self.items[kind]
+        taken: list[Item] = []
+        while len(taken) < self.block:
+            epoch, offset = divmod(start + len(taken), len(items))
+            taken += self._permuted(kind, epoch)[offset : offset + self.block - len(taken)]
+        return tuple(taken)
+
+    def _permuted(self, kind: Kind, epoch: int) -> list[Item]:
+        def rank(item: Item) -> bytes:
+            what = kind if item.given is None else f"{kind}, given"
+            return hashlib.sha256(f"{self.seed}|{self.stage_position}|{epoch}|{item.clip}|{what}".encode()).digest()
+
+        return sorted(self.items[kind], key=rank)
+
+
+def num_steps(num_items: int, epochs: float, global_batch: int) -> int:
+    """floor(items x epochs / global batch), safe against the rounding of fractions of an epoch."""
+    return int(num_items * epochs / global_batch + 1e-9)
+
+
+def micro_batches(block: tuple[Item, ...], micro_batch: int, rank: int, workers: int) -> Iterator[tuple[Item, ...]]:
+    """A worker's micro-batches of one block; all workers always hold the same kind."""
+    stride = micro_batch * workers
+    if len(block) % stride:
+        raise ConfigError(
+            f"micro_batch {micro_batch} x workers {workers} does not divide block {len(block)}; choose them in the machine profile so that it does"
+        )
+    for start in range(0, len(block), stride):
+        yield block[start + rank * micro_batch : start + (rank + 1) * micro_batch]

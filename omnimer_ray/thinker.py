@@ -1,0 +1,122 @@
+"""The base model by name: load, freeze, place LoRA, and assert what was matched.
+
+Module paths are those of transformers since 5.21: both towers live under `model.` beside the language model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
+from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+
+from omnimer_ray.bases import Base
+from omnimer_ray.config import LoraConfig
+from omnimer_ray.errors import BaseModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LANGUAGE = r"model\.language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
+_AUDIO = r"model\.audio_tower\.layers\.\d+\.self_attn\.(?:[qkv]_proj|out_proj)"
+_VISION = r"model\.visual\.blocks\.\d+\.attn\.(?:[qkv]|proj)"
+PLACEMENTS = {"thinker": (_LANGUAGE,), "thinker+audio": (_LANGUAGE, _AUDIO), "all": (_LANGUAGE, _AUDIO, _VISION)}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Thinker(NamedTuple):
+    """A loaded base: the model (frozen, in eval mode) and the processor that belongs to it."""
+
+    model: Any  # Qwen2_5OmniThinkerForConditionalGeneration
+    processor: Any  # Qwen2_5OmniProcessor
+
+
+class Matched(NamedTuple):
+    """What LoRA was placed on."""
+
+    language: int  # modules
+    audio: int
+    vision: int
+    parameters: int  # trainable
+
+    def __str__(self) -> str:
+        return f"LoRA on {self.language} language, {self.audio} audio and {self.vision} vision projections: {self.parameters:,} trainable parameters"
+
+
+def load_thinker(base: Base, precision: str, device: torch.device | str = "cpu") -> Thinker:
+    """The Thinker's weights (the talker is never loaded) and the processor; everything frozen.
+
+    Raises BaseModelError where weights are missing, left over, or of another shape.
+    """
+    revision = None if base.folder else base.revision
+    try:
+        model, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+            base.source,
+            revision=revision,
+            dtype=DTYPES[precision],
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        processor = Qwen2_5OmniProcessor.from_pretrained(base.source, revision=revision)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise BaseModelError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if missing := sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"]):
+        raise BaseModelError(
+            f"base {base.name!r}: {len(missing)} weights are missing or of another shape, {missing[0]} first; download the checkpoint again"
+        )
+    model.requires_grad_(False)
+    return Thinker(model.to(device).eval(), processor)
+
+
+def place_lora(model: Any, lora: LoraConfig, seed: int) -> tuple[Any, Matched]:
+    """A PeftModel with fresh adapters, whose A is drawn from a hash of (seed, module path), B zero: two placements share what they share."""
+    pattern = "|".join(f"(?:{part})" for part in PLACEMENTS[lora.placement])
+    settings = PeftLoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=pattern, bias="none")
+    peft_model = get_peft_model(model, settings)
+    for path, module in _adapted(peft_model):
+        _draw(module.lora_A["default"].weight, f"{seed}:{path}")
+        torch.nn.init.zeros_(module.lora_B["default"].weight)
+    return peft_model, _assert_matched(peft_model, lora)
+
+
+def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """The trainable parameters by name, in a fixed order."""
+    return {name: parameter for name, parameter in sorted(model.named_parameters()) if parameter.requires_grad}
+
+
+def _adapted(peft_model: Any) -> Iterator[tuple[str, Any]]:
+    for name, module in peft_model.named_modules():
+        if hasattr(module, "lora_A"):
+            yield name.removeprefix("base_model.model."), module
+
+
+def _draw(weight: torch.nn.Parameter, text: str) -> None:
+    """kaiming_uniform(a=sqrt 5) as PEFT draws A, from its own generator."""
+    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1)
+    bound = 1 / math.sqrt(weight.shape[1])
+    drawn = torch.empty(weight.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
+    with torch.no_grad():
+        weight.copy_(drawn)
+
+
+def _assert_matched(peft_model: Any, lora: LoraConfig) -> Matched:
+    """Four projections per layer of each placed tower, and nothing else trainable; anything else is our mistake or another architecture."""
+    paths = [path for path, _ in _adapted(peft_model)]
+    counts = [sum(re.fullmatch(part, path) is not None for path in paths) for part in (_LANGUAGE, _AUDIO, _VISION)]
+    config = peft_model.config
+    layers = [config.text_config.num_hidden_layers, config.audio_config.encoder_layers, config.vision_config.depth]
+    placed = len(PLACEMENTS[lora.placement])
+    expected = [4 * count if index < placed else 0 for index, count in enumerate(layers)]
+    if counts != expected or len(paths) != sum(expected):
+        raise BaseModelError(
+            f"LoRA matched {counts} projections of language, audio and vision where {expected} were expected; this transformers names its modules differently"
+        )
+    names = trainable(peft_model)
+    assert all("lora_" in name for name in names), "something beside LoRA is trainable"
+    return Matched(*counts, parameters=sum(parameter.numel() for parameter in names.values()))

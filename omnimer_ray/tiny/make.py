@@ -1,0 +1,106 @@
+"""Makes the tiny base: pre-trained on auxiliary instructions only, from other seeds, voices and faces than mini's.
+
+It follows the format and perceives imperfectly; it has never seen a main task, nor two modalities at once.
+
+Run:  python -m omnimer_ray.tiny.make           # minutes on one core, into omnimer_ray/tiny/weights
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import typer
+
+from omnimer_ray.bases import TINY_FOLDER
+from omnimer_ray.checkpoints import parameters
+from omnimer_ray.config import AUXILIARY_KIND, BaseConfig, CorpusConfig, Kind, OptimizerConfig
+from omnimer_ray.corpora import default_cache, mini
+from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip
+from omnimer_ray.corpora.mini_text import CUES
+from omnimer_ray.inputs import Encoder
+from omnimer_ray.instructions import Parsed, Style, auxiliary_answer, conversation, main_answer
+from omnimer_ray.recipes import omnimer_tiny
+from omnimer_ray.schedule import Item, Schedule
+from omnimer_ray.thinker import Thinker
+from omnimer_ray.tiny import build
+from omnimer_ray.tiny.words import EXPLANATIONS
+from omnimer_ray.training import Placement, start_engine, train
+
+SEED = 1000
+NUM_CLIPS = 640
+EPOCHS = 5.0
+STYLE = Style("prompt", "en")
+OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_decay=0.01)
+
+
+def main(out: Path = TINY_FOLDER) -> None:
+    """Make the pre-training corpus, learn the tokenizer, train the tiny Thinker in full, and save it with its processor."""
+    recipe = mini.MiniRecipe.pretraining(SEED, NUM_CLIPS)
+    corpus = mini.load(recipe, cache=default_cache(), progress=print)
+    cues = {planned.id: planned.cues for planned in mini.plan(recipe)}
+    clips = {clip.id: clip for clip in corpus.split("train")}
+    items = {kind: tuple(_items(kind, clips, cues)) for kind in AUXILIARY_KIND.values()}
+    tokenizer = build.tokenizer(_texts(corpus.clips, items))
+    thinker = Thinker(build.thinker(tokenizer, SEED), build.processor(tokenizer))
+    pretrain(thinker, clips, items)
+    out.mkdir(parents=True, exist_ok=True)
+    thinker.model.save_pretrained(out)
+    thinker.processor.save_pretrained(out)
+    print(f"tiny Thinker of {sum(p.numel() for p in thinker.model.parameters()):,} parameters saved in {out}")
+
+
+def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tuple[Item, ...]]) -> None:
+    """All parameters, by the project's one training loop in this process."""
+    config = omnimer_tiny(CorpusConfig(name="mini", fingerprint=""), BaseConfig(name="tiny", revision=""))
+    encoder = Encoder(thinker.processor, config, default_cache())
+    schedule = Schedule(items, epochs=EPOCHS, global_batch=24, block=8, seed=SEED)
+    placement = Placement(micro_batch=8, checkpoint_every=10**9)
+    thinker.model.requires_grad_(True)
+    with tempfile.TemporaryDirectory() as folder:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
+        try:
+            engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
+            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
+            trained = parameters(engine)
+        finally:
+            dist.destroy_process_group()
+    with torch.no_grad():
+        for name, parameter in thinker.model.named_parameters():
+            parameter.copy_(trained[name])
+
+
+def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
+    """Each clip's free question, and the same clip with its label given; the answers tell the cue that is really there."""
+    modality = {auxiliary: name for name, auxiliary in AUXILIARY_KIND.items()}[kind]
+    for clip in clips.values():
+        cue = cues[clip.id][modality]
+        said = [phrase for phrase in CUES[cue] if phrase in clip.text] if kind == "text_keywords" else []
+        parsed = Parsed(None, None, tuple(said), EXPLANATIONS[kind][cue])
+        yield Item(clip.id, kind, auxiliary_answer(kind, SENTIMENT_OF[cue], parsed, STYLE))
+        yield Item(clip.id, kind, auxiliary_answer(kind, None, parsed, STYLE), given=SENTIMENT_OF[cue])
+
+
+def _texts(clips: tuple[Clip, ...], items: Mapping[Kind, tuple[Item, ...]]) -> Iterator[str]:
+    """Prompts, transcripts and answers, of the main tasks too: the tokenizer knows their words, the model has not seen them."""
+    kinds: tuple[Kind, ...] = ("sentiment", "emotion", *AUXILIARY_KIND.values())
+    for clip in clips:
+        for kind in kinds:
+            for given in (None, clip.sentiment) if kind in items else (None,):
+                for message in conversation(clip, kind, STYLE, given):
+                    yield from (part["text"] for part in message["content"] if part["type"] == "text")
+        yield main_answer(clip, "sentiment", STYLE)
+        yield main_answer(clip, "emotion", STYLE)
+    yield from (item.answer for kind in items for item in items[kind])
+
+
+def _say(step: object) -> None:
+    if step.step % 25 == 0:  # type: ignore[attr-defined]
+        print(step, flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
