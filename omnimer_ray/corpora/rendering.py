@@ -76,7 +76,7 @@ def render(performance: Performance, folder: Path, limits: Limits) -> None:
 
 
 def _speech(performance: Performance, random: Random, limits: Limits) -> speech.Waveform:
-    prosody = speech.varied(speech.PROSODY[performance.audio_emotion], random, random.uniform(0.75, 1.1))
+    prosody = speech.varied(speech.PROSODY[performance.audio_emotion], random, random.uniform(0.7, 1.15))
     prosody = prosody._replace(pitch=min(99.0, max(0.0, prosody.pitch + performance.person.pitch_shift)))
     samples = speech.speak(performance.text, performance.person.voice, prosody)
     too_long = samples.size / speech.RATE_HZ / limits.max_sec
@@ -95,7 +95,7 @@ def _film(performance: Performance, samples: speech.Waveform, random: Random) ->
     pieces = np.array_split(samples.astype(np.float64), round(samples.size / speech.RATE_HZ * FRAMES_PER_SECOND))
     loudness = np.array([np.sqrt(np.mean(piece**2)) for piece in pieces])
     talking = loudness / max(loudness.max(), 1.0)
-    full = faces.scaled(faces.EXPRESSION[performance.video_emotion], random.uniform(0.75, 1.1))
+    full = faces.scaled(faces.EXPRESSION[performance.video_emotion], random.uniform(0.4, 1.1))
     phase, tempo, blink_at = random.uniform(0, 6.28), random.uniform(0.5, 1.1), random.randrange(len(pieces))
     frames = []
     for index, amount in enumerate(talking):
