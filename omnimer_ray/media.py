@@ -24,7 +24,8 @@ from omnimer_ray import media_child
 from omnimer_ray.config import MediaConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MediaError
-from omnimer_ray.media_decode import FETCH, SAMPLE_RATE_HZ, Fault
+from omnimer_ray.media_container import FETCH, Fault
+from omnimer_ray.media_decode import SAMPLE_RATE_HZ
 
 MEDIA_VERSION = 1  # raise it when code changes what the same file and settings give
 MIN_MEL_FRAMES = 3  # fewer give no audio token
@@ -71,7 +72,9 @@ class MediaReport(NamedTuple):
     height: int = 0
     rotation: int = 0  # degrees, counter-clockwise, that the player turns it by
     fps: float = 0.0
-    declared_frames: int = 0
+    declared_frames: int = 0  # up to max_sec
+    decoded_frames: int = 0
+    damaged_frames: int = 0  # of the decoded ones
     video_sec: float = 0.0
     num_frames: int = 0  # sampled
     sampled_fps: float = 0.0

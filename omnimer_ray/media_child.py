@@ -18,14 +18,16 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from omnimer_ray import media_decode, media_inspect
 from omnimer_ray.errors import MissingExtraError
-from omnimer_ray.media_decode import FETCH, Fault
+from omnimer_ray.media_container import FETCH, Fault
 
-CPU_LIMIT_SEC = 8  # of processor time without a sign of progress: a looping decoder
+CPU_LIMIT_SEC = 8  # of processor time without a sign of progress, such as a frame: a looping decoder
+TOTAL_LIMIT_SEC = 300  # of processor time for one file
 WALL_LIMIT_SEC = 60  # without a message: a stalled disk
 MEMORY_LIMIT_GIB = 4  # of address space
 
@@ -154,11 +156,15 @@ os.register_at_fork(after_in_child=_idle.clear)  # a forked process must not tal
 # Below: the child's side.
 
 
-def _allow_time() -> None:
+def _allow_time(until: float) -> None:
     """Grants the next CPU_LIMIT_SEC of processor time; without another grant the kernel ends this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime) + CPU_LIMIT_SEC, hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(min(_cpu_sec() + CPU_LIMIT_SEC, until)), hard))
+
+
+def _cpu_sec() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def _answer(request: dict[str, Any], send: media_decode.Send) -> None:
@@ -169,22 +175,28 @@ def _answer(request: dict[str, Any], send: media_decode.Send) -> None:
         send({"fault": fault.what, "remedy": fault.remedy})
     except MemoryError:
         send({"fault": f"decoding it needs more than {MEMORY_LIMIT_GIB} GiB of memory", "remedy": "scale the video down"})
-    except OSError as error:
-        send({"fault": f"reading it failed ({error.strerror or error})", "remedy": FETCH})
+    except Exception as error:  # whatever a library makes of a broken file
+        send({"fault": f"decoding it failed ({type(error).__name__}: {error})", "remedy": FETCH})
 
 
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answers requests until the parent closes the pipe."""
+    until, said = TOTAL_LIMIT_SEC + _cpu_sec(), 0.0
 
     def send(message: dict[str, Any], payload: bytes = b"") -> None:
-        _allow_time()
+        nonlocal said
+        _allow_time(until)
+        if "progress" in message and time.monotonic() - said < 1:
+            return
+        said = time.monotonic()
         head = json.dumps({**message, "bytes": len(payload)}).encode()
         sink.write(struct.pack("<I", len(head)) + head + payload)
         sink.flush()
 
     send({"ready": os.getpid()})
     while len(size := source.read(4)) == 4:
-        _allow_time()
+        until = TOTAL_LIMIT_SEC + _cpu_sec()
+        _allow_time(until)
         _answer(json.loads(source.read(struct.unpack("<I", size)[0])), send)
 
 

@@ -5,68 +5,65 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from omnimer_ray import media_decode
+from omnimer_ray.media_container import Fault, opened, real_tracks, scan, track
+from omnimer_ray.media_decode import Send, decode_audio, decode_video
 
 SILENT_PEAK = 10 ** (-60 / 20)  # of full scale: quieter than the noise of any microphone
-BLACK_LEVEL = 24  # of 255; video black is 16
+BLACK_LEVEL = 32  # of 255, on 99 of 100 pixels of every frame; video black is 16
 
 
-def inspect(request: dict[str, Any], send: media_decode.Send) -> dict[str, Any]:
-    """The fields of media.MediaReport for the file `path` (frames and sound up to `max_sec`)."""
-    report: dict[str, Any] = {}
-    with media_decode.opened(request["path"]) as container:
-        report["container"] = container.format.name
-        kinds = {stream.type for stream in container.streams}
-    report.update(_try(_video, request) if "video" in kinds else {})
-    audio = _try(_audio, request) if "audio" in kinds else {}
-    faults = [part.pop("error") for part in (report, audio) if part.get("error")]
-    if not kinds & {"video", "audio"}:
-        faults.append("neither a video nor an audio track in it")
-    return {**report, **audio, "cut": report.get("cut", False) or audio.get("cut", False), "error": "; ".join(faults)}
+def inspect(request: dict[str, Any], send: Send) -> dict[str, Any]:
+    """The fields of media.MediaReport for the file `path`, up to `max_sec` of it."""
+    with opened(request["path"]) as container:
+        report: dict[str, Any] = {"container": container.format.name, "cut": False}
+        kinds = {stream.type for stream in real_tracks(container)}
+    faults = [] if kinds & {"video", "audio"} else ["neither a video nor an audio track in it"]
+    for kind, look in (("video", _video), ("audio", _audio)):
+        try:
+            if kind in kinds:
+                look(request, send, report)
+        except Fault as fault:
+            faults.append(f"{kind}: {fault.what}" if kinds >= {"video", "audio"} else fault.what)
+    return {**report, "error": "; ".join(faults)}
 
 
-def _try(look: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return look(request)
-    except media_decode.Fault as fault:
-        return {"error": fault.what}
+def _video(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
+    import numpy as np
+
+    with opened(request["path"]) as container:
+        stream = track(container, "video")
+        report.update(video_codec=stream.codec_context.name, width=stream.width, height=stream.height, fps=float(stream.average_rate or 0))
+    plan = scan(request["path"], "video", request["max_sec"])
+    report["declared_frames"] = max(len(plan.times), 0 if plan.cut else plan.declared)
+    frames: list[Any] = []
+    done = decode_video(request, _keeping(frames, send, np.uint8))
+    for name, field in (("video_sec", "seconds"), ("sampled_fps", "sampled_fps"), ("rotation", "rotation")):
+        report[name] = done[field]
+    report.update(decoded_frames=done["decoded"], damaged_frames=done["damaged"], cut=done["cut"])
+    report.update(num_frames=len(frames), frame_height=frames[0].shape[0], frame_width=frames[0].shape[1])
+    report["black"] = all(np.percentile(frame[::4, ::4], 99) <= BLACK_LEVEL for frame in frames)
 
 
-def _video(request: dict[str, Any]) -> dict[str, Any]:
-    frames: list[tuple[tuple[int, ...], bytes]] = []
-    with media_decode.opened(request["path"]) as container:
-        stream = media_decode.track(container, "video")
-        rotation = next((round(frame.rotation) % 360 for frame in container.decode(stream)), 0)
-        about = {"video_codec": stream.codec_context.name, "width": stream.width, "height": stream.height, "rotation": rotation}
-        about["fps"] = float(stream.average_rate or 0)
-    plan = media_decode.scan(request["path"], "video", request["max_sec"])
-    about.update(declared_frames=max(plan.declared, len(plan.times)), cut=plan.cut)
+def _audio(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
+    import numpy as np
+
+    with opened(request["path"]) as container:
+        stream = track(container, "audio")
+        report.update(audio_codec=stream.codec_context.name, channels=stream.channels, audio_hz=stream.sample_rate)
+    waves: list[Any] = []
+    done = decode_audio(request, _keeping(waves, send, np.float32))
+    report.update(audio_sec=done["seconds"], cut=report["cut"] or done["cut"])
+    report["silent"] = float(np.abs(waves[0]).max()) < SILENT_PEAK
+
+
+def _keeping(arrays: list[Any], send: Send, dtype: type) -> Callable[..., None]:
+    """A `send` that keeps arrays here and only lets the parent know that work goes on."""
+    import numpy as np
 
     def keep(message: dict[str, Any], payload: bytes = b"") -> None:
         if "shape" in message:
-            frames.append((tuple(message["shape"]), payload))
+            arrays.append(np.frombuffer(payload, dtype).reshape(message["shape"]))
+        else:
+            send(message)
 
-    try:
-        done = media_decode.decode_video(request, keep)
-    except media_decode.Fault as fault:
-        return {**about, "error": fault.what}
-    shape = frames[0][0]
-    about.update(
-        video_sec=done["seconds"], sampled_fps=done["sampled_fps"], num_frames=len(frames), frame_height=shape[0], frame_width=shape[1]
-    )
-    return {**about, "black": max(max(payload) for _, payload in frames) <= BLACK_LEVEL}
-
-
-def _audio(request: dict[str, Any]) -> dict[str, Any]:
-    import numpy as np
-
-    waves: list[bytes] = []
-    with media_decode.opened(request["path"]) as container:
-        stream = media_decode.track(container, "audio")
-        about = {"audio_codec": stream.codec_context.name, "channels": stream.channels, "audio_hz": stream.sample_rate}
-    try:
-        done = media_decode.decode_audio(request, lambda message, payload=b"": waves.append(payload))
-    except media_decode.Fault as fault:
-        return {**about, "error": fault.what}
-    peak = float(np.abs(np.frombuffer(waves[0], np.float32)).max())
-    return {**about, "audio_sec": done["seconds"], "cut": done["cut"], "silent": peak < SILENT_PEAK}
+    return keep

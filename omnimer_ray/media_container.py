@@ -1,0 +1,171 @@
+"""What a media file holds: its container, its tracks and their time lines, read without decoding.
+
+A file is known by its content, not by its name, and it is the only thing that is opened: a playlist or a session
+description cannot make FFmpeg read another file or a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+MAX_FRAME_PIXELS = 40_000_000  # of one frame as stored; 8K (7680x4320) has 33 million
+TAIL_SEC = 0.1  # what lies less than this behind max_sec is not called cut: codecs pad their last packet
+REORDER_SEC = 2.0  # a packet may come this much after one that is shown later
+
+FETCH = "fetch the file again"
+
+# formats that state a length; the others guess it from the bit rate or from the last packet that they find
+STATING = {"mp4", "matroska", "avi", "wav", "flac", "flv", "asf"}
+
+
+class Fault(Exception):
+    """What is wrong with a file, and what to do about it."""
+
+    def __init__(self, what: str, remedy: str = FETCH) -> None:
+        super().__init__(what, remedy)
+        self.what, self.remedy = what, remedy
+
+
+class Scan(NamedTuple):
+    """The time line of one track up to max_sec, in seconds."""
+
+    times: list[float]  # when its frames (video) or packets (audio) are shown, ascending
+    duration_sec: float  # from the first of them to the end of the last
+    cut: bool  # it goes on behind max_sec
+    declared: int  # frames that the container's index names; 0: it does not say
+    missing_sec: float  # by which the whole file ends before the length that it states
+
+
+class _Nameless:
+    """A file without its name, so that formats are found by content."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _refuse(*_: Any) -> None:
+    raise PermissionError("a media file may not open another one")
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """The container of a file; raises Fault where its content is no media."""
+    import av
+
+    with Path(path).open("rb") as file:
+        try:
+            options = {"protocol_whitelist": "file"}  # an SDP file would wait for the network for 30 s
+            container = av.open(_Nameless(file), io_open=_refuse, metadata_errors="replace", container_options=options)
+        except (av.FFmpegError, ValueError, OSError) as error:
+            raise Fault(_no_media(path, error)) from None
+        with container:
+            if container.format.name.endswith("_pipe"):
+                raise Fault(f"it is a still picture ({container.format.name.removesuffix('_pipe')})", "give the clip's video")
+            yield container
+
+
+def _no_media(path: str, error: Exception) -> str:
+    """What a file is that FFmpeg cannot open."""
+    with Path(path).open("rb") as file:
+        head = file.read(1024)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "it is a web page (HTML), not media"
+    if head[4:8] == b"ftyp":
+        return "it is an mp4 without its index (moov): cut short, or never finished"
+    if isinstance(error, PermissionError):
+        return "it is a playlist or names other files, which are not opened"
+    return "it is no media: no format fits its content"
+
+
+def real_tracks(container: Any) -> list[Any]:
+    """All tracks but cover art."""
+    from av.stream import Disposition
+
+    return [stream for stream in container.streams if not stream.disposition & Disposition.attached_pic]
+
+
+def track(container: Any, kind: str) -> Any:
+    """The default track of a kind ('video' or 'audio'), else the first. Raises Fault without one that can be decoded."""
+    from av.stream import Disposition
+
+    streams = [stream for stream in real_tracks(container) if stream.type == kind]
+    if not streams:
+        has = ", ".join(sorted({stream.type for stream in real_tracks(container)}))
+        raise Fault(f"no {kind} track in it (it holds: {has or 'nothing'})", f"give a file with a {kind} track")
+    stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
+    if stream.codec_context is None:
+        raise Fault(f"no decoder knows its {kind} codec", "convert it, to h264 with aac for example")
+    if kind == "video":
+        check_size(stream.width, stream.height)
+    stream.codec_context.thread_count = 1  # several clips are decoded side by side; and threads multiply the memory
+    return stream
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises Fault for frames that are too large to be decoded within the memory limit."""
+    if width * height > MAX_FRAME_PIXELS:
+        raise Fault(f"its frames have {width}x{height} pixels; {MAX_FRAME_PIXELS:,} are the most", "scale the video down")
+
+
+def scan(path: str, kind: str, max_sec: float) -> Scan:
+    """A track's time line from its packets; raises Fault where it has none."""
+    with opened(path) as container:
+        stream = track(container, kind)
+        base, step = float(stream.time_base), _frame_sec(stream)
+        times: list[float] = []
+        first, end, file_end = float("inf"), 0.0, 0.0
+        for packet in packets(container):
+            seconds = float(packet.time_base) if packet.time_base else 0.0
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            file_end = max(file_end, ((stamp or 0) + (packet.duration or 0)) * seconds)
+            if packet.stream_index != stream.index or packet.size == 0 or packet.is_discard:
+                continue
+            times.append(stamp * base if stamp is not None else times[-1] + step if times else 0.0)
+            first, end = min(first, times[-1]), max(end, times[-1] + ((packet.duration or 0) * base or step))
+            if packet.dts is not None and packet.dts * base > first + max_sec + REORDER_SEC:
+                break
+        if not times:
+            raise Fault(f"its {kind} track holds nothing (0 frames)")
+        cut = end - first > max_sec + TAIL_SEC
+        missing = 0.0 if cut else _stated_sec(container) - file_end
+        kept = sorted(time for time in times if time < first + max_sec)
+        return Scan(kept, min(end - first, max_sec), cut, _stated_frames(container, stream), missing)
+
+
+def packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """Packets up to the end, or to where the container breaks: counting them tells what is missing."""
+    import av
+
+    demuxed = container.demux(*streams)
+    while True:
+        try:
+            yield next(demuxed)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            return
+
+
+def _frame_sec(stream: Any) -> float:
+    """The nominal seconds of one video frame; 0 where the track does not say."""
+    rate = (stream.average_rate or stream.guessed_rate) if stream.type == "video" else None
+    return float(1 / rate) if rate else 0.0
+
+
+def _stated_frames(container: Any, stream: Any) -> int:
+    formats = container.format.name.split(",")
+    if stream.type == "video" and stream.frames and "mp4" in formats:  # an edit list hides frames; the index knows which
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return int(stream.frames) if stream.type == "video" and "avi" in formats else 0
+
+
+def _stated_sec(container: Any) -> float:
+    """When the container says that its last track ends; 0 where its format does not state it."""
+    stated = container.duration if STATING & set(container.format.name.split(",")) else None
+    return float((stated or 0) + (container.start_time or 0)) / 1e6
