@@ -5,7 +5,34 @@ results = load("results/ablations/mini-tiny")
 results.runs, results.predictions, results.clips, results.ledger     # polars frames
 """
 
-from analysis.folder import Plan, PlanRow, Results, load
-from analysis.sweep_tables import terminal_tables, write_all
+from __future__ import annotations
 
-__all__ = ["Plan", "PlanRow", "Results", "load", "terminal_tables", "write_all"]
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.folder import Results
+
+__all__ = ["load", "terminal_tables", "write_all"]
+
+
+# The packages behind these are imported when they are called: `import analysis` and `--help` are instant.
+def load(folder: str | Path) -> Results:
+    """Everything in a results folder, as polars frames; ResultsError names what is missing or does not fit."""
+    from analysis import folder as room
+
+    return room.load(folder)
+
+
+def write_all(folder: str | Path) -> list[Path]:
+    """Rebuild `tables/`, `figures/` and `report.html` from the records; returns the files, report last."""
+    from analysis import sweep_tables
+
+    return sweep_tables.write_all(folder)
+
+
+def terminal_tables(folder: str | Path) -> str:
+    """The score tables and the per-class tables as plain text for a terminal, with what they rest on."""
+    from analysis import sweep_tables
+
+    return sweep_tables.terminal_tables(folder)

@@ -8,7 +8,10 @@ import typer
 
 from omnimer_ray.errors import OmniMERError
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)  # without rich, help is instant
 
+
+@app.command()
 def main(
     folder: Annotated[Path, typer.Argument(help="A results folder: results/<space>/<corpus>-<base>.")],
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the files alone, not the tables.")] = False,
@@ -28,4 +31,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="python -m analysis")

@@ -1,58 +1,27 @@
-"""The score table: one row per variant, with seeds, intervals and the majority-class row.
+"""The score table: one row per variant under the majority class, with seeds and intervals; and the differences from Base.
 
-The second of the three steps load, reduce, render. A *unit* is one (variant, task, seed): a run, or a run per fold whose
-predictions are pooled before they are scored. A unit counts when all its runs are done; scores are means over the units.
+The second of the three steps load, reduce, render. Scores are means over the seeds that stand.
 """
 
 from __future__ import annotations
 
 import statistics as stdlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from analysis.folder import DONE, Results
-from analysis.statistics import Interval, draw_weights, interval, resampled, video_counts
-from omnimer_ray.corpora.clips import LABELS
-from omnimer_ray.metrics import Scores, majority_label, scores
+from analysis.folder import Results
+from analysis.statistics import draw_weights, interval, resampled
+from analysis.units import Row, Unit, task_rows
 
 if TYPE_CHECKING:
     import polars as pl
-    from numpy.typing import NDArray
 
-MAJORITY = "majority class"
 BASELINE = "Base"  # the row that the others are compared with
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 
-class Answers(NamedTuple):
-    """A unit's predictions clip by clip, in the order of clip ids."""
-
-    seed: int | None
-    clips: tuple[str, ...]
-    gold: tuple[str, ...]
-    predicted: tuple[str | None, ...]
-    videos: tuple[str, ...]
-
-    def scores(self, task: str) -> Scores:
-        """Point scores on the task's labels."""
-        return scores(self.gold, self.predicted, LABELS[task])
-
-    def counts(self, task: str) -> NDArray[Any]:
-        """(V, 3, L) per-video counts for resampling."""
-        return video_counts(self.gold, self.predicted, self.videos, LABELS[task])
-
-
-class Row(NamedTuple):
-    """One row of the tables of a task: its finished units, in the order of seeds."""
-
-    variant: str
-    units: tuple[Answers, ...]
-    planned: int | None  # units; None for the majority class, which is no run
-    signatures: tuple[str, ...]  # of all planned runs
-
-
 def score_schema() -> dict[str, Any]:
-    """Columns of a score table; scores are null while no unit stands, `_std` with fewer than two."""
+    """Columns of a score table; scores are null while no seed stands, `_std` with fewer than two."""
     import polars as pl
 
     measured = {f"{metric}{part}": pl.Float64 for metric in METRICS for part in ("", "_std", "_low", "_high")}
@@ -60,84 +29,74 @@ def score_schema() -> dict[str, Any]:
 
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
-    """Accuracy, macro F1 and weighted F1 of every variant, in the plan's order, under the majority class."""
+    """Accuracy, macro F1, weighted F1 and unparsed answers (a count) of every variant, in the plan's order."""
     import polars as pl
 
-    return pl.DataFrame([_score(row, task) for row in task_rows(results, task)], schema=score_schema())
+    return pl.DataFrame([_score(row) for row in task_rows(results, task)], schema=score_schema())
 
 
-def task_rows(results: Results, task: str) -> list[Row]:
-    """The majority class, then every variant that the plan gives to the task."""
-    planned = [row for row in results.plan.rows if row.task == task]
-    rows = [_majority(results, task)]
-    for variant in results.plan.variants:
-        mine = [row for row in planned if row.variant == variant]
-        if not mine:
-            continue
-        seeds = sorted({row.seed for row in mine}, key=lambda seed: (seed is not None, seed or 0))
-        units = [_unit(results, task, seed, [row.signature for row in mine if row.seed == seed]) for seed in seeds]
-        rows.append(Row(variant, tuple(unit for unit in units if unit), len(seeds), tuple(row.signature for row in mine)))
-    return rows
-
-
-def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Answers | None:
-    """The pooled predictions of a unit's runs, or None while one of them is not done."""
-    import polars as pl
-
-    done = results.runs.filter((pl.col("task") == task) & pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
-    if set(done["signature"]) != set(signatures):
-        return None
-    frame = results.predictions.filter(pl.col("signature").is_in(signatures)).sort("clip")
-    columns = (tuple(frame[name].to_list()) for name in ("clip", "gold", "prediction", "source_video"))
-    return Answers(seed, *columns)
-
-
-def _majority(results: Results, task: str) -> Row:
-    """Always answering the commonest training label; under folds, that of each fold's own training part."""
-    import polars as pl
-
-    labelled = results.clips.filter(pl.col(task).is_not_null()).sort("clip")
-    folds = results.plan.corpus.folds
-    held_out = (
-        [_held_out(results, task, fold) for fold in range(folds)]
-        if folds
-        else [set(labelled.filter(pl.col("split") == "validation")["clip"])]
-    )
-    answers: list[tuple[str, str, str, str]] = []
-    for clips in held_out:
-        inside = labelled.filter(pl.col("clip").is_in(sorted(clips)))
-        train = labelled.filter(
-            ~pl.col("clip").is_in(sorted(clips)) & pl.col("split").is_in(["train", "validation"] if folds else ["train"])
-        )
-        if inside.is_empty() or train.is_empty():
-            return Row(MAJORITY, (), None, ())
-        label = majority_label(train[task].to_list(), LABELS[task])
-        answers += [(clip, gold, label, video) for clip, gold, video in inside.select("clip", task, "source_video").iter_rows()]
-    clips_, gold_, predicted, videos = zip(*sorted(answers), strict=True)
-    return Row(MAJORITY, (Answers(None, clips_, gold_, predicted, videos),), None, ())
-
-
-def _held_out(results: Results, task: str, fold: int) -> set[str]:
-    """The clips of a fold, as its finished runs answered them; none while no run of the fold stands."""
-    import polars as pl
-
-    runs = results.runs.filter((pl.col("task") == task) & (pl.col("fold") == fold) & (pl.col("outcome") == DONE))
-    return set(results.predictions.filter(pl.col("signature").is_in(runs["signature"].to_list()))["clip"])
-
-
-def _score(row: Row, task: str) -> dict[str, Any]:
+def _score(row: Row) -> dict[str, Any]:
     cells: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
     if not row.units:
-        return dict.fromkeys(score_schema()) | cells
-    points = [unit.scores(task) for unit in row.units]
-    samples = resampled([unit.counts(task) for unit in row.units], draw_weights(len(set(row.units[0].videos))))
+        return cells
+    points = [unit.scores for unit in row.units]
+    counts = [unit.counts for unit in row.units]
+    samples = resampled(counts, draw_weights(len(counts[0])))
     for metric in METRICS:
         values = [getattr(point, metric) for point in points]
-        bounds: Interval = interval(getattr(samples, metric))
-        cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": bounds.low, f"{metric}_high": bounds.high}
-    return {name: cells.get(name) for name in score_schema()} | {"unparsed": stdlib.fmean(point.unparsed for point in points)}
+        low, high = interval(getattr(samples, metric))
+        cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": low, f"{metric}_high": high}
+    return cells | {"unparsed": stdlib.fmean(point.unparsed for point in points)}
 
 
 def spread(values: Sequence[float]) -> float | None:
     """The sample standard deviation over seeds, or None with fewer than two."""
     return stdlib.stdev(values) if len(values) > 1 else None
+
+
+def difference_schema() -> dict[str, Any]:
+    """Columns of a difference table; everything measured is this variant minus Base."""
+    import polars as pl
+
+    measured = {f"{metric}{part}": pl.Float64 for metric in METRICS for part in ("", "_low", "_high")}
+    return {"variant": pl.String, "pairs": pl.Int64, **measured, "mended": pl.Float64, "broken": pl.Float64}
+
+
+def difference_table(results: Results, task: str, baseline: str = BASELINE) -> pl.DataFrame:
+    """Every other row against `baseline`, clip by clip and seed by seed; empty where the plan has no such row.
+
+    `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
+    """
+    import polars as pl
+
+    rows = {row.variant: row for row in task_rows(results, task)}
+    others = [row for row in rows.values() if row.variant != baseline] if baseline in rows else []
+    return pl.DataFrame([_difference(row, rows[baseline]) for row in others], schema=difference_schema())
+
+
+def pairs(row: Row, baseline: Row) -> list[tuple[Unit, Unit]]:
+    """Units of one seed; what has no seed (zero-shot, the majority class) is paired with every seed of the other."""
+    return [(one, other) for one in row.units for other in baseline.units if one.seed == other.seed or None in (one.seed, other.seed)]
+
+
+def _difference(row: Row, baseline: Row) -> dict[str, Any]:
+    paired = pairs(row, baseline)
+    cells: dict[str, Any] = {"variant": row.variant, "pairs": len(paired)}
+    if not paired:
+        return cells
+    weights = draw_weights(len(paired[0][0].counts))  # both sides meet the same resamples
+    mine = resampled([one.counts for one, _ in paired], weights)
+    theirs = resampled([other.counts for _, other in paired], weights)
+    for metric in METRICS:
+        low, high = interval(getattr(mine, metric) - getattr(theirs, metric))
+        point = stdlib.fmean(getattr(one.scores, metric) - getattr(other.scores, metric) for one, other in paired)
+        cells |= {metric: point, f"{metric}_low": low, f"{metric}_high": high}
+    return cells | {
+        "mended": stdlib.fmean(_only(one, other) for one, other in paired),
+        "broken": stdlib.fmean(_only(other, one) for one, other in paired),
+    }
+
+
+def _only(one: Unit, other: Unit) -> int:
+    """Clips that `one` has right and `other` has wrong."""
+    return sum(a == gold != b for gold, a, b in zip(one.gold, one.predicted, other.predicted, strict=True))

@@ -1,45 +1,57 @@
 """Figures of a results folder, drawn without a display; the same predictions give the same bytes.
 
-Colours are those of Okabe and Ito, and cividis: both can be told apart with any colour vision and in print.
+Colours are Okabe and Ito's, and one blue from light to dark: both can be told apart with any colour vision and in grey print.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.ablation import MAJORITY, score_table, task_rows
+from analysis.ablation import BASELINE, difference_table, score_table
 from analysis.folder import Results
 from analysis.per_class import per_class_table
 from analysis.render import decimal
+from analysis.units import MAJORITY, Row, task_rows
 from omnimer_ray.corpora.clips import LABELS
 
 if TYPE_CHECKING:
+    import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, INK, FAINT = "#0072B2", "#D55E00", "#8a8a8a", "#222222", "#e6e6e6"
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
+    "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
     "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
-TITLES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
+METRICS = {"macro_f1": "macro F1", "accuracy": "accuracy"}
+HALO = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # a number stays readable on a line
 
 
 def figures(results: Results) -> dict[str, bytes]:
-    """File name -> PNG: of each task the scores with their intervals, and the per-class F1."""
+    """File name -> PNG: of each task the scores with their intervals, the differences from Base, F1 per class, and confusions."""
     images = {}
     for task in results.plan.tasks:
         images[f"{task}_scores.png"] = _draw(_scores, results, task)
+        if difference_table(results, task).height:
+            images[f"{task}_differences.png"] = _draw(_differences, results, task)
         images[f"{task}_per_class.png"] = _draw(_per_class, results, task)
+        if any(row.units for row in task_rows(results, task)):
+            images[f"{task}_confusions.png"] = _draw(_confusions, results, task)
     return images
 
 
-def _draw(paint: Any, results: Results, task: str) -> bytes:
+def _draw(paint: Callable[[Figure, Results, str], None], results: Results, task: str) -> bytes:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,62 +61,130 @@ def _draw(paint: Any, results: Results, task: str) -> bytes:
         FigureCanvasAgg(figure)
         paint(figure, results, task)
         if results.stand_ins:
-            figure.supxlabel("Stand-in: " + "; ".join(results.stand_ins), fontsize=7, color=ORANGE)
+            figure.supxlabel("Stand-in: " + "; ".join(results.stand_ins), fontsize=7, color=ORANGE, parse_math=False, wrap=True)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
+def _title(figure: Figure, text: str) -> None:
+    figure.suptitle(text, fontsize=10, fontweight="bold", x=0.01, ha="left")
+
+
 def _scores(figure: Figure, results: Results, task: str) -> None:
     """Macro F1 and accuracy side by side: the mean, its interval, single seeds, and the majority class as a line."""
-    table = score_table(results, task).reverse()
-    rows = list(reversed(task_rows(results, task)))
-    figure.set_size_inches(8.4, 1.3 + 0.34 * table.height)
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, metric in ((left, "macro_f1"), (right, "accuracy")):
+    table, rows = score_table(results, task), task_rows(results, task)
+    many = any(len(row.units) > 1 for row in rows)
+    for axes, metric in zip(_two_panels(figure, table), METRICS, strict=True):
+        for y, (cells, row) in enumerate(zip(table.iter_rows(named=True), rows, strict=True)):
+            _dot(axes, y, cells, metric, GREY if row.variant == MAJORITY else BLUE)
+            if len(row.units) > 1:
+                seeds = [getattr(unit.scores, metric) for unit in row.units]
+                axes.plot(seeds, [y + 0.24] * len(seeds), "o", markerfacecolor="none", markeredgecolor=ORANGE, markersize=3, zorder=3)
+        if table[metric][0] is not None:
+            axes.axvline(table[metric][0], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.set_xlim(0, 1)
+    seeds_too = "; rings: single seeds" if many else ""
+    _title(figure, f"{task.capitalize()}: score and 95 % interval over source videos{seeds_too}")
+
+
+def _differences(figure: Figure, results: Results, task: str) -> None:
+    """Each row minus Base, paired clip by clip; an interval that leaves out zero is drawn in full colour."""
+    table = difference_table(results, task)
+    for axes, metric in zip(_two_panels(figure, table), METRICS, strict=True):
         for y, cells in enumerate(table.iter_rows(named=True)):
-            _dot(axes, y, cells, metric, [getattr(unit.scores(task), metric) for unit in rows[y].units])
-        majority = table.filter(table["variant"] == MAJORITY)[metric][0]
-        if majority is not None:
-            axes.axvline(majority, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set(title=TITLES[metric], xlim=(0, 1), ylim=(-0.6, table.height - 0.4))
+            clear = cells[metric] is not None and cells[f"{metric}_low"] * cells[f"{metric}_high"] > 0
+            _dot(axes, y, cells, metric, BLUE if clear else GREY, sign=True)
+        axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    _title(figure, f"{task.capitalize()}: difference from {BASELINE}, 95 % interval over source videos (grey: zero is inside)")
+
+
+def _two_panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:
+    """A panel per metric with the variants from top to bottom."""
+    figure.set_size_inches(8.4, 1.1 + 0.36 * table.height)
+    panels: Sequence[Axes] = figure.subplots(1, len(METRICS), sharey=True)
+    for axes, title in zip(panels, METRICS.values(), strict=True):
+        axes.set_title(title, loc="left")
+        axes.set_ylim(table.height - 0.4, -0.6)
+        axes.set_yticks(range(table.height), table["variant"].to_list(), parse_math=False)
         axes.grid(axis="x", color=FAINT, linewidth=0.8)
+        axes.set_axisbelow(True)
         axes.tick_params(length=0)
-    left.set_yticks(range(table.height), table["variant"].to_list())
-    figure.suptitle(f"{task.capitalize()}: mean, 95 % interval over source videos", fontsize=10, fontweight="bold")
+    return panels
 
 
-def _dot(axes: Axes, y: int, cells: dict[str, Any], metric: str, seeds: list[float]) -> None:
-    if cells[metric] is None:
-        axes.text(0.02, y, "not run", va="center", color=GREY, style="italic", fontsize=8)
+def _dot(axes: Axes, y: int, cells: dict[str, Any], metric: str, color: str, sign: bool = False) -> None:
+    value = cells[metric]
+    if value is None:
+        axes.text(0.02, y, "not run", va="center", color=GREY, style="italic", fontsize=8, bbox=HALO, transform=axes.get_yaxis_transform())
         return
-    color = GREY if cells["variant"] == MAJORITY else BLUE
-    axes.hlines(y, cells[f"{metric}_low"], cells[f"{metric}_high"], color=color, linewidth=2, zorder=2)
-    axes.plot(cells[metric], y, "o", color=color, markersize=6, zorder=4)
-    if len(seeds) > 1:
-        axes.plot(seeds, [y - 0.22] * len(seeds), "o", markerfacecolor="none", markeredgecolor=ORANGE, markersize=3, zorder=3)
-    axes.text(cells[metric], y + 0.18, decimal(cells[metric]), ha="center", va="bottom", fontsize=7, color=INK)
+    axes.hlines(y, cells[f"{metric}_low"], cells[f"{metric}_high"], color=color, linewidth=2, zorder=3)
+    axes.plot(value, y, "o", color=color, markersize=6, zorder=4)
+    axes.text(value, y - 0.2, decimal(value, sign), ha="center", va="bottom", fontsize=7, bbox=HALO, zorder=2)
+
+
+def _heat(axes: Axes, values: Sequence[Sequence[float | None]], fontsize: float, write: Callable[[float | None], str]) -> None:
+    """Numbers between 0 and 1 as a blue grid with each number written in it; None is an empty cell."""
+    drawn = [[float("nan") if value is None else value for value in line] for line in values]
+    axes.imshow(drawn, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            axes.text(
+                x,
+                y,
+                decimal(value),
+                ha="center",
+                va="center",
+                fontsize=fontsize,
+                color="white" if value is not None and value > 0.6 else INK,
+            )
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
 def _per_class(figure: Figure, results: Results, task: str) -> None:
-    """F1 of every variant and class as a heat map, with the numbers; columns say how many clips and videos they stand on."""
+    """F1 of every variant and class; the columns say how many clips and videos they stand on."""
     table = per_class_table(results, task)
     labels, variants = LABELS[task], list(dict.fromkeys(table["variant"]))
     by_cell = {(row["variant"], row["label"]): row for row in table.iter_rows(named=True)}
-    figure.set_size_inches(2.6 + 0.85 * len(labels), 1.5 + 0.32 * len(variants))
+    figure.set_size_inches(2.2 + 0.9 * len(labels), 1.2 + 0.32 * len(variants))
     axes = figure.subplots()
-    values = [[by_cell[variant, label]["f1"] for label in labels] for variant in variants]
-    drawn = [[float("nan") if value is None else value for value in line] for line in values]
-    image = axes.imshow(drawn, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    for y, line in enumerate(values):
-        for x, value in enumerate(line):
-            axes.text(x, y, decimal(value), ha="center", va="center", fontsize=8, color=INK if value is None or value > 0.5 else "white")
+    _heat(axes, [[by_cell[variant, label]["f1"] for label in labels] for variant in variants], 8, decimal)
     heads = [by_cell[variants[0], label] for label in labels]
-    ticks = [f"{head['label']}\n{head['support']} clips\n{head['source_videos']} videos" for head in heads]
-    axes.set_xticks(range(len(labels)), ticks, fontsize=8)
-    axes.set_yticks(range(len(variants)), variants)
+    axes.set_xticks(
+        range(len(labels)), [f"{head['label']}\n{head['support']} clips\n{head['source_videos']} videos" for head in heads], fontsize=8
+    )
+    axes.set_yticks(range(len(variants)), variants, parse_math=False)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).outline.set_visible(False)
-    figure.suptitle(f"{task.capitalize()}: F1 per class", fontsize=10, fontweight="bold")
+    _title(figure, f"{task.capitalize()}: F1 per class")
+
+
+def _confusions(figure: Figure, results: Results, task: str) -> None:
+    """Per variant, what each gold class was answered with, as shares of the class, over all seeds."""
+    rows = [row for row in task_rows(results, task) if row.units and row.variant != MAJORITY] or [
+        row for row in task_rows(results, task) if row.units
+    ]
+    answers = [*LABELS[task], "unparsed"]
+    wide = min(3, len(rows))
+    tall = -(-len(rows) // wide)
+    cell = 0.3 if len(answers) > 4 else 0.42
+    figure.set_size_inches(wide * (1.0 + cell * len(answers)), 0.6 + tall * (0.95 + cell * len(LABELS[task])))
+    panels = list(figure.subplots(tall, wide, squeeze=False, sharey=True).flat)
+    for axes, row in zip(panels, rows, strict=False):
+        _heat(axes, _shares(row, LABELS[task]), 6 if len(answers) > 4 else 7, _percent)
+        axes.set_title(row.variant, loc="left", parse_math=False)
+        axes.set_xticks(range(len(answers)), answers, rotation=45, ha="right", rotation_mode="anchor", fontsize=7)
+        axes.set_yticks(range(len(LABELS[task])), LABELS[task], fontsize=7)
+    for axes in panels[len(rows) :]:
+        axes.set_visible(False)
+    _title(figure, f"{task.capitalize()}: answers (columns) to each gold class (rows), in % of the class")
+
+
+def _percent(share: float | None) -> str:
+    return f"{share:.0%}".removesuffix("%") if share else ""
+
+
+def _shares(row: Row, labels: Sequence[str]) -> list[list[float | None]]:
+    answers = [(gold, said) for unit in row.units for gold, said in zip(unit.gold, unit.predicted, strict=True)]
+    totals = {label: sum(gold == label for gold, _ in answers) for label in labels}
+    return [[answers.count((gold, said)) / totals[gold] if totals[gold] else None for said in (*labels, None)] for gold in labels]

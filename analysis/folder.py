@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from omnimer_ray.config import parse
+from analysis.planned import Plan, PlanRow, read_plan, scored_splits
 from omnimer_ray.corpora.clips import LABELS
-from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.results import clips_schema, file_hash, ledger_schema, predictions_schema, read_json, read_record
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.results import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,56 +21,7 @@ if TYPE_CHECKING:
 DONE, MISSING = "done", "missing"  # outcomes: the only one that fills cells; no record stands yet
 
 
-class Loose(BaseModel):
-    """Frozen, and deaf to fields that a newer sweep may add."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PlanCorpus(Loose):
-    """What was evaluated on."""
-
-    name: str
-    fingerprint: str
-    limit: int | None = None
-    folds: int | None = None
-    stand_in: str | None = None
-    excluded: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-class PlanBase(Loose):
-    """The base model."""
-
-    name: str
-    revision: str
-    stand_in: str | None = None
-
-
-class PlanRow(Loose):
-    """One planned run and the cell that it fills; `seed` is null where nothing is trained, `fold` where there is one split."""
-
-    variant: str
-    task: Literal["sentiment", "emotion"]
-    seed: int | None = None
-    fold: int | None = None
-    signature: str = Field(pattern=r"^[0-9A-Za-z_-]+$")  # names a folder
-
-
-class Plan(Loose):
-    """plan.json: which signature stands in which row of the tables."""
-
-    space: str
-    question: str
-    corpus: PlanCorpus
-    base: PlanBase
-    command: str  # the same command again goes on, and ends by rebuilding the tables
-    variants: tuple[str, ...]
-    tasks: tuple[Literal["sentiment", "emotion"], ...]
-    rows: tuple[PlanRow, ...]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """A results folder, read. `runs` has one row per planned run, whether or not it stands."""
 
@@ -115,7 +64,7 @@ def load(folder: str | Path) -> Results:
     import polars as pl
 
     folder = Path(folder)
-    plan = _read_plan(folder)
+    plan = read_plan(folder)
     clips = read_frame(folder / "clips.parquet", clips_schema())
     ledger_file = folder / "ledger.parquet"
     ledger = read_frame(ledger_file, ledger_schema()) if ledger_file.exists() else pl.DataFrame(schema=ledger_schema())
@@ -157,22 +106,6 @@ def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
 
 
-def _read_plan(folder: Path) -> Plan:
-    path = folder / "plan.json"
-    if not path.exists():
-        raise ResultsError(f"{path} is not there; give a results folder, as results/<space>/<corpus>-<base>")
-    try:
-        plan = parse(Plan, read_json(path), str(path))
-    except ConfigError as error:
-        raise ResultsError(str(error)) from None
-    if unknown := sorted({row.variant for row in plan.rows} - set(plan.variants)):
-        raise ResultsError(f"{path}: rows name {unknown[0]!r}, which is none of its variants")
-    cells = [(row.variant, row.task, row.seed, row.fold) for row in plan.rows]
-    if repeated := [cell for cell in dict.fromkeys(cells) if cells.count(cell) > 1]:
-        raise ResultsError(f"{path}: two rows fill {repeated[0]} (variant, task, seed, fold)")
-    return plan
-
-
 def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     known = record or {"outcome": MISSING}
     return {**row.model_dump(), **{name: known.get(name) for name in ("outcome", "reason", "method", "stages", "num_steps", "stand_in")}}
@@ -198,16 +131,15 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
     frame = frame.filter((pl.col("instruction") == row.task) & (pl.col("evaluation_corpus") == plan.corpus.name))
     if (repeated := frame.filter(frame["clip"].is_duplicated())["clip"]).len():
         raise ResultsError(f"{path} answers clip {repeated[0]!r} more than once; {mend}")
-    labelled = clips.filter(pl.col(row.task).is_not_null())
-    expected = labelled.filter(pl.col("split") == "validation") if row.fold is None else labelled
+    expected = clips.filter(pl.col(row.task).is_not_null() & pl.col("split").is_in(scored_splits(plan)))
     if stray := sorted(set(frame["clip"]) - set(expected["clip"])):
         raise ResultsError(f"{path} answers clip {stray[0]!r}, which clips.parquet does not offer for it; {mend}")
     if row.fold is None and (absent := sorted(set(expected["clip"]) - set(frame["clip"]))):
         raise ResultsError(f"{path} lacks {len(absent)} of {expected.height} validation clips, as {absent[0]!r}; {mend}")
     if frame.is_empty():
         raise ResultsError(f"{path} holds no answers to {row.task!r} on corpus {plan.corpus.name!r}; {mend}")
-    _check_labels(path, frame, row.task, labelled)
-    videos = labelled.select("clip", "source_video")
+    _check_labels(path, frame, row.task, expected)
+    videos = expected.select("clip", "source_video")
     return frame.join(videos, on="clip", how="left").select(pl.lit(run.name).alias("signature"), pl.all()).sort("clip")
 
 
@@ -223,19 +155,16 @@ def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFram
             raise ResultsError(f"{path}: {name} {unknown[0]!r} is no {task} label; known: {', '.join(LABELS[task])}")
 
 
-def _check_folds(folder: Path, rows: list[PlanRow], frames: list[pl.DataFrame]) -> None:
-    """Runs of one fold answer the same clips, and no clip stands in two folds: else pooling would mix or count twice."""
+def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.DataFrame]) -> None:
+    """Runs of one fold answer the same clips, and no clip stands in two folds: else pooling would mix, or count twice."""
     held_out: dict[tuple[str, int], set[str]] = {}
+    fold_of: dict[tuple[str, str], int] = {}
     for row, frame in zip(rows, frames, strict=True):
         if row.fold is None:
             continue
-        clips = set(frame["clip"])
+        clips, run = set(frame["clip"]), folder / "runs" / row.signature
         if held_out.setdefault((row.task, row.fold), clips) != clips:
-            raise ResultsError(
-                f"{folder / 'runs' / row.signature}: fold {row.fold} holds other clips than in another run; the folds changed under the sweep"
-            )
-        for (task, fold), others in held_out.items():
-            if task == row.task and fold != row.fold and (shared := sorted(clips & others)):
-                raise ResultsError(
-                    f"{folder / 'runs' / row.signature}: clip {shared[0]!r} stands in folds {fold} and {row.fold}; the folds changed under the sweep"
-                )
+            raise ResultsError(f"{run}: fold {row.fold} holds other clips than in another run; the folds changed under the sweep")
+        for clip in sorted(clips):
+            if (other := fold_of.setdefault((row.task, clip), row.fold)) != row.fold:
+                raise ResultsError(f"{run}: clip {clip!r} stands in folds {other} and {row.fold}; the folds changed under the sweep")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics as stdlib
 from typing import TYPE_CHECKING, Any
 
-from analysis.ablation import Row, spread, task_rows
+from analysis.ablation import spread
 from analysis.folder import Results
+from analysis.units import Row, task_rows
 from omnimer_ray.corpora.clips import LABELS
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def per_class_table(results: Results, task: str) -> pl.DataFrame:
     for row in rows:
         for index, label in enumerate(LABELS[task]):
             videos = [video for gold, video in clips if gold == label]
-            cells.append({**_cell(row, task, index), "label": label, "support": len(videos), "source_videos": len(set(videos))})
+            cells.append({**_cell(row, index), "label": label, "support": len(videos), "source_videos": len(set(videos))})
     return pl.DataFrame(cells, schema=per_class_schema())
 
 
-def _cell(row: Row, task: str, index: int) -> dict[str, Any]:
+def _cell(row: Row, index: int) -> dict[str, Any]:
     cell: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
     if not row.units:
         return cell
-    points = [unit.scores(task) for unit in row.units]
+    points = [unit.scores for unit in row.units]
     means = {name: stdlib.fmean(getattr(point, name)[index] for point in points) for name in ("f1", "precision", "recall")}
     return {**cell, **means, "f1_std": spread([point.f1[index] for point in points])}

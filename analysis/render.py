@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.folder import DONE, Results
+from analysis.planned import scored_splits
+from analysis.units import task_rows
 from omnimer_ray.corpora.clips import LABELS
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 GAP = "–"  # a missing run
 HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "weighted F1", "unparsed", "n")
+DIFFERENCE_HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "mended", "broken", "pairs")
+FEW_VIDEOS = 5  # of a class, below which one video decides much of macro F1
 
 
 class Grid(NamedTuple):
@@ -29,7 +33,7 @@ class Grid(NamedTuple):
 
 def score_grid(table: pl.DataFrame, task: str) -> Grid:
     """A score table as printed; ± is the standard deviation over seeds."""
-    return Grid(f"{task.capitalize()}: scores on validation", HEADINGS, tuple(_score_cells(row) for row in table.iter_rows(named=True)))
+    return Grid(f"{task.capitalize()}: scores", HEADINGS, tuple(_score_cells(row) for row in table.iter_rows(named=True)))
 
 
 def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -56,7 +60,20 @@ def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
         cells = [by_cell[variant, label] for label in labels]
         f1 = (with_spread(cell["f1"], cell["f1_std"]) for cell in cells)
         rows.append((variant, *f1, stood(cells[0]["n"], cells[0]["planned"])))
-    return Grid(f"{task.capitalize()}: F1 per class on validation", ("", *labels, "n"), (support, videos, *rows))
+    return Grid(f"{task.capitalize()}: F1 per class", ("", *labels, "n"), (support, videos, *rows))
+
+
+def difference_grid(table: pl.DataFrame, task: str) -> Grid:
+    """A difference table as printed; every number is the variant minus Base, on the same clips and seeds."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        scores = [text for metric in ("accuracy", "macro_f1") for text in _signed(row, metric)]
+        rows.append((row["variant"], *scores, mean_count(row["mended"]), mean_count(row["broken"]), str(row["pairs"])))
+    return Grid(f"{task.capitalize()}: difference from Base", DIFFERENCE_HEADINGS, tuple(rows))
+
+
+def _signed(row: dict[str, Any], metric: str) -> tuple[str, str]:
+    return decimal(row[metric], sign=True), bounds(row[f"{metric}_low"], row[f"{metric}_high"], sign=True)
 
 
 def decimal(value: float | None, sign: bool = False) -> str:
@@ -90,46 +107,56 @@ def stood(n: int, planned: int | None) -> str:
 def notes(results: Results, task: str) -> list[str]:
     """What the tables of a task rest on, one sentence each; stand-ins first."""
     plan, corpus = results.plan, results.plan.corpus
-    clips, videos = scored_clips(results, task)
+    scored = scored_clips(results, task)
     lines = [f"STAND-IN: {notice}" for notice in results.stand_ins]
     protocol = f"{corpus.folds} folds by source video, pooled" if corpus.folds else "the validation split"
     limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
     lines.append(
-        f"Scored on {protocol}: {clips} clips of {videos} source videos. Corpus {corpus.name} ({corpus.fingerprint}){limit}; base {plan.base.name} ({plan.base.revision})."
+        f"Scored on {protocol}: {scored.height} clips of {scored['source_video'].n_unique()} source videos. Corpus {corpus.name} ({corpus.fingerprint}){limit}; base {plan.base.name} ({plan.base.revision})."
     )
     excluded = f"{len(corpus.excluded)} ({', '.join(corpus.excluded)})" if corpus.excluded else "none"
     lines.append(f"Excluded clips: {excluded}.")
     lines.append(
         "95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
     )
-    lines += [f"Missing: {line}." for line in missing_runs(results, task)]
-    return lines
+    lines += (
+        [f"Few videos of a class: {rare}. One of them can move macro F1 by up to 1/{len(LABELS[task])}, and its interval is too narrow."]
+        if (rare := _rare(results, task))
+        else []
+    )
+    return lines + [f"Missing: {line}." for line in missing_runs(results, task)]
+
+
+def _rare(results: Results, task: str) -> str:
+    """The classes that stand on few source videos, with how many."""
+    clips = scored_clips(results, task)
+    videos = {label: clips.filter(clips[task] == label)["source_video"].n_unique() for label in LABELS[task]}
+    return ", ".join(f"{label} {count}" for label, count in videos.items() if count < FEW_VIDEOS)
 
 
 def missing_runs(results: Results, task: str) -> list[str]:
-    """The planned runs of a task that fill no cell, and why."""
-    lines = []
+    """The planned runs of a task that fill no cell, and why; the same of one variant in one line."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for run in results.runs.iter_rows(named=True):
         if run["task"] == task and run["outcome"] != DONE:
-            at = "".join(f", {name} {run[name]}" for name in ("seed", "fold") if run[name] is not None)
-            reason = f" ({run['reason']})" if run["reason"] else ""
-            lines.append(f"{run['variant']}{at}: {run['outcome']}{reason}")
-    return lines
+            at = " ".join(f"{name} {run[name]}" for name in ("seed", "fold") if run[name] is not None)
+            alike.setdefault((run["variant"], run["outcome"], run["reason"] or ""), []).append(at)
+    return [
+        f"{task}, {variant}{', ' * any(places)}{', '.join(places)}: {outcome}{f' ({reason})' if reason else ''}"
+        for (variant, outcome, reason), places in alike.items()
+    ]
 
 
-def scored_clips(results: Results, task: str) -> tuple[int, int]:
-    """How many clips, of how many source videos, the tables of a task are scored on."""
+def scored_clips(results: Results, task: str) -> pl.DataFrame:
+    """The clips that the tables of a task are scored on."""
     import polars as pl
 
-    splits = ["train", "validation"] if results.plan.corpus.folds else ["validation"]
-    scored = results.clips.filter(pl.col(task).is_not_null() & pl.col("split").is_in(splits))
-    return scored.height, scored["source_video"].n_unique()
+    return results.clips.filter(pl.col(task).is_not_null() & pl.col("split").is_in(scored_splits(results.plan)))
 
 
-def signature_lines(table: pl.DataFrame) -> list[str]:
-    """Each variant's signatures."""
-    pairs = dict(zip(table["variant"], table["signatures"].to_list(), strict=True))
-    return [f"{variant}: {', '.join(signatures)}" for variant, signatures in pairs.items() if signatures]
+def signature_lines(results: Results, task: str) -> list[str]:
+    """Each variant's signatures, those of missing runs too."""
+    return [f"{row.variant}: {', '.join(row.signatures)}" for row in task_rows(results, task) if row.signatures]
 
 
 def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], command: str) -> str:
@@ -152,18 +179,20 @@ def csv(results: Results, table: pl.DataFrame, task: str) -> str:
     """The table's columns with six decimals, and in every row what it rests on; a missing value is empty."""
     import polars as pl
 
-    clips, videos = scored_clips(results, task)
-    plan = results.plan
+    plan, scored = results.plan, scored_clips(results, task)
     about = {
-        "clips": clips,
-        "scored_videos": videos,
+        "clips": scored.height,
+        "scored_videos": scored["source_video"].n_unique(),
         "excluded_clips": len(plan.corpus.excluded),
         "corpus": f"{plan.corpus.name} {plan.corpus.fingerprint}",
         "base": f"{plan.base.name} {plan.base.revision}",
         "stand_in": "; ".join(results.stand_ins),
         "command": plan.command,
     }
-    flat = table.with_columns(pl.col("signatures").list.join(" "), *(pl.lit(value).alias(name) for name, value in about.items()))
+    flat = table.with_columns(
+        *([pl.col("signatures").list.join(" ")] if "signatures" in table.columns else []),
+        *(pl.lit(value).alias(name) for name, value in about.items()),
+    )
     return flat.write_csv(float_precision=6)
 
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.ablation import score_table
 from analysis.folder import DONE, Results
-from analysis.per_class import per_class_table
-from analysis.render import Grid, missing_runs, notes, per_class_grid, score_grid, scored_clips, signature_lines
+from analysis.render import Grid, notes, scored_clips, signature_lines
+from analysis.sweep_tables import task_tables
 from omnimer_ray.config import content_hash
 
 if TYPE_CHECKING:
@@ -45,17 +44,19 @@ def report(results: Results, figures: Mapping[str, bytes]) -> str:
 
 
 def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str, Any]:
-    scores, per_class = score_table(results, task), per_class_table(results, task)
-    clips, videos = scored_clips(results, task)
+    scored = scored_clips(results, task)
     return {
         "name": task,
-        "clips": clips,
-        "videos": videos,
-        "grids": [score_grid(scores, task), per_class_grid(per_class, task)],
-        "figures": [(name, data_uri(image, "image/png")) for name, image in figures.items() if name.startswith(f"{task}_")],
+        "clips": scored.height,
+        "videos": scored["source_video"].n_unique(),
+        "grids": [grid for _, _, grid in task_tables(results, task)],
+        "figures": [
+            (name, data_uri(image, "image/png"), png_width(image) * 2 // 3)
+            for name, image in figures.items()
+            if name.startswith(f"{task}_")
+        ],
         "notes": [line for line in notes(results, task) if not line.startswith("STAND-IN")],
-        "missing": missing_runs(results, task),
-        "signatures": signature_lines(scores),
+        "signatures": signature_lines(results, task),
     }
 
 
@@ -113,6 +114,11 @@ def _said(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
 def jpeg_uri(image: bytes | None) -> str | None:
     """A data URI, or None for what does not begin as a JPEG does."""
     return data_uri(image, "image/jpeg") if image and image.startswith(b"\xff\xd8\xff") else None
+
+
+def png_width(image: bytes) -> int:
+    """Pixels across, from the PNG's header."""
+    return int.from_bytes(image[16:20], "big")
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -7,6 +7,7 @@ Legend: V source videos, L labels, R resamples. Which doubt it is: *other videos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,10 +35,13 @@ class Samples(NamedTuple):
     weighted_f1: NDArray[Any]
 
 
+@lru_cache(maxsize=4)
 def draw_weights(num_videos: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> NDArray[Any]:
     """(R, V): how often each video stands in each resample of V videos drawn with replacement."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples).astype(np.float64)
+    weights = generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples).astype(np.float64)
+    weights.flags.writeable = False  # shared by all callers
+    return weights
 
 
 def video_counts(gold: Sequence[str], predicted: Sequence[str | None], videos: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.folder import Results, load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from analysis.render import Grid
 
 
 def write_all(folder: str | Path) -> list[Path]:
@@ -25,34 +31,34 @@ def write_all(folder: str | Path) -> list[Path]:
 
 
 def tables(results: Results) -> dict[str, str]:
-    """File name -> text: of each task the score table and the per-class table, as Markdown and CSV."""
-    from analysis.ablation import score_table
-    from analysis.per_class import per_class_table
-    from analysis.render import csv, markdown, notes, per_class_grid, score_grid, signature_lines
+    """File name -> text: every table of every task, as Markdown and CSV."""
+    from analysis.render import csv, markdown, notes, signature_lines
 
     files = {}
     for task in results.plan.tasks:
-        scores, per_class = score_table(results, task), per_class_table(results, task)
-        about, command = notes(results, task), results.plan.command
-        for name, table, grid in (
-            (task, scores, score_grid(scores, task)),
-            (f"{task}_per_class", per_class, per_class_grid(per_class, task)),
-        ):
-            files[f"{name}.md"] = markdown(grid, about, signature_lines(table), command)
+        about, signatures = notes(results, task), signature_lines(results, task)
+        for name, table, grid in task_tables(results, task):
+            files[f"{name}.md"] = markdown(grid, about, signatures, results.plan.command)
             files[f"{name}.csv"] = csv(results, table, task)
     return files
 
 
+def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
+    """A task's tables as (file name, frame, what is printed): scores, per class, and the differences where there is a Base."""
+    from analysis.ablation import difference_table, score_table
+    from analysis.per_class import per_class_table
+    from analysis.render import difference_grid, per_class_grid, score_grid
+
+    scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
+    found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
+    return found if differences.is_empty() else [*found, (f"{task}_differences", differences, difference_grid(differences, task))]
+
+
 def terminal_tables(folder: str | Path) -> str:
     """The score tables and the per-class tables as plain text for a terminal, with what they rest on."""
-    from analysis.ablation import score_table
-    from analysis.per_class import per_class_table
-    from analysis.render import notes, per_class_grid, score_grid, terminal
+    from analysis.render import notes, terminal
 
     results = load(folder)
-    blocks = []
-    for task in results.plan.tasks:
-        blocks.append(terminal(score_grid(score_table(results, task), task)))
-        blocks.append(terminal(per_class_grid(per_class_table(results, task), task)))
+    blocks = [terminal(grid) for task in results.plan.tasks for _, _, grid in task_tables(results, task)[:2]]
     lines = dict.fromkeys(line for task in results.plan.tasks for line in notes(results, task))
     return "\n\n".join([*blocks, "\n".join(lines)])

@@ -1,0 +1,93 @@
+"""plan.json, as the sweep wrote it: which signature stands in which row of which table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from omnimer_ray.config import parse
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.results import read_json
+
+
+class Loose(BaseModel):
+    """Frozen, and deaf to fields that a newer sweep may add."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PlanCorpus(Loose):
+    """What was evaluated on."""
+
+    name: str
+    fingerprint: str
+    limit: int | None = None
+    folds: int | None = None
+    stand_in: str | None = None
+    excluded: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class PlanBase(Loose):
+    """The base model."""
+
+    name: str
+    revision: str
+    stand_in: str | None = None
+
+
+class PlanRow(Loose):
+    """One planned run and the cell that it fills; `seed` is null where nothing is trained, `fold` where there is one split."""
+
+    variant: str
+    task: Literal["sentiment", "emotion"]
+    seed: int | None = None
+    fold: int | None = None
+    signature: str = Field(pattern=r"^[0-9A-Za-z_-]+$")  # names a folder
+
+
+class Plan(Loose):
+    """plan.json: which signature stands in which row of the tables."""
+
+    space: str
+    question: str
+    corpus: PlanCorpus
+    base: PlanBase
+    command: str  # the same command again goes on, and ends by rebuilding the tables
+    variants: tuple[str, ...]
+    tasks: tuple[Literal["sentiment", "emotion"], ...]
+    rows: tuple[PlanRow, ...]
+
+
+def read_plan(folder: Path) -> Plan:
+    """The folder's plan; ResultsError when it is missing, or when its rows cannot fill tables."""
+    path = folder / "plan.json"
+    if not path.exists():
+        raise ResultsError(f"{path} is not there; give a results folder, as results/<space>/<corpus>-<base>")
+    try:
+        plan = parse(Plan, read_json(path), str(path))
+    except ConfigError as error:
+        raise ResultsError(str(error)) from None
+    if faults := list(_faults(plan)):
+        raise ResultsError(f"{path}: " + "; ".join(faults))
+    return plan
+
+
+def _faults(plan: Plan) -> Iterator[str]:
+    for variant in dict.fromkeys(row.variant for row in plan.rows if row.variant not in plan.variants):
+        yield f"rows name {variant!r}, which is none of its variants"
+    folds = [None] if plan.corpus.folds is None else list(range(plan.corpus.folds))
+    units: dict[tuple[str, str, int | None], list[int | None]] = {}
+    for row in plan.rows:
+        units.setdefault((row.variant, row.task, row.seed), []).append(row.fold)
+    for (variant, task, seed), planned in units.items():
+        if sorted(planned, key=str) != sorted(folds, key=str):  # pooled over other clips, its scores would compare with no other row's
+            yield f"{variant!r}, {task}, seed {seed} has rows for folds {planned}, not one for each of {folds}"
+
+
+def scored_splits(plan: Plan) -> tuple[str, ...]:
+    """The splits that runs are scored on: validation, or under folds train and validation together."""
+    return ("validation",) if plan.corpus.folds is None else ("train", "validation")

@@ -1,0 +1,99 @@
+"""Runs -> the scored units of each row of a task's tables.
+
+A *unit* is one (variant, task, seed): a run, or a run per fold whose predictions are pooled before they are scored. It
+counts when all its runs are done; otherwise it is a gap. The majority-class row is a unit without a run.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analysis.folder import DONE, Results
+from analysis.planned import scored_splits
+from analysis.statistics import video_counts
+from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.metrics import Scores, majority_label, scores
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+MAJORITY = "majority class"
+
+
+class Unit(NamedTuple):
+    """Answers clip by clip, in the order of clip ids, and what they are worth."""
+
+    seed: int | None
+    gold: tuple[str, ...]
+    predicted: tuple[str | None, ...]
+    videos: tuple[str, ...]  # source video of each clip
+    scores: Scores
+    counts: NDArray[Any]  # (V, 3, L), see statistics.video_counts
+
+
+class Row(NamedTuple):
+    """One row of the tables of a task: its finished units, in the order of seeds."""
+
+    variant: str
+    units: tuple[Unit, ...]
+    planned: int | None  # units; None for the majority class, which is no run
+    signatures: tuple[str, ...]  # of all planned runs
+
+
+@lru_cache(maxsize=8)  # every table, figure and page of a task stands on the same rows
+def task_rows(results: Results, task: str) -> tuple[Row, ...]:
+    """The majority class, then every variant that the plan gives to the task, in the plan's order."""
+    planned = [row for row in results.plan.rows if row.task == task]
+    rows = [Row(MAJORITY, _majority(results, task), None, ())]
+    for variant in results.plan.variants:
+        mine = [row for row in planned if row.variant == variant]
+        seeds = sorted({row.seed for row in mine}, key=lambda seed: -1 if seed is None else seed)
+        units = [_unit(results, task, seed, [row.signature for row in mine if row.seed == seed]) for seed in seeds]
+        if mine:
+            rows.append(Row(variant, tuple(unit for unit in units if unit), len(seeds), tuple(row.signature for row in mine)))
+    return tuple(rows)
+
+
+def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
+    """`frame` has the columns clip, gold, prediction and source_video, a row per clip."""
+    columns = frame.sort("clip").select("gold", "prediction", "source_video")
+    gold, predicted, videos = (tuple(columns[name].to_list()) for name in columns.columns)
+    return Unit(seed, gold, predicted, videos, scores(gold, predicted, LABELS[task]), video_counts(gold, predicted, videos, LABELS[task]))
+
+
+def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Unit | None:
+    """The pooled predictions of a unit's runs, or None while one of them is not done."""
+    import polars as pl
+
+    done = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
+    if set(done["signature"]) != set(signatures):
+        return None
+    return _scored(seed, results.predictions.filter(pl.col("signature").is_in(signatures)), task)
+
+
+def _majority(results: Results, task: str) -> tuple[Unit, ...]:
+    """Always answering the commonest training label; under folds, that of each fold's own training part."""
+    import polars as pl
+
+    folds = results.plan.corpus.folds
+    labelled = results.clips.filter(pl.col(task).is_not_null())
+    pool = labelled.filter(pl.col("split").is_in(scored_splits(results.plan)))
+    parts = []
+    for held_out in [pool] if folds is None else [_held_out(results, task, pool, fold) for fold in range(folds)]:
+        train = labelled.filter(pl.col("split") == "train") if folds is None else pool.join(held_out, on="clip", how="anti")
+        if held_out.is_empty() or train.is_empty():
+            return ()
+        answer = pl.lit(majority_label(train[task].to_list(), LABELS[task]))
+        parts.append(held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video"))
+    return (_scored(None, pl.concat(parts), task),)
+
+
+def _held_out(results: Results, task: str, pool: pl.DataFrame, fold: int) -> pl.DataFrame:
+    """The clips of a fold, as its finished runs answered them; none while no run of the fold stands."""
+    import polars as pl
+
+    runs = results.runs.filter((pl.col("task") == task) & (pl.col("fold") == fold) & (pl.col("outcome") == DONE))
+    answered = results.predictions.filter(pl.col("signature").is_in(runs["signature"].to_list()))
+    return pool.join(answered.select("clip").unique(), on="clip", how="semi")
