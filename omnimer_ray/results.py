@@ -11,7 +11,9 @@ results/<space>/<corpus>-<base>[-limitN][-foldsK]/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -66,9 +68,9 @@ def ledger_schema() -> dict[str, Any]:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """`write` fills a temporary beside `path`; then fsync and rename, so that a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -78,7 +80,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             f"cannot write {path}: {error.strerror or error}; what was finished before is kept, mend it and run the same command again"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,7 +100,9 @@ def read_json(path: Path) -> Any:
 
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """A frame as Parquet, atomically."""
-    write_atomically(path, frame.write_parquet)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)  # into memory first: polars tells of a full disk as of a broken file
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -114,7 +119,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """The folder's record, or None while there is none. A recorded file that is missing raises ResultsError."""
     if not (folder / RECORD).exists():
         return None
-    record: dict[str, Any] = read_json(folder / RECORD)
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict):
+        raise ResultsError(f"{folder / RECORD} is no record; remove {folder}, and the same command makes it again")
     for name in record.get("files", {}):
         if not (folder / name).exists():
             raise ResultsError(f"{folder / name} is gone but recorded; remove {folder}, and the same command makes it again")

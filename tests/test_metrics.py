@@ -25,12 +25,14 @@ def test_scores_equal_those_of_scikit_learn(task: str, seed: int) -> None:
     assert mine.macro_f1 == pytest.approx(f1_score(gold, theirs, average="macro", **same), abs=1e-12)
     assert mine.weighted_f1 == pytest.approx(f1_score(gold, theirs, average="weighted", **same), abs=1e-12)
     precision, recall, f1, support = precision_recall_fscore_support(gold, theirs, **same)
-    assert (mine.precision, mine.recall, mine.f1, mine.support) == tuple(tuple(column.tolist()) for column in (precision, recall, f1, support))
+    assert (mine.precision, mine.recall, mine.f1, mine.support) == tuple(
+        tuple(column.tolist()) for column in (precision, recall, f1, support)
+    )
     assert mine.unparsed == predicted.count(None)
 
 
 def test_scores_of_a_matrix_worked_by_hand() -> None:
-    """            negative  neutral  positive  unparsed      precision  recall       F1
+    """negative  neutral  positive  unparsed      precision  recall       F1
     negative            3        1         0         1          3/4     3/5        2/3
     neutral             1        2         1         0          2/4     2/4        1/2
     positive            0        1         0         0          0/1     0/1          0

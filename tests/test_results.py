@@ -1,7 +1,8 @@
 """Records stand whole or not at all."""
 
 import json
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -69,7 +70,33 @@ def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"cannot write .*table\.json: No space left on device; what was finished before is kept"):
         write_atomically(path, full)
     assert read_json(path) == 1
-    assert os.listdir(tmp_path) == ["table.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
+
+
+@pytest.mark.parametrize("write", ["write_table(path, pl.DataFrame({'a': list(range(100_000))}))", "write_json(path, 'a' * 100_000)"])
+def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, write: str) -> None:
+    code = f"""if True:
+        import resource, pathlib, polars as pl
+        from omnimer_ray.results import write_json, write_table
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        path = pathlib.Path({str(tmp_path / "made")!r})
+        {write}"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ResultsError: cannot write" in ended.stderr.splitlines()[-1]
+    assert "File too large; what was finished before is kept, mend it and run the same command again" in ended.stderr
+    assert [file.name for file in tmp_path.iterdir()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(ResultsError, match=r"cannot write .*plan\.json: (File exists|Not a directory)"):
+        write_json(tmp_path / "results" / "ablations" / "plan.json", {})
+
+
+def test_a_record_that_is_no_object_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("[1]")
+    with pytest.raises(ResultsError, match=r"record\.json is no record; remove .*, and the same command makes it again"):
+        read_record(tmp_path)
 
 
 def test_json_has_one_form_and_no_nan(tmp_path: Path) -> None:
@@ -77,7 +104,7 @@ def test_json_has_one_form_and_no_nan(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "a": 1,\n "b": "é"\n}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", float("nan"))
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("schema", [clips_schema, predictions_schema, ledger_schema])
