@@ -21,12 +21,13 @@ def load(
     cache: Path | None = None,
     media: Path | None = None,
     exclude: Sequence[str] = (),
+    need_media: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
     """The corpus named by `spec`: 'mini' (generated at first use) or 'indomer:PATH'.
 
     `limit` keeps that many clips over all splits; `folds` and `fold` hold out one grouped fold instead of the validation split.
-    `media` and `exclude` (clip ids) are for a release. The fingerprint is that of the whole corpus: limit and fold stand beside it.
+    `media`, `exclude` (clip ids) and `need_media` are for a release. The fingerprint is that of the whole corpus: limit and fold stand beside it.
     Raises ConfigError for an unknown corpus, CorpusError with all faults of a release, MissingExtraError.
     """
     from omnimer_ray.corpora.select import folded, limited
@@ -36,16 +37,17 @@ def load(
     if name == "mini" and not path:
         from omnimer_ray.corpora import mini
 
+        if media is not None or exclude:
+            raise ConfigError("corpus 'mini' is generated: it takes neither a media folder nor excluded clips; use them with indomer:PATH")
         corpus = mini.load(cache=cache, progress=progress)
     elif name == "indomer" and path:
         from omnimer_ray.corpora import indomer
 
-        corpus = indomer.read(Path(path), cache=cache, media=media, exclude=exclude)
+        corpus = indomer.read(Path(path), cache=cache, media=media, exclude=exclude, need_media=need_media)
     else:
         raise ConfigError(_unknown(spec, name))
-    if folds is not None or fold is not None:
-        corpus = folded(corpus, folds, fold)
-    return limited(corpus, limit) if limit is not None else corpus
+    corpus = corpus if limit is None else limited(corpus, limit)
+    return corpus if folds is None and fold is None else folded(corpus, folds, fold)
 
 
 def default_cache() -> Path:

@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.results import write_json
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -55,18 +58,9 @@ def content_hashes(paths: Iterable[Path], cache: Path) -> dict[Path, str]:
         for path, digest in zip(stale, pool.map(_sha256, stale), strict=True):
             memo[str(path)] = [*stamps[path], digest]
     if stale:
-        write_json(memo_path, {str(path): memo[str(path)] for path in paths})
+        with suppress(ResultsError):  # the memo only saves time
+            write_json(memo_path, {str(path): memo[str(path)] for path in paths})
     return {path: str(memo[str(path)][2]) for path in paths}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Replace `path` by canonical JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
 
 
 def _common(paths: list[Path]) -> str:

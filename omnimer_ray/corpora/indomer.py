@@ -39,12 +39,16 @@ def read(
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder; give the folder that holds Annotations.csv")
     folder, faults, warnings = folder.absolute(), Faults(), list[str]()
-    stand_in = _stand_in(folder, faults)
-    annotated = join(folder, frozenset(exclude), faults, warnings)
-    clips = _with_media(annotated, (media or folder).absolute(), faults, warnings, need_media)
-    faults.raise_any(str(folder))
-    excluded = tuple(sorted(set(exclude)))
-    return Corpus("indomer", clips, fingerprint or _fingerprint(clips, excluded, stand_in, cache), stand_in, excluded, tuple(warnings))
+    try:
+        stand_in = _stand_in(folder, faults) or (_stand_in(media.absolute(), faults) if media else None)
+        annotated = join(folder, frozenset(exclude), faults, warnings)
+        clips = _with_media(annotated, (media or folder).absolute(), faults, warnings, need_media)
+        faults.raise_any(str(folder))
+        excluded = tuple(sorted(set(exclude)))
+        found = fingerprint or _fingerprint(clips, excluded, stand_in, cache)
+    except OSError as error:
+        raise CorpusError(f"{error.filename}: cannot be read ({error.strerror}); look at its permissions") from None
+    return Corpus("indomer", clips, found, stand_in, excluded, tuple(warnings))
 
 
 def _stand_in(folder: Path, faults: Faults) -> str | None:

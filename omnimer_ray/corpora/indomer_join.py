@@ -73,26 +73,21 @@ class Entry(NamedTuple):
 
 def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[str]) -> list[Annotated]:
     """The clips of a release in the order of Annotations.csv; what is wrong goes to `faults`, what is new to `warnings`."""
-    rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
+    all_rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
     _tell_new("Annotations.csv", "columns", new, warnings)
-    by_id = unique(rows, _id, faults)
-    sentiment = _entries(folder, "3", SENTIMENT_KEYS, faults, warnings)
-    emotion = _entries(folder, "7", EMOTION_KEYS, faults, warnings)
-    for name in sorted(exclude - set(by_id)):
-        faults.add(f"exclude names {name!r}, which is no clip of {folder}; {near(name, by_id)}")
-    kept = {name: row for name, row in by_id.items() if name not in exclude}
-    labels = {name: _labels(row, faults) for name, row in kept.items()}
-    if not by_id or sentiment is None or emotion is None:
+    _check_excluded(exclude, {_id(row) for row in all_rows}, folder, faults)
+    rows = unique([row for row in all_rows if _id(row) not in exclude], _id, faults)
+    sentiment = _entries(folder, "3", SENTIMENT_KEYS, exclude, faults, warnings)
+    emotion = _entries(folder, "7", EMOTION_KEYS, exclude, faults, warnings)
+    labels = {name: _labels(row, faults) for name, row in rows.items()}
+    if not all_rows or sentiment is None or emotion is None:
         return []
-    _check_members(by_id, kept, sentiment, emotion, faults)
-    clips = [
-        _annotated(name, row, labels[name], sentiment[name], emotion[name], faults, warnings)
-        for name, row in kept.items()
-        if name in sentiment and name in emotion
-    ]
+    _check_members(rows, sentiment, emotion, faults)
+    whole = [name for name in rows if name in sentiment and name in emotion]
+    clips = [_annotated(name, rows[name], labels[name], sentiment[name], emotion[name], faults, warnings) for name in whole]
     _check_groups(clips, faults)
     _tell_mended(clips, warnings)
-    _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips} - TOPICS), warnings)
+    _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips if clip.topic} - TOPICS), warnings)
     return clips
 
 
@@ -100,7 +95,14 @@ def _id(row: Row) -> str:
     return row.values["video_name"].rpartition(".")[0] or row.values["video_name"]
 
 
-def _entries(folder: Path, kind: str, keys: Iterable[str], faults: Faults, warnings: list[str]) -> dict[str, Entry] | None:
+def _check_excluded(exclude: frozenset[str], known: set[str], folder: Path, faults: Faults) -> None:
+    for name in sorted(exclude - known):
+        faults.add(f"exclude names {name!r}, which is no clip of {folder}; {near(name, known)}")
+
+
+def _entries(
+    folder: Path, kind: str, keys: Iterable[str], exclude: frozenset[str], faults: Faults, warnings: list[str]
+) -> dict[str, Entry] | None:
     """One task's clips by name; None where a file could not be read, and then nothing can be said about who is missing."""
     place = _folder(folder, f"{kind}_Class")
     found: dict[str, Entry] = {}
@@ -112,12 +114,14 @@ def _entries(folder: Path, kind: str, keys: Iterable[str], faults: Faults, warni
         rows, new = json_rows(path, keys, faults)
         whole = whole and bool(rows)
         _tell_new(f"{place.name}/{path.name}", "keys", new, warnings)
+        rows = [row for row in rows if row.values["sample_id"] not in exclude]
         for name, row in unique(rows, lambda row: row.values["sample_id"], faults).items():
             if (first := found.setdefault(name, Entry(split, row))).row is not row:
                 faults.add(f"{row.where()}: stands in {first.row.file} too, so {split} and {first.split} overlap; keep one")
-    known = {f"{kind}_class_{short}.json" for short in SPLITS}
     if place.is_dir():
-        _tell_new(place.name, "files, which are not read", sorted({path.name for path in place.iterdir()} - known), warnings)
+        known = {f"{kind}_class_{short}.json" for short in SPLITS}
+        others = sorted(path.name for path in place.iterdir() if path.name not in known and not path.name.startswith("."))
+        _tell_new(place.name, "files, which are not read", others, warnings)
     return found if whole else None
 
 
@@ -137,19 +141,18 @@ def _labels(row: Row, faults: Faults) -> dict[str, str]:
     return labels
 
 
-def _check_members(
-    by_id: Mapping[str, Row], kept: Mapping[str, Row], sentiment: Mapping[str, Entry], emotion: Mapping[str, Entry], faults: Faults
-) -> None:
+def _check_members(rows: Mapping[str, Row], sentiment: Mapping[str, Entry], emotion: Mapping[str, Entry], faults: Faults) -> None:
     """Every clip stands in Annotations.csv and once in each task's files, in the same split."""
     for entries, kind in ((sentiment, "3_Class"), (emotion, "7_Class")):
-        for name in (name for name in entries if name not in by_id):
-            faults.add(f"{entries[name].row.where()}: {name!r} is not in Annotations.csv; {near(name, by_id)}")
-        for name in (name for name in kept if name not in entries):
-            faults.add(f"{kept[name].where()}: {name!r} stands in no file of {kind}; add it to a split, or exclude it")
-    for name in kept.keys() & sentiment.keys() & emotion.keys():
-        if sentiment[name].split != emotion[name].split:
+        for name in (name for name in entries if name not in rows):
+            faults.add(f"{entries[name].row.where()}: {name!r} is not in Annotations.csv; add its row, or take the entry out")
+        for name in (name for name in rows if name not in entries):
+            faults.add(f"{rows[name].where()}: {name!r} stands in no file of {kind}; add it to a split, or exclude it")
+    for name in (name for name in rows if name in sentiment and name in emotion):
+        here, there = emotion[name], sentiment[name]
+        if here.split != there.split:
             faults.add(
-                f"{emotion[name].row.where()}: is in {emotion[name].split} here and in {sentiment[name].split} in {sentiment[name].row.file}; choose one"
+                f"{here.row.where()}: is in {here.split} here and in {there.split} in {there.row.file}; choose one split for both tasks"
             )
 
 
@@ -157,41 +160,34 @@ def _annotated(
     name: str, row: Row, labels: dict[str, str], sentiment: Entry, emotion: Entry, faults: Faults, warnings: list[str]
 ) -> Annotated:
     for entry, kind in ((sentiment.row, "3"), (emotion.row, "7")):
-        names = {"video": "video_name"} | ({"audio": "audio_name"})
-        for key, column in {**SAME[kind], **names}.items():
-            if entry.values[key] != row.values[column]:
-                faults.add(
-                    f"{entry.where()}: {key} {entry.values[key]!r} is not {row.values[column]!r} as in {row.where()}; correct one, or exclude {name}"
-                )
+        _check_same(name, entry, {"video": "video_name", "audio": "audio_name", **SAME[kind]}, row, faults)
     parts = _NAME.fullmatch(name)
     if parts is None:
+        written = row.values["video_name"]
         faults.add(
-            f"{row.where()}: video_name {row.values['video_name']!r} is not clip_<video>_<Topic>_<number>, so its source video is unknown; rename or exclude it"
+            f"{row.where()}: video_name {written!r} is not clip_<video>_<Topic>_<number>, so its source video is unknown; rename or exclude it"
         )
-        return Annotated(name, name, "", sentiment.split, row, sentiment.row.values["text"], labels)
-    return Annotated(
-        name,
-        str(int(parts[1])),
-        SAME_TOPIC.get(parts[2], parts[2]),
-        sentiment.split,
-        row,
-        _text(row, sentiment, emotion, faults, warnings),
-        labels,
-    )
+    video, topic = (str(int(parts[1])), SAME_TOPIC.get(parts[2], parts[2])) if parts else (name, "")
+    return Annotated(name, video, topic, sentiment.split, row, _text(row, sentiment.row, emotion.row, faults, warnings), labels)
 
 
-def _text(row: Row, sentiment: Entry, emotion: Entry, faults: Faults, warnings: list[str]) -> str:
+def _check_same(name: str, entry: Row, keys: Mapping[str, str], row: Row, faults: Faults) -> None:
+    for key, column in keys.items():
+        if entry.values[key] != row.values[column]:
+            faults.add(
+                f"{entry.where()}: {key} {entry.values[key]!r} is {row.values[column]!r} in {row.where()}; correct one, or exclude {name}"
+            )
+
+
+def _text(row: Row, sentiment: Row, emotion: Row, faults: Faults, warnings: list[str]) -> str:
     """The transcript as in the JSON files: those of Annotations.csv hold mojibake."""
-    text = sentiment.row.values["text"]
-    if emotion.row.values["text"] != text:
-        faults.add(
-            f"{emotion.row.where()}: text {emotion.row.values['text'][:60]!r} is not the one of {sentiment.row.where()}; correct one"
-        )
+    text, other, written = sentiment.values["text"], emotion.values["text"], row.values["text"]
+    if other != text:
+        faults.add(f"{emotion.where()}: text {other[:60]!r} is {text[:60]!r} in {sentiment.where()}; correct one")
     if not text.strip():
-        faults.add(f"{sentiment.row.where()}: text is empty; give the transcript, or exclude the clip")
-    written = row.values["text"]
-    if written != text and mended(written) != text:
-        warnings.append(f"{row.where()}: text {written[:60]!r} is not the one of {sentiment.row.file}, which is used: {text[:60]!r}")
+        faults.add(f"{sentiment.where()}: text is empty; give the transcript, or exclude the clip")
+    if text not in (written, mended(written)):
+        warnings.append(f"{row.where()}: text {written[:60]!r} is not used; {sentiment.where()} has {text[:60]!r}")
     return text
 
 

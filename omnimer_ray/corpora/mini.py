@@ -22,6 +22,8 @@ from omnimer_ray.corpora.mini_text import Identities
 from omnimer_ray.corpora.rendering import Limits, Performance, Person, render_all
 from omnimer_ray.errors import MachineError
 
+__all__ = ["MiniRecipe", "PlannedClip", "load", "make", "plan", "write_annotations"]
+
 STAND_IN = "generated faces and synthesised speech (mini corpus)"
 
 VOICES: dict[Identities, tuple[str, ...]] = {  # espeak-ng variants, half low and half high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from omnimer_ray.corpora.clips import Clip, Corpus
@@ -17,31 +17,34 @@ def limited(corpus: Corpus, limit: int) -> Corpus:
         raise ConfigError(f"limit {limit} must be 1 or more clips")
     if limit >= len(corpus.clips):
         return corpus
-    strata: dict[tuple[str, str], list[Clip]] = defaultdict(list)
-    for clip in corpus.clips:
-        strata[clip.split, str(clip.emotion or clip.sentiment)].append(clip)
-    counts = _largest_remainders({name: len(clips) for name, clips in strata.items()}, limit)
-    kept = {clip.id for name, clips in strata.items() for clip in sorted(clips, key=lambda clip: _hash(clip.id))[: counts[name]]}
+    kept: set[str] = set()
+    for side, num_clips in _portions(corpus.clips, lambda clip: clip.split, limit):
+        for same, few in _portions(side, lambda clip: str(clip.emotion or clip.sentiment), num_clips):
+            kept.update(clip.id for clip in sorted(same, key=lambda clip: _hash(clip.id))[:few])
     return replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.id in kept))
 
 
 def folded(corpus: Corpus, folds: int | None, fold: int | None) -> Corpus:
+    """The corpus with the splits of `fold_splits`."""
+    return replace(corpus, clips=fold_splits(corpus.clips, folds, fold))
+
+
+def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> tuple[Clip, ...]:
     """Train and validation together, cut into folds of whole source videos; the clips of `fold` become validation, the others train.
 
-    Videos go, those with rare labels and many clips first, to the fold that then stays most like the whole. Test clips keep their side.
+    A video goes to the fold that then stays closest to an even share of every label, videos that matter most first. Test clips stay.
     """
-    open_clips = [clip for clip in corpus.clips if clip.split != "test"]
-    videos = {clip.source_video for clip in open_clips}
     if folds is None or fold is None or not 0 <= fold < folds:
         raise ConfigError(f"fold {fold} does not fit folds {folds}; give both, with 0 <= fold < folds")
-    if not 2 <= folds <= len(videos):
-        raise ConfigError(f"folds {folds} must be from 2 to the number of source videos, {len(videos)}")
-    held_out = _assigned(open_clips, folds)
-    clips = tuple(
-        clip if clip.split == "test" else replace(clip, split="validation" if held_out[clip.source_video] == fold else "train")
-        for clip in corpus.clips
+    pooled = [clip for clip in clips if clip.split != "test"]
+    num_videos = len({clip.source_video for clip in pooled})
+    if not 2 <= folds <= num_videos:
+        raise ConfigError(f"folds {folds} must be from 2 to {num_videos}, the number of source videos")
+    fold_of = _assigned(pooled, folds)
+    return tuple(
+        clip if clip.split == "test" else replace(clip, split="validation" if fold_of[clip.source_video] == fold else "train")
+        for clip in clips
     )
-    return replace(corpus, clips=clips)
 
 
 def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
@@ -64,13 +67,16 @@ def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
     return fold_of
 
 
-def _largest_remainders(sizes: dict[tuple[str, str], int], total: int) -> dict[tuple[str, str], int]:
-    whole = sum(sizes.values())
-    counts = {name: size * total // whole for name, size in sizes.items()}
-    order = sorted(sizes, key=lambda name: (-(sizes[name] * total % whole), name))
+def _portions(clips: Sequence[Clip], key: Callable[[Clip], str], total: int) -> list[tuple[list[Clip], int]]:
+    """Clips by key, and how many of `total` each group gets: its share, by largest remainders."""
+    groups: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[key(clip)].append(clip)
+    counts = {name: len(group) * total // len(clips) for name, group in groups.items()}
+    order = sorted(groups, key=lambda name: (-(len(groups[name]) * total % len(clips)), name))
     for name in order[: total - sum(counts.values())]:
         counts[name] += 1
-    return counts
+    return [(groups[name], counts[name]) for name in sorted(groups)]
 
 
 def _hash(name: str) -> str:

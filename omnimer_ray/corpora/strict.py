@@ -15,6 +15,9 @@ from omnimer_ray.errors import CorpusError, near
 LONGEST_FIELD = 100_000  # characters; a longer one is a damaged quote, not a transcript
 
 
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(lp", b"(dp", b"]q\0", b"}q\0", b"ccopy_reg")  # protocols 2-5, 0, 1
+
+
 class Row(NamedTuple):
     """One annotated clip of one file: `place` is 'row 12' (the header is row 1) or 'entry 12'."""
 
@@ -114,13 +117,10 @@ def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> di
 def _text(path: Path, faults: Faults) -> str | None:
     """The text of a UTF-8 file (a byte order mark is allowed); None and a fault where it is anything else."""
     if not path.is_file():
-        faults.add(f"{path.name}: missing in {path.parent}; fetch the release again, or name the folder that holds it")
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        faults.add(f"{path.name}: missing in {path.parent}; {near(path.name, beside)}")
         return None
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        faults.add(f"{path.name}: cannot be read ({error.strerror}); look at its permissions in {path.parent}")
-        return None
+    data = path.read_bytes()
     if fault := _no_text(data):
         faults.add(f"{path.name}: {fault}")
         return None
@@ -136,7 +136,7 @@ def _no_text(data: bytes) -> str | None:
     """Why these bytes are no annotations, if their beginning shows it."""
     if not data.strip():
         return "empty; fetch the file again"
-    if data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05":
+    if data.startswith(_PICKLES):
         return "a Python pickle, which can run code when loaded; annotations must be CSV and JSON text"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:1000]:
         return "UTF-16 or binary, not UTF-8; save the file as UTF-8"
@@ -172,7 +172,12 @@ def _entry(name: str, number: int, entry: dict[str, Any], keys: list[str], fault
     wrong = [key for key in keys if key in entry and not isinstance(entry[key], str)]
     for key in wrong:
         faults.add(f"{name}, {place}: {key!r} must be text; it is {_kind(entry[key])}")
-    return None if missing or wrong else Row(name, place, {key: entry[key] for key in keys})
+    broken = [
+        key for key in keys if isinstance(value := entry.get(key), str) and any("\ud800" <= character <= "\udfff" for character in value)
+    ]
+    for key in broken:
+        faults.add(f"{name}, {place}: {key!r} holds half a character ({entry[key]!a:.60}); write it again as UTF-8")
+    return None if missing or wrong or broken else Row(name, place, {key: entry[key] for key in keys})
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""Looking at a corpus, and making stand-in media.
+
+python -m omnimer_ray.corpora check mini
+python -m omnimer_ray.corpora check indomer:PATH
+python -m omnimer_ray.corpora stand-ins indomer:PATH --out FOLDER --limit 400
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from omnimer_ray.corpora import default_cache, load
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.errors import ConfigError, CorpusError, OmniMERError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at a corpus, and make stand-in media."
+)
+
+Cache = Annotated[Path | None, typer.Option(help="Where generated media and hashes are kept; by default ~/.cache/omnimer_ray.")]
+
+
+@app.command()
+def check(
+    corpus: Annotated[str, typer.Argument(help="mini, or indomer:PATH")],
+    media: Annotated[
+        Path | None, typer.Option(help="The folder of the videos and wavs, where they do not lie beside the annotations.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Print what was read, what is wrong, and what is suspicious. Exit status 3 where something is wrong."""
+    from omnimer_ray.corpora.check import tables
+    from omnimer_ray.corpora.suspicious import suspicious
+
+    where: dict[str, Any] = {"cache": cache, "media": media, "exclude": tuple(exclude or ()), "progress": _say}
+    wrong: CorpusError | None = None
+    try:
+        found = load(corpus, **where)
+    except CorpusError as error:
+        wrong = error
+        found = _annotations_alone(corpus, where, error)
+    _say(f"corpus {corpus}, fingerprint {found.fingerprint}" + ("" if wrong is None else " (of the annotations alone)"))
+    if found.stand_in:
+        _say(f"STAND-IN: {found.stand_in}")
+    if found.excluded:
+        _say(f"{len(found.excluded)} clips excluded: {', '.join(found.excluded)}")
+    for table in tables(found):
+        _say(f"\n{table}")
+    _section("What is new or was mended", list(found.warnings))
+    _section("Suspicious", suspicious(found))
+    _section("Wrong", str(wrong).splitlines() if wrong else [])
+    raise typer.Exit(wrong.exit_code if wrong else 0)
+
+
+@app.command()
+def stand_ins(
+    corpus: Annotated[str, typer.Argument(help="indomer:PATH, a release without media")],
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    limit: Annotated[int | None, typer.Option(help="Keep this many clips, shares of splits and emotions kept.")] = None,
+    max_sec: Annotated[float, typer.Option(help="Longer speech is said up to twice as fast, then cut.")] = 6.0,
+    cache: Cache = None,
+) -> None:
+    """Copy the annotations, speak the transcripts by their audio labels and draw faces by their video labels."""
+    from omnimer_ray.corpora.stand_ins import make
+
+    name, _, path = corpus.partition(":")
+    if name != "indomer" or not path:
+        raise ConfigError(f"corpus {corpus!r}: stand-ins are made for indomer:PATH")
+    made = make(Path(path), out, cache=cache or default_cache(), limit=limit, max_sec=max_sec, progress=_say)
+    _say(f"{made} clips with stand-in media in {out}; use it as indomer:{out}")
+
+
+def _annotations_alone(corpus: str, where: dict[str, Any], error: CorpusError) -> Corpus:
+    """What can be read where only media are missing; else the first error, which holds all faults."""
+    try:
+        return load(corpus, need_media=False, **where)
+    except CorpusError:
+        raise error from None
+
+
+def _section(title: str, lines: list[str]) -> None:
+    _say(f"\n{title}:" + ("" if lines else " nothing"))
+    for line in lines:
+        _say(f"  {line}")
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def main() -> None:
+    """The command; a person's mistake ends with its text and no traceback."""
+    try:
+        app()
+    except OmniMERError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()
