@@ -8,12 +8,6 @@ Run:  python -m omnimer_ray.media FILE...        # frames, rate, seconds of soun
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import os
-import stat
-import tempfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +18,14 @@ from omnimer_ray import media_child
 from omnimer_ray.config import MediaConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MediaError
-from omnimer_ray.media_container import FETCH, Fault
+from omnimer_ray.media_cache import check_file, keep, kept, source_hash
+from omnimer_ray.media_container import Fault
 from omnimer_ray.media_decode import SAMPLE_RATE_HZ
 
 MEDIA_VERSION = 1  # raise it when code changes what the same file and settings give
 MIN_MEL_FRAMES = 3  # fewer give no audio token
+
+_SCALARS = ("sampled_fps", "video_sec", "audio_sec", "cut")
 
 
 def _num_video_tokens(frames: int, height: int, width: int) -> int:
@@ -103,61 +100,33 @@ class MediaReport(NamedTuple):
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
     """Frames and mel features of a clip, from `cache` where it has them.
 
-    Raises MediaError naming the clip, what is wrong and the way out; MissingExtraError without PyAV or Pillow.
+    Raises MediaError naming the clip, what is wrong and the way out; MissingExtraError without the extra `train`.
     """
-    video, audio = clip.video_path, clip.audio_path
+    media_child.need("av", "PIL", "safetensors", "transformers")
+    video = clip.video_path
+    audio = video if clip.audio_path is None or media.audio_source == "track" else clip.audio_path
     try:
-        if video is None:
-            raise Fault("it has no video file", "give the clip's video")
-        if audio is None or media.audio_source == "track":
-            audio = video
-        key = content_hash({"version": MEDIA_VERSION, "video": file_hash(video), "audio": file_hash(audio), "media": media.model_dump()})
-        place = cache / "media" / f"{key}.safetensors"
-        if (kept := _read(place)) is None:
-            _write(place, kept := _decode(video, audio, media))
-        return kept
+        if video is None or audio is None:
+            raise Fault("it has no video file", "give its video_path")
+        sources = {"video": source_hash(video, cache), "audio": source_hash(audio, cache)}
+        place = cache / "media" / f"{content_hash({**sources, 'media': media.model_dump(), 'version': MEDIA_VERSION})}.safetensors"
+        if (entry := kept(place)) is not None:
+            return ClipMedia(frames=entry.arrays["frames"], mel=entry.arrays["mel"], **entry.about)
+        found = _decode(video, audio, media)
     except Fault as fault:
         raise MediaError(f"{clip.id}: {fault.what}; {fault.remedy}, or list the clip under 'exclude'.") from None
+    keep(place, {"frames": found.frames, "mel": found.mel}, {name: getattr(found, name) for name in _SCALARS})
+    return found
 
 
 def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
     """What a file holds and what of it can be used; never raises for a bad file, its fault stands in `error`."""
     try:
-        _check_file(path)
+        check_file(path)
         done = media_child.ask({"op": "probe", "path": str(path.absolute()), **(media or MediaConfig()).model_dump()}).done
         return MediaReport(path, **done)
     except Fault as fault:
-        return MediaReport(path, error=fault.what)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a regular, non-empty file's bytes, memoised by path, size and time; raises Fault."""
-    found = _check_file(path)
-    return _hash(path, found.st_size, found.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=100_000)
-def _hash(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_file(path: Path) -> os.stat_result:
-    """A file's stat, once it is sure that reading it neither blocks nor fails at once."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        raise Fault(f"file {path} is absent", "put it there") from None
-    except (OSError, ValueError) as error:
-        raise Fault(f"file {path} cannot be looked at ({error})", "make it readable") from None
-    if not stat.S_ISREG(found.st_mode):
-        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "a pipe or device"
-        raise Fault(f"{path} is {kind}, no file", "put the file there")
-    if found.st_size == 0:
-        raise Fault(f"file {path} is empty (0 bytes)", FETCH)
-    if not os.access(path, os.R_OK):
-        raise Fault(f"file {path} must not be read (permissions {stat.filemode(found.st_mode)})", "make it readable")
-    return found
+        return MediaReport(path, error=fault.what.removeprefix(f"{path}: "))
 
 
 def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
@@ -167,7 +136,7 @@ def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
     frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
     mel = log_mel(np.frombuffer(sound.arrays[0][1], np.float32))
     if mel.shape[1] < MIN_MEL_FRAMES:
-        raise Fault(f"{sound.done['seconds']:.3f} s of sound give no audio token ({audio}); 0.03 s are the least", "give longer media")
+        raise Fault(f"{audio}: {sound.done['seconds']:.3f} s of sound give no audio token", "give 0.03 s or more")
     seconds = pictures.done["seconds"], sound.done["seconds"]
     return ClipMedia(frames, pictures.done["sampled_fps"], mel, *seconds, pictures.done["cut"] or sound.done["cut"])
 
@@ -176,7 +145,7 @@ def _ask(operation: str, path: Path, media: MediaConfig) -> media_child.Answer:
     try:
         return media_child.ask({"op": operation, "path": str(path.absolute()), **media.model_dump()})
     except Fault as fault:
-        raise Fault(f"{fault.what} ({path})", fault.remedy) from None
+        raise Fault(f"{path}: {fault.what}", fault.remedy) from None
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -195,44 +164,6 @@ def _extractor() -> Any:
     from transformers import WhisperFeatureExtractor
 
     return WhisperFeatureExtractor(feature_size=128, sampling_rate=SAMPLE_RATE_HZ, hop_length=160, n_fft=400, chunk_length=300)
-
-
-def _write(place: Path, media: ClipMedia) -> None:
-    """Keeps decoded media, whole or not at all; whoever is second replaces the same bytes."""
-    from safetensors.numpy import save
-
-    about = {"sampled_fps": media.sampled_fps, "video_sec": media.video_sec, "audio_sec": media.audio_sec, "cut": media.cut}
-    about["crc"] = _crc(media.frames, media.mel)
-    data = save({"frames": media.frames, "mel": media.mel}, metadata={"media": json.dumps(about)})
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.stem}", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(place)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _read(place: Path) -> ClipMedia | None:
-    """Kept media; None where there are none, or where they are damaged and have to be made again."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(place, framework="np") as file:
-            about = json.loads(file.metadata()["media"])
-            frames, mel = file.get_tensor("frames"), file.get_tensor("mel")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    if about.pop("crc") != _crc(frames, mel):
-        return None
-    return ClipMedia(frames, about["sampled_fps"], mel, about["video_sec"], about["audio_sec"], about["cut"])
-
-
-def _crc(frames: NDArray[np.uint8], mel: NDArray[np.float32]) -> int:
-    return zlib.crc32(mel.data, zlib.crc32(frames.data))
 
 
 def main(paths: list[str]) -> int:

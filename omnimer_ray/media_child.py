@@ -7,6 +7,8 @@ parent, by the end of its stdin. Messages: a 4-byte length, a JSON object, and t
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
 import importlib.util
 import json
 import math
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from omnimer_ray import media_decode, media_inspect
-from omnimer_ray.errors import MissingExtraError
+from omnimer_ray.errors import MachineError, MissingExtraError
 from omnimer_ray.media_container import FETCH, Fault
 
 CPU_LIMIT_SEC = 8  # of processor time without a sign of progress, such as a frame: a looping decoder
@@ -31,6 +33,7 @@ TOTAL_LIMIT_SEC = 300  # of processor time for one file
 WALL_LIMIT_SEC = 60  # without a message: a stalled disk
 MEMORY_LIMIT_GIB = 4  # of address space
 
+_COMMAND = [sys.executable, "-P", "-m", "omnimer_ray.media_child"]
 _OPERATIONS = {"video": media_decode.decode_video, "audio": media_decode.decode_audio, "probe": media_inspect.inspect}
 
 
@@ -52,15 +55,19 @@ class _Child:
         root = str(Path(__file__).parent.parent)
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
         env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "omnimer_ray.media_child"]
-        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        self._receive()  # its greeting
+        self.process = subprocess.Popen(_COMMAND, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        try:
+            self._receive()  # its greeting
+        except _GoneError as error:
+            self.close()
+            raise MachineError(f"the media decoder does not start ({error.what}); see what {' '.join(_COMMAND)!r} prints") from None
 
     def ask(self, request: dict[str, Any]) -> Answer:
         """Sends a request and collects its answer; raises Fault where the child says so, _GoneError where it dies or hangs."""
         assert self.process.stdin is not None
         head = json.dumps(request).encode()
-        self.process.stdin.write(struct.pack("<I", len(head)) + head)
+        with contextlib.suppress(BrokenPipeError):  # it died while idle: what follows says how
+            self.process.stdin.write(struct.pack("<I", len(head)) + head)
         arrays: list[tuple[tuple[int, ...], bytes]] = []
         while True:
             message, payload = self._receive()
@@ -93,17 +100,27 @@ class _Child:
                 raise _GoneError(f"nothing of it could be read for {WALL_LIMIT_SEC} s", "look at the disk that it lies on")
             part = os.read(descriptor, size - len(data))
             if not part:
-                raise _GoneError(_death(self.process.wait()))
+                raise _death(self.process.wait())
             data += part
         return bytes(data)
 
 
-def _death(code: int) -> str:
-    """Why a child ended, in words."""
+def _death(code: int) -> _GoneError:
+    """Why a child ended."""
     if code == -signal.SIGXCPU:
-        return f"decoding made no progress in {CPU_LIMIT_SEC} s of processor time"
+        return _GoneError(f"decoding it made no progress in {CPU_LIMIT_SEC} s of processor time")
+    if code == -signal.SIGKILL:
+        return _GoneError("its decoder was killed from outside (SIGKILL), as a machine out of memory does", "free memory")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    return f"decoding it ended the decoder's process ({how})"
+    return _GoneError(f"decoding it ended the decoder's process ({how})")
+
+
+@functools.cache
+def need(*packages: str) -> None:
+    """Raises MissingExtraError where one of the packages is not installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "train")
 
 
 _idle: list[_Child] = []
@@ -111,10 +128,11 @@ _lock = threading.Lock()
 
 
 def ask(request: dict[str, Any]) -> Answer:
-    """One request, answered by a child of this process; raises Fault, and MissingExtraError without PyAV or Pillow."""
-    for package in ("av", "PIL"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "train")
+    """One request, answered by a child of this process.
+
+    Raises Fault about the file, MissingExtraError without PyAV or Pillow, MachineError where no child starts.
+    """
+    need("av", "PIL")
     child = _take()
     try:
         answer = child.ask(request)
@@ -159,7 +177,8 @@ os.register_at_fork(after_in_child=_idle.clear)  # a forked process must not tal
 def _allow_time(until: float) -> None:
     """Grants the next CPU_LIMIT_SEC of processor time; without another grant the kernel ends this process."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(min(_cpu_sec() + CPU_LIMIT_SEC, until)), hard))
+    soft = math.ceil(min(_cpu_sec() + CPU_LIMIT_SEC, until))
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _cpu_sec() -> float:

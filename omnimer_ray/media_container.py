@@ -18,7 +18,7 @@ REORDER_SEC = 2.0  # a packet may come this much after one that is shown later
 FETCH = "fetch the file again"
 
 # formats that state a length; the others guess it from the bit rate or from the last packet that they find
-STATING = {"mp4", "matroska", "avi", "wav", "flac", "flv", "asf"}
+STATING = {"mp4", "matroska", "avi", "flac", "flv"}
 
 
 class Fault(Exception):
@@ -59,15 +59,15 @@ def opened(path: str) -> Iterator[Any]:
         try:
             options = {"protocol_whitelist": "file"}  # an SDP file would wait for the network for 30 s
             container = av.open(_Nameless(file), io_open=_refuse, metadata_errors="replace", container_options=options)
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise Fault(_no_media(path, error)) from None
+        except (av.FFmpegError, ValueError, OSError):
+            raise Fault(_no_media(path)) from None
         with container:
             if container.format.name.endswith("_pipe"):
                 raise Fault(f"it is a still picture ({container.format.name.removesuffix('_pipe')})", "give the clip's video")
             yield container
 
 
-def _no_media(path: str, error: Exception) -> str:
+def _no_media(path: str) -> str:
     """What a file is that FFmpeg cannot open."""
     with Path(path).open("rb") as file:
         head = file.read(1024)
@@ -76,8 +76,8 @@ def _no_media(path: str, error: Exception) -> str:
         return "it is a web page (HTML), not media"
     if head[4:8] == b"ftyp":
         return "it is an mp4 without its index (moov): cut short, or never finished"
-    if isinstance(error, PermissionError):
-        return "it is a playlist or names other files, which are not opened"
+    if text.startswith((b"#extm3u", b"ffconcat")):
+        return "it is a playlist; media that it names are not opened"
     return "it is no media: no format fits its content"
 
 
@@ -95,7 +95,9 @@ def track(container: Any, kind: str) -> Any:
     streams = [stream for stream in real_tracks(container) if stream.type == kind]
     if not streams:
         has = ", ".join(sorted({stream.type for stream in real_tracks(container)}))
-        raise Fault(f"no {kind} track in it (it holds: {has or 'nothing'})", f"give a file with a {kind} track")
+        raise Fault(
+            f"no {kind} track in it (it holds: {has or 'nothing'})", f"give a file that has {'an' if kind == 'audio' else 'a'} {kind} track"
+        )
     stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
     if stream.codec_context is None:
         raise Fault(f"no decoder knows its {kind} codec", "convert it, to h264 with aac for example")
@@ -131,7 +133,7 @@ def scan(path: str, kind: str, max_sec: float) -> Scan:
         if not times:
             raise Fault(f"its {kind} track holds nothing (0 frames)")
         cut = end - first > max_sec + TAIL_SEC
-        missing = 0.0 if cut else _stated_sec(container) - file_end
+        missing = 0.0 if cut else _stated_sec(container) - file_end if container.format.name != "wav" else _missing_wav_sec(path, stream)
         kept = sorted(time for time in times if time < first + max_sec)
         return Scan(kept, min(end - first, max_sec), cut, _stated_frames(container, stream), missing)
 
@@ -159,13 +161,21 @@ def _frame_sec(stream: Any) -> float:
 
 
 def _stated_frames(container: Any, stream: Any) -> int:
-    formats = container.format.name.split(",")
-    if stream.type == "video" and stream.frames and "mp4" in formats:  # an edit list hides frames; the index knows which
-        return sum(not entry.is_discard for entry in stream.index_entries)
-    return int(stream.frames) if stream.type == "video" and "avi" in formats else 0
+    if stream.type != "video" or not stream.frames or "mp4" not in container.format.name.split(","):
+        return 0
+    return sum(not entry.is_discard for entry in stream.index_entries)  # an edit list hides frames; the index knows which
 
 
 def _stated_sec(container: Any) -> float:
     """When the container says that its last track ends; 0 where its format does not state it."""
     stated = container.duration if STATING & set(container.format.name.split(",")) else None
     return float((stated or 0) + (container.start_time or 0)) / 1e6
+
+
+def _missing_wav_sec(path: str, stream: Any) -> float:
+    """Seconds of a wav behind the end of its file, by its RIFF header; FFmpeg shortens the wav in silence instead."""
+    with Path(path).open("rb") as file:
+        head = file.read(8)
+        stated, size = int.from_bytes(head[4:8], "little") + 8, file.seek(0, 2)
+    known = head[:4] == b"RIFF" and stated < 0x7FFF_F000 and stream.codec_context.bit_rate  # writers to pipes state 4 GiB or so
+    return (stated - size) * 8 / stream.codec_context.bit_rate if known else 0.0

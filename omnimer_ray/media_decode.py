@@ -14,7 +14,7 @@ from omnimer_ray.media_container import TAIL_SEC, Fault, Scan, check_size, opene
 SAMPLE_RATE_HZ = 16_000  # what the audio tower hears
 PATCH = 28  # pixels: 14 of a vision patch, merged two by two
 MISSING_FRAMES, MISSING_SHARE = 2, 0.05  # more than both: cut short or corrupt; real files lack a frame at their ends
-MISSING_SEC = 0.5
+MISSING_SEC = 0.25
 
 Send = Callable[..., None]  # send(message, payload=b"")
 
