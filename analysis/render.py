@@ -120,7 +120,9 @@ def notes(results: Results, task: str) -> list[str]:
         "95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
     )
     lines += (
-        [f"Few videos of a class: {rare}. One of them can move macro F1 by up to 1/{len(LABELS[task])}, and its interval is too narrow."]
+        [
+            f"Few videos of a class: {rare}. One of them can move macro F1 by up to 1/{len(LABELS[task])}, and its interval may be too narrow."
+        ]
         if (rare := _rare(results, task))
         else []
     )
@@ -164,8 +166,9 @@ def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], comman
     head = [_md_row(grid.headings), "|" + "|".join([" :-- ", *(" --: " for _ in grid.headings[1:])]) + "|"]
     body = [_md_row(row) for row in grid.rows]
     tail = [f"- {escape_md(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
-    fence = "`" * (longest_run(command) + 1 if "`" in command else 1)
-    return "\n".join([f"# {grid.title}", "", *head, *body, "", *tail, f"- Command: {fence}{_one_line(command)}{fence}", ""])
+    fence = "`" * (longest_run(command) + 1)
+    pad = " " if "`" in command else ""
+    return "\n".join([f"# {grid.title}", "", *head, *body, "", *tail, f"- Command: {fence}{pad}{_one_line(command)}{pad}{fence}", ""])
 
 
 def terminal(grid: Grid) -> str:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 TEMPLATE = Path(__file__).with_name("report.html")
-GALLERY = 12  # clips shown
+GALLERY = 12  # clips
 MADE = ("agreed", "constrained", "rejected")
 
 
-def report(results: Results, figures: Mapping[str, bytes]) -> str:
-    """The page, with `figures` (file name -> PNG) inlined."""
+def report(results: Results, figures: Mapping[str, bytes], num_clips: int = GALLERY) -> str:
+    """The page, with `figures` (file name -> PNG) inlined and a gallery of `num_clips`."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -39,7 +39,7 @@ def report(results: Results, figures: Mapping[str, bytes]) -> str:
         unplanned=results.unplanned,
         tasks=[_task(results, task, figures) for task in plan.tasks],
         ledger=ledger_grid(results.ledger),
-        gallery=gallery(results),
+        gallery=gallery(results, num_clips),
     )
 
 
@@ -74,14 +74,14 @@ def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
     return Grid("Auxiliary supervision", ("instruction", *MADE, "clips"), tuple(rows))
 
 
-def gallery(results: Results, size: int = GALLERY) -> list[dict[str, Any]]:
+def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
     """A few scored clips, chosen by a hash of their id (so not by their scores), with what every variant said of them."""
     import polars as pl
 
     if results.predictions.is_empty():
         return []
     scored = results.clips.join(results.predictions.select("clip").unique(), on="clip", how="semi")
-    chosen = sorted(scored.iter_rows(named=True), key=lambda clip: (clip["thumbnails"] is None, content_hash(clip["clip"])))[:size]
+    chosen = sorted(scored.iter_rows(named=True), key=lambda clip: (clip["thumbnails"] is None, content_hash(clip["clip"])))[:num_clips]
     firsts = (
         results.runs.filter(pl.col("outcome") == DONE)
         .join(results.predictions, on=["signature"], how="inner")

@@ -1,0 +1,246 @@
+"""Tables as exact text, and what missing runs, seeds and folds do to them."""
+
+import csv as stdlib_csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
+
+from analysis import load
+from analysis.ablation import difference_table, score_schema, score_table
+from analysis.per_class import per_class_table
+from analysis.render import bounds, decimal, escape_md, markdown, mean_count, score_grid, stood, with_spread
+from analysis.sweep_tables import tables, terminal_tables
+from omnimer_ray.metrics import scores
+
+SIGNATURES = {variant: row(variant, "sentiment")["signature"] for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)")}
+NOTES = f"""
+- Scored on the validation split: 6 clips of 3 source videos. Corpus mini (c0ffee); base tiny (beef).
+- Excluded clips: none.
+- 95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. \
+n: seeds that stand. An unparsed answer counts as wrong.
+- Few videos of a class: negative 1, neutral 2, positive 1. One of them can move macro F1 by up to 1/3, and its interval may be too narrow.
+- Missing: sentiment, All Aux (Hybrid), seed 0: missing.
+- Signatures: Base: {SIGNATURES["Base"]}; Base + Text Aux: {SIGNATURES["Base + Text Aux"]}; All Aux (Hybrid): {SIGNATURES["All Aux (Hybrid)"]}.
+- Command: `python -m omnimer_ray.sweep ablations`
+"""
+
+
+def test_the_score_table_as_text(small: Path) -> None:
+    assert tables(load(small))["sentiment.md"] == (
+        """# Sentiment: scores
+
+|  | accuracy | 95 % | macro F1 | 95 % | weighted F1 | unparsed | n |
+| :-- | --: | --: | --: | --: | --: | --: | --: |
+| majority class | .500 | [.000, 1.000] | .222 | [.000, .333] | .333 | 0 |  |
+| Base | .500 | [.000, 1.000] | .444 | [.000, .519] | .556 | 1 | 1 |
+| Base + Text Aux | .833 | [.500, 1.000] | .667 | [.333, .667] | .833 | 1 | 1 |
+| All Aux (Hybrid) | – | – | – | – | – | – | 0/1 |
+"""
+        + NOTES
+    )
+
+
+def test_the_per_class_table_as_text(small: Path) -> None:
+    assert tables(load(small))["sentiment_per_class.md"] == (
+        """# Sentiment: F1 per class
+
+|  | negative | neutral | positive | n |
+| :-- | --: | --: | --: | --: |
+| clips | 2 | 3 | 1 |  |
+| source videos | 1 | 2 | 1 |  |
+| majority class | .000 | .667 | .000 |  |
+| Base | .667 | .667 | .000 | 1 |
+| Base + Text Aux | 1.000 | 1.000 | .000 | 1 |
+| All Aux (Hybrid) | – | – | – | 0/1 |
+"""
+        + NOTES
+    )
+
+
+def test_the_differences_as_text(small: Path) -> None:
+    """Text mends v1 and v4; both sides meet the same resamples, so no clip that both answer alike widens the interval."""
+    assert tables(load(small))["sentiment_differences.md"] == (
+        """# Sentiment: difference from Base
+
+|  | accuracy | 95 % | macro F1 | 95 % | mended | broken | pairs |
+| :-- | --: | --: | --: | --: | --: | --: | --: |
+| majority class | +.000 | [−.500, +.500] | −.222 | [−.278, +.222] | 1 | 1 | 1 |
+| Base + Text Aux | +.333 | [+.000, +.500] | +.222 | [+.000, +.444] | 2 | 0 | 1 |
+| All Aux (Hybrid) | – | – | – | – | – | – | 0 |
+"""
+        + NOTES
+    )
+
+
+def test_the_tables_on_a_terminal(small: Path) -> None:
+    text = terminal_tables(small)
+    assert text.startswith("""\
+Sentiment: scores
+                  accuracy           95 %  macro F1          95 %  weighted F1  unparsed    n
+---------------------------------------------------------------------------------------------
+majority class        .500  [.000, 1.000]      .222  [.000, .333]         .333         0
+Base                  .500  [.000, 1.000]      .444  [.000, .519]         .556         1    1
+Base + Text Aux       .833  [.500, 1.000]      .667  [.333, .667]         .833         1    1
+All Aux (Hybrid)         –              –         –             –            –         –  0/1
+
+Sentiment: F1 per class
+                  negative  neutral  positive    n
+--------------------------------------------------
+clips                    2        3         1
+source videos            1        2         1
+majority class        .000     .667      .000
+""")
+    assert text.endswith("Missing: sentiment, All Aux (Hybrid), seed 0: missing.")
+
+
+def test_a_csv_says_in_every_row_what_it_rests_on(small: Path) -> None:
+    rows = list(stdlib_csv.DictReader(io.StringIO(tables(load(small))["sentiment.csv"])))
+    assert [line["variant"] for line in rows] == ["majority class", "Base", "Base + Text Aux", "All Aux (Hybrid)"]
+    base, missing = rows[1], rows[3]
+    assert (base["accuracy"], base["accuracy_std"], base["macro_f1"], base["weighted_f1"], base["unparsed"]) == (
+        "0.500000",
+        "",
+        "0.444444",
+        "0.555556",
+        "1.000000",
+    )
+    assert (missing["n"], missing["planned"], missing["accuracy"], missing["signatures"]) == ("0", "1", "", SIGNATURES["All Aux (Hybrid)"])
+    assert {line["command"] for line in rows} == {"python -m omnimer_ray.sweep ablations"}
+    assert {(line["clips"], line["scored_videos"], line["excluded_clips"], line["corpus"], line["base"]) for line in rows} == {
+        ("6", "3", "0", "mini c0ffee", "tiny beef")
+    }
+    assert list(rows[0])[:16] == list(score_schema())[:16]
+
+
+def test_the_same_predictions_give_the_same_bytes_wherever_the_folder_lies(small: Path, tmp_path: Path) -> None:
+    before = tables(load(small))
+    moved = small.rename(tmp_path / "moved")
+    for run in (moved / "runs").iterdir():
+        (run / "cost.json").write_text('{"sec": 99}')  # what a run cost is no part of a score table
+    assert tables(load(moved)) == before
+
+
+def test_a_folder_without_any_run_has_the_majority_row_alone(small: Path) -> None:
+    for run in (small / "runs").iterdir():
+        (run / "record.json").unlink()
+    table = score_table(load(small), "sentiment")
+    assert table["n"].to_list() == [1, 0, 0, 0]
+    assert table["accuracy"].to_list() == [0.5, None, None, None]
+    assert per_class_table(load(small), "sentiment")["support"].to_list() == [2, 3, 1] * 4
+
+
+def seeded(folder: Path, seeds: dict[int, dict[str, str | None] | None]) -> Path:
+    """The small corpus with Zero-shot and Base; Base answers as `seeds` says, None being a run that does not stand."""
+    rows = [row("Zero-shot", "sentiment", None), *(row("Base", "sentiment", seed) for seed in seeds)]
+    write_clips(
+        folder,
+        [
+            {"clip": clip, "split": "validation", "source_video": f"video{int(clip[1]) // 2}", "sentiment": gold}
+            for clip, gold in GOLD.items()
+        ],
+    )
+    write_plan(folder, ["Zero-shot", "Base"], ["sentiment"], rows)
+    for planned in rows:
+        said = BASE if planned["seed"] is None else seeds[planned["seed"]]
+        if said is not None:
+            write_run(folder, planned, {clip: (GOLD[clip], said[clip]) for clip in GOLD})
+    return folder
+
+
+def test_seeds_are_averaged_and_their_spread_is_shown_from_two_on(tmp_path: Path) -> None:
+    zero_shot, base = score_table(load(seeded(tmp_path, {0: BASE, 1: TEXT})), "sentiment").rows(named=True)[1:]
+    assert (zero_shot["n"], zero_shot["accuracy_std"]) == (1, None)
+    assert (base["n"], base["planned"]) == (2, 2)
+    assert base["accuracy"] == pytest.approx((3 + 5) / 12)
+    assert base["accuracy_std"] == pytest.approx((1 / 3) / 2**0.5)  # the sample standard deviation
+    assert base["unparsed"] == 1
+    assert base["macro_f1"] == pytest.approx((4 / 9 + 6 / 9) / 2)
+    assert base["accuracy_low"] < base["accuracy"] < base["accuracy_high"]
+
+
+def test_a_missing_seed_shows_in_n(tmp_path: Path) -> None:
+    results = load(seeded(tmp_path, {0: BASE, 1: None, 2: TEXT}))
+    text = tables(results)["sentiment.md"]
+    assert "| Base | .667 ± .236 | [.250, 1.000] | .556 ± .157 | [.167, .593] | .694 ± .196 | 1 | 2/3 |" in text
+    assert "- Missing: sentiment, Base, seed 1: missing.\n" in text
+
+
+def test_what_has_no_seed_is_paired_with_every_seed(tmp_path: Path) -> None:
+    zero_shot = difference_table(load(seeded(tmp_path, {0: BASE, 1: TEXT})), "sentiment").row(1, named=True)
+    assert (zero_shot["variant"], zero_shot["pairs"]) == ("Zero-shot", 2)
+    assert zero_shot["accuracy"] == pytest.approx(-1 / 6)
+    assert (zero_shot["mended"], zero_shot["broken"]) == (0, 1)
+
+
+def test_there_are_no_differences_without_a_base(small: Path) -> None:
+    assert difference_table(load(small), "sentiment", baseline="Rank 8").is_empty()
+
+
+def test_folds_are_pooled_before_they_are_scored(realistic: Callable[..., Path]) -> None:
+    results = load(realistic(folds=4))
+    base = results.runs.filter((pl.col("variant") == "Base") & (pl.col("task") == "emotion"))
+    pooled = results.predictions.filter(pl.col("signature").is_in(base["signature"].to_list()))
+    assert pooled.height == results.clips.height == 288
+    theirs = scores(
+        pooled["gold"].to_list(),
+        pooled["prediction"].to_list(),
+        ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
+    )
+    mine = score_table(results, "emotion").filter(pl.col("variant") == "Base").row(0, named=True)
+    assert (mine["n"], mine["planned"], mine["accuracy"]) == (1, 1, theirs.accuracy)
+    assert mine["macro_f1"] == pytest.approx(theirs.macro_f1, abs=1e-12)
+    assert "Scored on 4 folds by source video, pooled: 288 clips of 48 source videos." in tables(results)["emotion.md"]
+
+
+def test_a_missing_fold_leaves_a_gap_and_the_majority_answers_each_folds_own_train(tmp_path: Path) -> None:
+    """Held out: fold 0 has two neutral clips, fold 1 two positive ones; each fold's train holds the other label alone."""
+    gold = {"c0": "neutral", "c1": "neutral", "c2": "positive", "c3": "positive"}
+    write_clips(tmp_path, [{"clip": clip, "split": "train", "source_video": clip, "sentiment": label} for clip, label in gold.items()])
+    rows = [row(variant, "sentiment", 0, fold) for variant in ("Base", "Text") for fold in (0, 1)]
+    write_plan(tmp_path, ["Base", "Text"], ["sentiment"], rows, folds=2)
+    for planned in rows[:3]:
+        write_run(tmp_path, planned, {clip: (gold[clip], "neutral") for clip in (("c0", "c1"), ("c2", "c3"))[planned["fold"]]})
+    table = score_table(load(tmp_path), "sentiment")
+    assert table.select("variant", "n", "planned", "accuracy").rows() == [
+        ("majority class", 1, None, 0),
+        ("Base", 1, 1, 0.5),
+        ("Text", 0, 1, None),
+    ]
+    assert "Missing: sentiment, Text, seed 0 fold 1: missing." in terminal_tables(tmp_path)
+
+
+def test_exclusions_limit_and_stand_ins_are_told(realistic: Callable[..., Path]) -> None:
+    results = load(realistic(failed=("Base",), stand_in="faces are drawn", excluded=["clip_a", "clip_b"], limit=300))
+    files = tables(results)
+    assert set(files) == {
+        f"{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in ("", "_per_class", "_differences") for form in ("md", "csv")
+    }
+    for name, text in files.items():
+        assert "faces are drawn" in text, name
+    assert "- STAND-IN: faces are drawn\n" in files["emotion.md"]
+    assert "- Excluded clips: 2 (clip_a, clip_b).\n".replace("_", "\\_") in files["emotion.md"]
+    assert "limited to 300 clips" in files["emotion.md"]
+    assert "- Missing: emotion, Base, seed 0: diverged (loss is nan at step 7).\n" in files["emotion.md"]
+
+
+def test_text_from_outside_cannot_break_markdown(small: Path) -> None:
+    results = load(small)
+    grid = score_grid(score_table(results, "sentiment").with_columns(pl.lit("a | <b>\n# c `d`").alias("variant")), "sentiment")
+    text = markdown(grid, ["see [x](http://x)"], ["s"], "run ``x`` `y`\nrm")
+    assert "| a \\| \\<b\\> # c \\`d\\` | .500" in text
+    assert "- see \\[x\\](http://x)" in text
+    assert "- Command: ``` run ``x`` `y` rm ```\n" in text
+    assert escape_md("two\nlines") == "two lines"
+
+
+def test_numbers_as_papers_print_them() -> None:
+    assert [decimal(value) for value in (0.5824, 1.0, 0.0, -0.0124, -0.0001, None)] == [".582", "1.000", ".000", "−.012", ".000", "–"]
+    assert [decimal(value, sign=True) for value in (0.031, -0.031, 0.0, -0.0001)] == ["+.031", "−.031", "+.000", "+.000"]
+    assert (bounds(0.1, 0.25), bounds(None, None)) == ("[.100, .250]", "–")
+    assert (with_spread(0.5, 0.02), with_spread(0.5, None), with_spread(None, None)) == (".500 ± .020", ".500", "–")
+    assert [mean_count(value) for value in (3.0, 2.3333, None)] == ["3", "2.3", "–"]
+    assert (stood(3, 3), stood(0, 1), stood(1, None)) == ("3", "0/1", "")
