@@ -132,7 +132,7 @@ def _heat(axes: Axes, values: Sequence[Sequence[float | None]], fontsize: float,
             axes.text(
                 x,
                 y,
-                decimal(value),
+                write(value),
                 ha="center",
                 va="center",
                 fontsize=fontsize,
