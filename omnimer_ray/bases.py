@@ -15,6 +15,7 @@ TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "tiny" / "weights"
 TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
 HUB_NAMES = ("Qwen/Qwen2.5-Omni-7B", "Qwen/Qwen2.5-Omni-3B")
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # before and since transformers 5
 MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
 
 
@@ -91,7 +92,9 @@ def _check(folder: Path, name: str) -> None:
         raise BaseModelError(
             f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_NAMES)}"
         )
-    missing = [what for what in ("preprocessor_config.json", "tokenizer_config.json") if not (folder / what).is_file()]
+    missing = [] if (folder / "tokenizer_config.json").is_file() else ["tokenizer_config.json"]
+    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        missing.append(" or ".join(PROCESSOR_FILES))
     if not any(folder.glob("*.safetensors")):
         missing.append("*.safetensors (weights are read from safetensors only)")
     if missing:

@@ -191,13 +191,13 @@ def changed(config: RunConfig, delta: dict[str, Any]) -> RunConfig:
     """
     data = config.model_dump()
     faults: list[str] = []
-    for name, value in _flat(delta).items():
+    for name, value in flat(delta).items():
         *parents, leaf = name.split(".")
         place: Any = data
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or leaf not in place:
-            faults.append(f"unknown field {name!r}; {near(name, _flat(config.model_dump()))}")
+            faults.append(f"unknown field {name!r}; {near(name, flat(config.model_dump()))}")
         else:
             place[leaf] = value
     if faults:
@@ -217,12 +217,12 @@ def parse(model: type[M], data: Any, what: str) -> M:
         raise ConfigError(f"{what}: " + "; ".join(faults)) from None
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as dotted names; a mixture is one value."""
     flat: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, dict) and name != "mixture":
-            flat.update(_flat(value, f"{prefix}{name}."))
+            flat.update(flat(value, f"{prefix}{name}."))
         else:
             flat[prefix + name] = value
     return flat

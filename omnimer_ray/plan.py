@@ -7,7 +7,7 @@ everything that determines its adapter, its predecessor's key included, so runs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,13 +76,15 @@ class Unit(NamedTuple):
 class SearchSpace:
     """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
 
-    question: str
     baseline: RunConfig
     variants: Mapping[str, dict[str, Any]]
     tasks: tuple[str, ...] = ("sentiment", "emotion")
     seeds: tuple[int, ...] = (0,)
     grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
-    notes: tuple[str, ...] = ()
+
+    def with_seeds(self, seeds: tuple[int, ...]) -> SearchSpace:
+        """The same question with other seeds."""
+        return replace(self, seeds=seeds)
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,11 @@ def make_run(config: RunConfig) -> Run:
     return Run(content_hash(identity), config, _stages(config))
 
 
-def is_recorded(unit: Unit, folder: Path) -> bool:
-    """Whether a unit's record stands (a ledger's part is asked of the ledger itself)."""
-    if unit.run is not None:
-        return read_record(folder / "runs" / unit.run.signature) is not None
-    assert unit.stage is not None
-    return read_record(folder / "stages" / unit.stage.key) is not None
+def outcome(unit: Unit, folder: Path) -> str | None:
+    """What a unit's record says ('done', or how it failed), or None while there is none; a ledger's part is asked of the ledger."""
+    place = folder / "runs" / unit.run.signature if unit.run else folder / "stages" / unit.stage.key if unit.stage else None
+    record = read_record(place) if place else None
+    return str(record["outcome"]) if record else None
 
 
 def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:

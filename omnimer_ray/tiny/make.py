@@ -32,7 +32,7 @@ from omnimer_ray.training import Placement, start_engine, train
 
 SEED = 1000
 NUM_CLIPS = 640
-EPOCHS = 5.0
+EPOCHS = 3.0
 STYLE = Style("prompt", "en")
 OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_decay=0.01)
 

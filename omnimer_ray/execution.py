@@ -1,0 +1,143 @@
+"""Ray Tune runs a plan: it is handed what is ready, shared stages first, as many at once as the machine carries.
+
+The records in the results folder are the truth; Tune's own state is a cache that is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from omnimer_ray.machine import MachineProfile, Resources
+from omnimer_ray.plan import Unit
+from omnimer_ray.trial import Job, run_unit
+
+TRIAL_CPUS = 0.001  # of the trial's own actor, which only waits; Tune refuses none
+
+
+class Outcome(NamedTuple):
+    """How a sweep ended: units that were done, that failed (with the reason), and that did not start."""
+
+    done: tuple[str, ...]
+    failed: dict[str, str]
+    left: tuple[str, ...]
+    stopped: bool
+
+
+class PlanSearcher(Searcher):
+    """Hands out the units of a plan whose needs are met; the ones that are recorded already count as met."""
+
+    def __init__(
+        self, units: Iterable[Unit], recorded: Iterable[str], stopped: Callable[[], bool], started: Callable[[Unit], None]
+    ) -> None:
+        super().__init__(metric="outcome", mode="max")
+        self.pending, self.done = list(units), set(recorded)
+        self.running: dict[str, Unit] = {}
+        self.failed: dict[str, str] = {}
+        self.stopped, self.started = stopped, started
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next ready unit; None while one may become ready; FINISHED when none can."""
+        ready = next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
+        if self.stopped() or (ready is None and not self.running):
+            return str(Searcher.FINISHED)
+        if ready is None:
+            return None if self.pending else str(Searcher.FINISHED)
+        self.pending.remove(ready)
+        self.running[trial_id] = ready
+        self.started(ready)
+        return {"unit": ready.id}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Books what became of a unit; what needs a failed one is never handed out."""
+        unit = self.running.pop(trial_id)
+        outcome = "failed" if error or not result else str(result["outcome"])
+        if outcome == "done":
+            self.done.add(unit.id)
+        elif outcome != "stopped":
+            self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason', 'the trial itself failed')}"
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the records say what is done."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to read back."""
+
+
+def connect(profile: MachineProfile, offered: Resources) -> Resources:
+    """Starts Ray here, or joins the profile's cluster; what it offers to runs."""
+    quiet = {"RAY_TRAIN_V2_ENABLED": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_RESULT_BUFFER_LENGTH": "0"}
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    if profile.address is not None or os.environ.get("RAY_ADDRESS"):
+        ray.init(address=profile.address or "auto", log_to_driver=False, logging_level="error")
+        there = ray.cluster_resources()
+        return Resources(there.get("CPU", 0.0), there.get("GPU", 0.0))
+    # One core more than there is: trials, controllers and the driver only wait.
+    ray.init(
+        num_cpus=int(offered.cpus) + 1,
+        num_gpus=int(offered.gpus),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=200 * 2**20,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(profile.threads_per_worker)}},
+    )
+    return offered
+
+
+def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: int, started: Callable[[Unit], None]) -> Outcome:
+    """Runs what is not recorded; returns when nothing more can start."""
+    recorded = set(recorded)
+    todo = [unit for unit in units.values() if unit.id not in recorded]
+    searcher = PlanSearcher(todo, recorded, job.stop_file.exists, started)
+    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), {"CPU": TRIAL_CPUS})
+    shutil.rmtree(job.work / "tune", ignore_errors=True)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=False),
+        run_config=tune.RunConfig(name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
+    )
+    tuner.fit()
+    return Outcome(
+        tuple(sorted(searcher.done - recorded)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
+    )
+
+
+class Interruption:
+    """Ctrl-C once: no new units, running ones write a checkpoint and stop. Twice, or SIGTERM: stop at once."""
+
+    def __init__(self, stop_file: Path, say: Callable[[str], None]) -> None:
+        self.stop_file, self.say = stop_file, say
+
+    def __enter__(self) -> None:
+        self.stop_file.parent.mkdir(parents=True, exist_ok=True)
+        self.stop_file.unlink(missing_ok=True)
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._once), signal.signal(signal.SIGTERM, self._at_once)
+
+    def __exit__(self, *error: object) -> None:
+        self.stop_file.unlink(missing_ok=True)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.before[0])
+            signal.signal(signal.SIGTERM, self.before[1])
+
+    def _once(self, number: int, frame: FrameType | None) -> None:
+        if self.stop_file.exists():
+            self._at_once(number, frame)
+        self.stop_file.write_text(f"asked at {time.time()}\n")
+        self.say("stopping: running units write a checkpoint after their step; Ctrl-C again stops at once")
+
+    def _at_once(self, number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt

@@ -1,0 +1,256 @@
+"""From a command's arguments to tables: read the corpus, plan, check the machine, prepare media, run, analyse."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+
+from omnimer_ray import overview
+from omnimer_ray.bases import Base, locate
+from omnimer_ray.config import CorpusConfig, RunConfig
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora import load as load_corpus
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.errors import MissingExtraError, ResultsError
+from omnimer_ray.lease import Lease
+from omnimer_ray.machine import MachineProfile, concurrency, load_profile, local_resources
+from omnimer_ray.plan import Plan, Unit, make_plan, outcome
+from omnimer_ray.progress import Progress, extents_of, say_plainly
+from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
+from omnimer_ray.results import clips_schema, ledger_schema, write_json, write_table
+from omnimer_ray.spaces import SpaceFile, find_space, load_space
+from omnimer_ray.supervision import ledger_key, missing, read_entries
+
+if TYPE_CHECKING:
+    from omnimer_ray.execution import Outcome
+
+MIN_FREE_BYTES = 500 * 2**20
+NEEDED = ("ray", "torch", "torchvision", "transformers", "peft", "deepspeed", "qwen_omni_utils", "av")
+DONE, FAILED, INTERRUPTED = 0, 4, 130
+
+
+class Request(NamedTuple):
+    """What a person asked for."""
+
+    space: str
+    corpus: str
+    base: str
+    machine: str
+    results: Path
+    limit: int | None
+    seeds: int | None
+    command: str  # that goes on with it
+
+
+class Sweep(NamedTuple):
+    """Everything that a request comes to before anything runs."""
+
+    request: Request
+    file: SpaceFile
+    corpus: Corpus
+    base: Base
+    profile: MachineProfile
+    recipe: RunConfig
+    plan: Plan
+    folder: Path
+    ledger: Path
+
+    def outcome(self, unit: Unit) -> str | None:
+        """'done', a recorded failure, or None."""
+        if unit.ledger is not None:
+            return None if missing(self.ledger, unit.ledger, self.corpus.clips) else "done"
+        return outcome(unit, self.folder)
+
+    def states(self) -> overview.States:
+        """How many units are done, failed, begun and new."""
+        outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
+        begun = sum(outcomes[unit.id] is None and self._begun(unit) for unit in self.plan.units)
+        new = sum(value is None for value in outcomes.values()) - begun
+        done = sum(value == "done" for value in outcomes.values())
+        return overview.States(done, len(outcomes) - done - begun - new, begun, new)
+
+    def _begun(self, unit: Unit) -> bool:
+        if unit.ledger is not None:
+            return (self.ledger / f"{unit.ledger}.jsonl").exists()
+        return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
+
+
+def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
+    """The whole command; returns its exit code. Raises an OmniMERError before any worker starts where something is wrong."""
+    console = console or Console()
+    say = say_plainly(console)
+    sweep = prepare(request)
+    at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
+    say(f"{sweep.file.name}: {sweep.file.question}")
+    overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
+    if dry_run:
+        return DONE
+    _check_extras()
+    _check_disk(sweep.folder)
+    with Lease(sweep.folder):
+        return _run(sweep, console)
+
+
+def prepare(request: Request) -> Sweep:
+    """Reads everything that the plan rests on; starts nothing."""
+    file = find_space(request.space)
+    profile = load_profile(request.machine)
+    base = locate(request.base)
+    corpus = load_corpus(request.corpus, limit=request.limit)
+    recipe_name = base.name.rsplit("/", 1)[-1]
+    make = RECIPES.get(recipe_name, omnimer_qwen7b)
+    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit)
+    recipe = make(identity, base.config("fp32" if recipe_name == "tiny" else "bf16"))
+    space = load_space(file, recipe)
+    if request.seeds is not None:
+        space = space.with_seeds(tuple(range(request.seeds)))
+    plan = make_plan(space)
+    limit = f"-limit{request.limit}" if request.limit else ""
+    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{limit}"
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
+
+
+def _run(sweep: Sweep, console: Console) -> int:
+    say = say_plainly(console)
+    recorded = {unit.id for unit in sweep.plan.units if sweep.outcome(unit) is not None}
+    units = {unit.id: unit for unit in sweep.plan.units}
+    write_plan(sweep)
+    if set(units) - recorded:
+        from omnimer_ray.prepare import prepare_media
+
+        prepare_media(sweep.corpus.clips, sweep.recipe.media, default_cache(), os.cpu_count() or 1, say)
+        ended = _execute(sweep, units, recorded, console)
+        _tell(ended, units, sweep.request.command, say)
+        code = INTERRUPTED if ended.stopped else FAILED if ended.failed else DONE
+    else:
+        say("every unit is recorded; the tables are built again")
+        code = DONE
+    write_clips(sweep)
+    write_ledger(sweep)
+    from analysis import terminal_tables, write_all
+
+    files = write_all(sweep.folder)
+    say(terminal_tables(sweep.folder))
+    say(f"tables: {sweep.folder / 'tables'}    report: {files[-1]}")
+    return code
+
+
+def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: Console) -> Outcome:
+    import ray
+
+    from omnimer_ray.execution import Interruption, connect, execute
+    from omnimer_ray.trial import Job, write_manifest
+
+    job = Job(
+        sweep.folder.resolve(),
+        sweep.ledger.resolve(),
+        default_cache(),
+        sweep.request.base,
+        sweep.profile,
+        f"{os.getpid()}-{int(time.time())}",
+    )
+    write_manifest(job.work / "manifest.json", sweep.corpus.clips)
+    write_json(job.work / "ledger.json", sweep.recipe.model_dump(mode="json"))
+    shutil.rmtree(job.work / "progress", ignore_errors=True)
+    clips = sweep.corpus
+    extents = extents_of(sweep.plan, len(clips.split("train")), len(clips.split("validation")))
+    say = say_plainly(console)
+    say("starting Ray" if sweep.profile.address is None else f"joining the Ray cluster at {sweep.profile.address}")
+    try:
+        offered = connect(sweep.profile, local_resources())
+        at_once = concurrency(sweep.profile, offered)
+        with Interruption(job.stop_file, say), Progress(console, job.folder, extents, recorded) as progress:
+            return execute(units, recorded, job, at_once, progress.start)
+    except KeyboardInterrupt:
+        say(f"stopped at once; what was finished is kept. Go on with:  {sweep.request.command}")
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        ray.shutdown()
+
+
+def write_plan(sweep: Sweep) -> None:
+    """plan.json: which signature stands in which row, for the analysis."""
+    plan, corpus, base = sweep.plan, sweep.corpus, sweep.base
+    write_json(
+        sweep.folder / "plan.json",
+        {
+            "space": sweep.file.name,
+            "question": sweep.file.question,
+            "corpus": {
+                "name": corpus.name,
+                "fingerprint": corpus.fingerprint,
+                "limit": sweep.request.limit,
+                "folds": None,
+                "stand_in": corpus.stand_in,
+                "excluded": list(corpus.excluded),
+                "warnings": list(corpus.warnings),
+            },
+            "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
+            "command": sweep.request.command,
+            "variants": list(plan.space.variants),
+            "tasks": list(plan.space.tasks),
+            "rows": [row._asdict() for row in plan.rows],
+        },
+    )
+
+
+def write_clips(sweep: Sweep) -> None:
+    """clips.parquet, with thumbnails of the validation clips."""
+    import polars as pl
+
+    from omnimer_ray.prepare import thumbnails
+
+    if (sweep.folder / "clips.parquet").exists():
+        return
+    schema = clips_schema()
+    rows = []
+    for clip in sweep.corpus.clips:
+        strip = thumbnails(clip, sweep.recipe.media, default_cache()) if clip.split == "validation" else None
+        rows.append(
+            {"clip": clip.id, "thumbnails": strip, **{name: getattr(clip, name) for name in schema if name not in ("clip", "thumbnails")}}
+        )
+    write_table(sweep.folder / "clips.parquet", pl.DataFrame(rows, schema=schema))
+
+
+def write_ledger(sweep: Sweep) -> None:
+    """ledger.parquet: the entries of all instructions so far."""
+    import polars as pl
+
+    kinds = [unit.ledger for unit in sweep.plan.units if unit.ledger is not None]
+    known = {clip.id for clip in sweep.corpus.clips}
+    rows = [entry for kind in kinds for clip, entry in sorted(read_entries(sweep.ledger, kind).items()) if clip in known]
+    write_table(sweep.folder / "ledger.parquet", pl.DataFrame(rows, schema=ledger_schema()))
+
+
+def _tell(ended: Outcome, units: dict[str, Unit], command: str, say: object) -> None:
+    assert callable(say)
+    for name, reason in ended.failed.items():
+        say(f"failed: {units[name].title}: {reason}")
+    if ended.left:
+        say(f"{len(ended.left)} units were not started, for what they need is not there")
+    if ended.stopped or ended.failed:
+        say(f"what was finished is kept. Go on with:  {command}")
+
+
+def _paper(recipe: RunConfig) -> RunConfig:
+    return omnimer_qwen7b(recipe.corpus, recipe.base)
+
+
+def _check_extras() -> None:
+    for package in NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package.replace("_", "-"), "train")
+
+
+def _check_disk(folder: Path) -> None:
+    place = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
+    if (free := shutil.disk_usage(place).free) < MIN_FREE_BYTES:
+        raise ResultsError(
+            f"{place} has {free / 2**20:.0f} MiB free, and a sweep needs {MIN_FREE_BYTES / 2**20:.0f}; free some, or give another --results"
+        )

@@ -1,0 +1,82 @@
+"""Machine profiles: where and how fast a sweep runs. Nothing here is part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import Field
+
+from omnimer_ray.config import Frozen, parse
+from omnimer_ray.errors import MachineError, near
+
+PROFILES = Path(__file__).parent.parent / "cluster"
+
+
+class MachineProfile(Frozen):
+    """One YAML file of `cluster/`, checked; `docs` says in a line which machine it is for."""
+
+    docs: str
+    address: str | None = None  # of a running Ray cluster, 'auto' for the one this machine belongs to; None starts one here
+    workers_per_run: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    gpus_per_worker: float = Field(0.0, ge=0)
+    accelerator_type: str | None = None  # as Ray spells it, e.g. GeForce-RTX-3090
+    micro_batch: int = Field(1, ge=1)  # items of one forward on one worker
+    evaluation_batch: int = Field(8, ge=1)  # answers decoded together
+    zero_stage: int = Field(2, ge=1, le=2)
+    recompute: bool = False  # gradient checkpointing: slower, far less memory
+    checkpoint_every: int = Field(10, ge=1)  # optimizer steps
+    cache_gib: float = Field(1.0, gt=0)  # media kept in a worker's memory
+    threads_per_worker: int = Field(1, ge=1)  # of torch
+    max_concurrent_runs: int | None = Field(None, ge=1)  # None: as many as the resources allow
+    environment: dict[str, str] = Field(default_factory=dict)  # of the workers: NCCL and network settings
+
+
+class Resources(NamedTuple):
+    """What a machine or cluster offers."""
+
+    cpus: float
+    gpus: float
+
+
+def load_profile(name: str) -> MachineProfile:
+    """A profile of `cluster/` by its name, or any YAML file by its path."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = [file.stem for file in PROFILES.glob("*.yaml") if _is_profile(file)]
+        raise MachineError(f"machine profile {name!r}: no file {path}; {near(Path(name).stem, known)}")
+    return parse(MachineProfile, _read(path), f"machine profile {path}")
+
+
+def concurrency(profile: MachineProfile, offered: Resources) -> int:
+    """How many runs fit at once. Raises MachineError where not even one does."""
+    cpus, gpus = profile.workers_per_run * profile.cpus_per_worker, profile.workers_per_run * profile.gpus_per_worker
+    for what, asked, there in (("cores", cpus, offered.cpus), ("GPUs", gpus, offered.gpus)):
+        if asked > there:
+            raise MachineError(
+                f"the profile asks for {asked:g} {what} a run ({profile.workers_per_run} workers), and there are {there:g}; "
+                "lower workers_per_run or what a worker takes, or choose a profile that fits this machine"
+            )
+    fits = min(int(there // asked) for asked, there in ((cpus, offered.cpus), (gpus, offered.gpus)) if asked)
+    return min(fits, profile.max_concurrent_runs or fits)
+
+
+def local_resources() -> Resources:
+    """This machine's cores that the process may use, and its NVIDIA cards."""
+    cards = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    return Resources(len(os.sched_getaffinity(0)), cards)
+
+
+def _is_profile(path: Path) -> bool:
+    data = _read(path)
+    return isinstance(data, dict) and "micro_batch" in data
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MachineError(f"machine profile {path} is not valid YAML: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,171 @@
+"""What a running sweep tells: a line when a unit starts or ends, and how far the running ones are, with the time left.
+
+It reads the plain files that workers write into the results folder, so it works from any machine that shares it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from rich.console import Console
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.plan import Plan, Unit
+from omnimer_ray.schedule import num_steps
+
+PLAIN_EVERY_SEC = 15.0
+STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
+
+
+class Extent(NamedTuple):
+    """How much a unit has to do, in items trained or answered."""
+
+    steps: int
+    answers: int
+    batch: int
+
+    @property
+    def work(self) -> int:
+        """In items."""
+        return self.steps * self.batch + self.answers + STARTUP_ITEMS
+
+
+def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
+    """From the numbers of clips; rejected supervision makes it an upper bound."""
+    if unit.ledger is not None:
+        return Extent(0, num_training, 0)
+    config: RunConfig | None = unit.stage.config if unit.stage else None
+    steps = num_steps(num_training * len(unit.stage.kinds), config.epochs, config.global_batch) if unit.stage and config else 0
+    return Extent(steps, num_validation if unit.run else 0, config.global_batch if config else 0)
+
+
+class Progress:
+    """Prints until it is left: on a terminal one line that changes, else a plain line every quarter of a minute."""
+
+    def __init__(self, console: Console, folder: Path, extents: dict[str, Extent], recorded: Iterable[str]) -> None:
+        self.console, self.folder, self.extents = console, folder, extents
+        self.finished = set(recorded)
+        self.already = sum(extents[name].work for name in self.finished)
+        self.running: dict[str, Unit] = {}
+        self.began = time.monotonic()
+        self._left = threading.Event()
+        self._status = console.status("starting workers") if console.is_terminal else None
+
+    def start(self, unit: Unit) -> None:
+        """A unit was handed to a trial."""
+        self.running[unit.id] = unit
+        self.console.print(f"[{self._clock()}] start  {unit.title}", highlight=False, markup=False)
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._left.set()
+        self._thread.join(timeout=5)
+        if self._status:
+            self._status.stop()
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._left.wait(1.0):
+            self._book_finished()
+            if self._status:
+                self._status.update(self._line())
+            elif time.monotonic() - last >= PLAIN_EVERY_SEC:
+                last = time.monotonic()
+                self.console.print(self._line(), highlight=False, markup=False)
+        self._book_finished()
+
+    def _book_finished(self) -> None:
+        for unit in list(self.running.values()):
+            place = (
+                self.folder / "runs" / unit.run.signature if unit.run else self.folder / "stages" / unit.stage.key if unit.stage else None
+            )
+            state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
+            ended = (place / "record.json").exists() if place else state.get("done") is not None and state.get("done") == state.get("total")
+            if ended:
+                del self.running[unit.id]
+                self.finished.add(unit.id)
+                self.console.print(f"[{self._clock()}] done   {unit.title}{_loss(self._history(unit))}", highlight=False, markup=False)
+
+    def _line(self) -> str:
+        parts = [self._describe(unit) for unit in list(self.running.values())]
+        return f"[{self._clock()}] {len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
+
+    def _describe(self, unit: Unit) -> str:
+        state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
+        if state:
+            return f"{unit.title}: {state['done']} of {state['total']} {state['what']}"
+        history = self._history(unit)
+        if history:
+            return f"{unit.title}: step {history['step']} of {history['num_steps']}{_loss(history)}"
+        return f"{unit.title}: loading"
+
+    def _history(self, unit: Unit) -> dict[str, Any]:
+        path = self.folder / "stages" / unit.stage.key / "history.jsonl" if unit.stage else None
+        if path is None or not path.exists():
+            return {}
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return _parse(lines[-1]) if lines else {}
+
+    def _time_left(self) -> str:
+        total = sum(extent.work for extent in self.extents.values())
+        done = sum(self.extents[name].work for name in self.finished) + sum(self._partly(unit) for unit in list(self.running.values()))
+        gained, elapsed = done - self.already, time.monotonic() - self.began
+        if gained <= 0 or elapsed < 20:
+            return ""
+        return f", about {_duration((total - done) / gained * elapsed)} left"
+
+    def _partly(self, unit: Unit) -> float:
+        history, whole = self._history(unit), self.extents[unit.id]
+        return history["step"] * whole.batch if history else 0.0
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+        return f"{minutes:3d}:{seconds:02d}"
+
+
+def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
+    """Of every unit of a plan."""
+    return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
+
+
+def say_plainly(console: Console) -> Callable[[str], None]:
+    """A printer that changes nothing in the text."""
+    return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _loss(history: dict[str, Any]) -> str:
+    return f", loss {history['loss']:.3f}" if history else ""
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds > 5400
+        else f"{seconds / 60:.0f} min"
+        if seconds > 90
+        else f"{max(10, round(seconds, -1)):.0f} s"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _parse(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}  # being written
+    return data if isinstance(data, dict) else {}

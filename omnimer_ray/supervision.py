@@ -1,0 +1,124 @@
+"""Auxiliary answers by the paper's two-step consistency check (section IV-C, eq. 5 and 6), with a ledger of how each was made.
+
+The base writes freely; if its sentiment is the modality's gold label, the explanation is kept (agreed). Otherwise it is asked
+again with the label given and justifies it (constrained). A second answer that is no JSON or contradicts the label is
+rejected [A]. One line per clip and instruction is appended as soon as its batch is done, so a kill loses one batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omnimer_ray.config import Kind, RunConfig, content_hash
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.instructions import PROMPTS_HASH, Style, auxiliary_answer, modalities, parse
+
+Entry = dict[str, str | None]
+
+
+def ledger_key(config: RunConfig) -> str:
+    """What determines the ledger's entries; which clips it holds does not."""
+    data = config.model_dump()
+    corpus = {"name": config.corpus.name, "fingerprint": config.corpus.fingerprint}
+    same = {name: data[name] for name in ("base", "media", "answer_language")}
+    return content_hash({"prompts": PROMPTS_HASH, "corpus": corpus, "max_new_tokens": config.supervision.max_new_tokens, **same})
+
+
+def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
+    """Training clips that carry the modality's gold label: no other clip is ever shown for supervision."""
+    modality = modalities(kind)[0]
+    return [clip for clip in clips if clip.split == "train" and clip.modality_sentiment(modality) is not None]
+
+
+def read_entries(folder: Path, kind: Kind) -> dict[str, Entry]:
+    """The entries of one instruction by clip; a line that a kill cut short is ignored."""
+    path = folder / f"{kind}.jsonl"
+    entries: dict[str, Entry] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        entries[entry["clip"]] = entry
+    return entries
+
+
+def missing(folder: Path, kind: Kind, clips: Iterable[Clip]) -> list[Clip]:
+    """The eligible clips that have no entry yet."""
+    entries = read_entries(folder, kind)
+    return [clip for clip in eligible(clips, kind) if clip.id not in entries]
+
+
+def ledger_hash(folder: Path, kinds: Iterable[Kind], clips: Iterable[Clip]) -> str:
+    """Of the entries that a stage is trained on; kept in its record."""
+    wanted = list(clips)
+    return content_hash([[read_entries(folder, kind)[clip.id] for clip in eligible(wanted, kind)] for kind in kinds])
+
+
+def build(
+    ask: Callable[[Sequence[Clip], Sequence[str | None]], list[str]],
+    clips: Sequence[Clip],
+    kind: Kind,
+    style: Style,
+    batch: int,
+    folder: Path,
+    report: Callable[[int, int], None],
+) -> None:
+    """Appends what is missing of one instruction. `ask` gives the base's answers for clips with their given labels, None for free ones."""
+    todo = missing(folder, kind, clips)
+    total = len(eligible(clips, kind))
+    folder.mkdir(parents=True, exist_ok=True)
+    _end_last_line(folder / f"{kind}.jsonl")
+    for start in range(0, len(todo), batch):
+        asked = todo[start : start + batch]
+        entries = _two_steps(ask, asked, kind, style)
+        with (folder / f"{kind}.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+            file.flush()
+            os.fsync(file.fileno())
+        report(total - len(todo) + start + len(asked), total)
+
+
+def _two_steps(ask: Any, clips: Sequence[Clip], kind: Kind, style: Style) -> list[Entry]:
+    entries: dict[str, Entry] = {}
+    again: list[Clip] = []
+    for clip, text in zip(clips, ask(clips, [None] * len(clips)), strict=True):
+        gold = _gold(clip, kind)
+        parsed = parse(text, kind, style)
+        agreed = parsed is not None and parsed.sentiment == gold
+        entries[clip.id] = {
+            "clip": clip.id,
+            "instruction": kind,
+            "gold": gold,
+            "made": "agreed" if agreed else "rejected",
+            "free_answer": text,
+            "free_sentiment": parsed.sentiment if parsed else None,
+            "constrained_answer": None,
+            "answer": auxiliary_answer(kind, gold, parsed, style) if agreed and parsed else None,
+        }
+        if not agreed:
+            again.append(clip)
+    if again:
+        for clip, text in zip(again, ask(again, [_gold(clip, kind) for clip in again]), strict=True):
+            parsed = parse(text, kind, style, given=True)
+            accepted = parsed is not None and parsed.sentiment in (None, _gold(clip, kind))
+            answer = auxiliary_answer(kind, _gold(clip, kind), parsed, style) if accepted and parsed else None
+            entries[clip.id].update(constrained_answer=text, answer=answer, made="constrained" if accepted else "rejected")
+    return [entries[clip.id] for clip in clips]
+
+
+def _gold(clip: Clip, kind: Kind) -> str:
+    gold = clip.modality_sentiment(modalities(kind)[0])
+    assert gold is not None
+    return gold
+
+
+def _end_last_line(path: Path) -> None:
+    """After a kill in the middle of a line, what is appended must not continue it."""
+    if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")

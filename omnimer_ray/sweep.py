@@ -1,0 +1,61 @@
+"""The command: `python -m omnimer_ray.sweep NAME` plans a search space, runs what is not recorded yet, and writes its tables."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnimer_ray.errors import OmniMERError
+
+DONE, FAILED, INTERRUPTED = 0, 4, 130  # beside the exit codes of the errors: 2 usage, 3 bad data
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def sweep(
+    name: Annotated[str | None, typer.Argument(help="A search space by name, or the path of a file of your own.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="The search spaces and their questions.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
+    base: Annotated[str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name such as Qwen/Qwen2.5-Omni-7B.")] = "tiny",
+    machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
+    results: Annotated[Path, typer.Option(help="Where results folders go; the same command goes on there.")] = Path("results"),
+    limit: Annotated[int | None, typer.Option(help="Take so many clips over all splits, their shares kept.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; the default is the search space's.", min=1)] = None,
+) -> None:
+    """Run a search space, or go on with it: the same command again skips what is recorded and resumes what was cut off.
+
+    Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed, 130 interrupted.
+    """
+    if list_ or name is None:
+        _print_spaces()
+        raise typer.Exit(DONE if list_ else 2)
+    from omnimer_ray.launch import Request, run
+
+    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *sys.argv[1:]])
+    raise typer.Exit(run(Request(name, corpus, base, machine, results, limit, seeds, command), dry_run))
+
+
+def _print_spaces() -> None:
+    from omnimer_ray.spaces import list_spaces
+
+    typer.echo("Search spaces (python -m omnimer_ray.sweep NAME):")
+    for file in list_spaces():
+        typer.echo(f"  {file.name:12} {file.question}")
+
+
+def main() -> None:
+    """The entry point: an error that a person can mend is one line, not a traceback."""
+    try:
+        app()
+    except OmniMERError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Which auxiliary tasks help, and in which order? (OmniMER, Tables III to VI)
+
+Run:   python -m omnimer_ray.sweep ablations --dry-run      # then without --dry-run
+Feeds: the score and per-class tables of analysis/.    Cost: 12 trained runs in 13 stages and 2 zero-shot evaluations a seed.
+"""
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.plan import SearchSpace
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    """`recipe` is the complete recipe that belongs to the chosen base; every variant says only what differs."""
+    return SearchSpace(
+        baseline=recipe,
+        variants={
+            "Zero-shot": {"training": False},
+            "Base": {},
+            "Base + Text Aux": {"auxiliaries": {"text"}},
+            "Base + Visual Aux": {"auxiliaries": {"video"}},
+            "Base + Audio Aux": {"auxiliaries": {"audio"}},
+            "All Aux (Multi-stage)": {"auxiliaries": {"text", "video", "audio"}, "schedule": "multi_stage"},
+            "All Aux (Hybrid)": {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"},
+        },
+    )
