@@ -1,0 +1,36 @@
+# make ablations   the whole experiment on this machine: environment, tiny Thinker, generated corpus, tables, report
+# make test        the tests
+# make check       ruff and mypy
+# make lock        resolve requirements.lock again (names, versions, hashes; no addresses)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 1
+export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
+
+.PHONY: ablations test check lock clean
+
+ablations: $(VENV)/installed
+	$(BIN)/python -m omnimer_ray.sweep ablations --seeds $(SEEDS)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(VENV)/installed
+	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-package omnimer-ray --no-annotate --no-header --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache results
