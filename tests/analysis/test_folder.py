@@ -13,7 +13,7 @@ from conftest import BASE, GOLD, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.folder import runs_schema
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import clips_schema, ledger_schema, predictions_schema, write_table
+from omnimer_ray.results import clips_schema, ledger_schema, predictions_schema, write_record, write_table
 
 
 def edit_plan(folder: Path, **changes: Any) -> None:
@@ -28,8 +28,6 @@ def rewrite_base(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -
     shutil.rmtree(run)
     write_run(folder, row("Base", "sentiment"), {}, outcome="prepared")
     write_table(run / "predictions.parquet", changed)
-    from omnimer_ray.results import write_record
-
     write_record(run, {"outcome": "done"})
 
 
