@@ -9,9 +9,12 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from omnimer_ray.media_container import TAIL_SEC, Fault, Scan, check_size, opened, packets, scan, track
 
 SAMPLE_RATE_HZ = 16_000  # what the audio tower hears
+FULL_SCALE = np.float32(2.0**-31)  # of 32-bit samples
 PATCH = 28  # pixels: 14 of a vision patch, merged two by two
 MISSING_FRAMES, MISSING_SHARE = 2, 0.05  # more than both: cut short or corrupt; real files lack a frame at their ends
 MISSING_SEC = 0.25
@@ -47,8 +50,6 @@ def picks(times: list[float], count: int) -> list[int]:
 
     At a constant frame rate they are the reference's linspace(0, frames - 1, count).round().
     """
-    import numpy as np
-
     if len(times) <= count:
         return [*range(len(times)), *[len(times) - 1] * (count - len(times))]
     places = np.interp(np.linspace(times[0], times[-1], count), times, np.arange(len(times)))
@@ -60,18 +61,26 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
     plan = scan(request["path"], "video", request["max_sec"])
     count = num_frames(plan.duration_sec, len(plan.times), *(request[name] for name in ("frames_per_second", "min_frames", "max_frames")))
     chosen = picks(plan.times, count)
+    waiting = sorted(set(chosen))
     images: dict[int, Any] = {}
-    decoded, damaged, rotation = 0, 0, 0
-    for index, frame in _frames(request["path"], plan):
-        decoded, damaged = decoded + 1, damaged + bool(frame.is_corrupt)
+    decoded, damaged, rotation, last = 0, 0, 0, None
+
+    def take(frame: Any, due: list[int]) -> None:
+        nonlocal rotation
+        rotation = round(frame.rotation / 90) % 4 * 90
+        images.update(dict.fromkeys(due, _resized(frame, rotation, request["min_pixels"], request["max_pixels"], images)))
+
+    for index, last in _frames(request["path"], plan):
+        decoded, damaged = decoded + 1, damaged + bool(last.is_corrupt)
         send({"progress": decoded})
-        if index in chosen and index not in images:
-            rotation = round(frame.rotation / 90) % 4 * 90
-            images[index] = _resized(frame, rotation, request["min_pixels"], request["max_pixels"], images)
+        if due := [want for want in waiting if want <= index]:  # a frame that is lost is replaced by the next
+            take(last, due)
+            waiting = waiting[len(due) :]
+    if last is not None and waiting:
+        take(last, waiting)
     _check_frames(plan, decoded, damaged)
     for index in chosen:
-        image = images[min(images, key=lambda have: abs(have - index))]  # itself, but for the few that may be missing
-        send({"shape": image.shape}, image.tobytes())
+        send({"shape": images[index].shape}, images[index].tobytes())
     seconds = plan.duration_sec
     rate = count / seconds if seconds else request["frames_per_second"]
     return {"sampled_fps": rate, "seconds": seconds, "cut": plan.cut, "rotation": rotation, "decoded": decoded, "damaged": damaged}
@@ -79,8 +88,6 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 def _frames(path: str, plan: Scan) -> Iterator[tuple[int, Any]]:
     """Decoded frames up to the plan's last, with their index in it."""
-    import numpy as np
-
     times = np.asarray(plan.times)
     slack = 1.5 * plan.duration_sec / len(times)  # decoders may time a frame by one frame otherwise than its packet
     with opened(path) as container:
@@ -121,7 +128,6 @@ def _check_frames(plan: Scan, decoded: int, damaged: int) -> None:
 
 def _resized(frame: Any, rotation: int, min_pixels: int, max_pixels: int, images: dict[int, Any]) -> Any:
     """One frame upright, in RGB, at the size that the first one got: by PIL's bicubic filter, as the reference does."""
-    import numpy as np
     from PIL import Image
 
     array = np.rot90(frame.to_ndarray(format="rgb24"), rotation // 90)
@@ -132,8 +138,6 @@ def _resized(frame: Any, rotation: int, min_pixels: int, max_pixels: int, images
 
 def decode_audio(request: dict[str, Any], send: Send) -> dict[str, Any]:
     """Sends the waveform: mono float32 at 16 kHz, cut at max_sec; returns what was read."""
-    import numpy as np
-
     plan = scan(request["path"], "audio", request["max_sec"])
     most = int(request["max_sec"] * SAMPLE_RATE_HZ)
     parts: list[Any] = []
@@ -147,8 +151,6 @@ def decode_audio(request: dict[str, Any], send: Send) -> dict[str, Any]:
         layout, rate = stream.codec_context.layout.name, stream.codec_context.sample_rate
     _check_sound(plan, total / SAMPLE_RATE_HZ)
     wave = np.concatenate(parts)[:most]
-    if not np.isfinite(wave).all():
-        raise Fault("its sound holds samples that are no numbers (NaN or infinite)")
     send({"shape": wave.shape}, wave.tobytes())
     return {"seconds": wave.size / SAMPLE_RATE_HZ, "cut": total > most + TAIL_SEC * SAMPLE_RATE_HZ, "layout": layout, "rate": rate}
 
@@ -163,19 +165,22 @@ def _check_sound(plan: Scan, seconds: float) -> None:
 
 
 def _samples(frames: Iterator[Any]) -> Iterator[Any]:
-    """Blocks of mono samples at 16 kHz; a track may change its layout or rate on the way."""
+    """Blocks of mono float32 samples at 16 kHz; a track may change its layout or rate on the way."""
     import av
 
     resampler: Any = None
     form: tuple[str, str, int] | None = None
     for frame in frames:
+        if frame.format.name.startswith(("flt", "dbl")) and not np.isfinite(frame.to_ndarray()).all():
+            raise Fault("its sound holds samples that are no numbers (NaN or infinite)")
         if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
             yield from _blocks(resampler, None)
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+            # to integers: only then does FFmpeg scale the downmix to full scale, so that stereo becomes its mean, as in the reference
+            resampler = av.AudioResampler(format="s32p", layout="mono", rate=SAMPLE_RATE_HZ)
         frame.pts = None  # samples follow each other; gaps between time stamps are not filled
         yield from _blocks(resampler, frame)
     yield from _blocks(resampler, None)
 
 
 def _blocks(resampler: Any, frame: Any) -> list[Any]:
-    return [block.to_ndarray()[0] for block in resampler.resample(frame)] if resampler else []
+    return [block.to_ndarray()[0].astype(np.float32) * FULL_SCALE for block in resampler.resample(frame)] if resampler else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from omnimer_ray.media_container import Fault, opened, real_tracks, scan, track
 from omnimer_ray.media_decode import Send, decode_audio, decode_video
 
@@ -28,8 +30,6 @@ def inspect(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 def _video(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
-    import numpy as np
-
     with opened(request["path"]) as container:
         stream = track(container, "video")
         report.update(video_codec=stream.codec_context.name, width=stream.width, height=stream.height, fps=float(stream.average_rate or 0))
@@ -45,8 +45,6 @@ def _video(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
 
 
 def _audio(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
-    import numpy as np
-
     with opened(request["path"]) as container:
         stream = track(container, "audio")
         report.update(audio_codec=stream.codec_context.name, channels=stream.channels, audio_hz=stream.sample_rate)
@@ -58,7 +56,6 @@ def _audio(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
 
 def _keeping(arrays: list[Any], send: Send, dtype: type) -> Callable[..., None]:
     """A `send` that keeps arrays here and only lets the parent know that work goes on."""
-    import numpy as np
 
     def keep(message: dict[str, Any], payload: bytes = b"") -> None:
         if "shape" in message:

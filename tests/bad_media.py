@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 RATE = Fraction(25)
+QUARTER_TURN = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # a display matrix as phones write it: 90° clockwise
 
 
 class Odd(NamedTuple):
@@ -63,14 +64,14 @@ def write_media(
     layout: str = "mono",
     audio_codec: str = "aac",
     sound: np.ndarray[Any, Any] | None = None,
-    rotation: int = 0,
+    matrix: tuple[int, ...] | None = None,
     options: dict[str, str] | None = None,
     codec_options: dict[str, str] | None = None,
 ) -> None:
     """A media file with `frames` pictures (0: no video track) and `seconds` of sound (default: as long; 0: no audio track)."""
     seconds = float(frames / rate) if seconds is None else seconds
     with av.open(str(target), "w", format=container, options=options or {}) as out:
-        video = _video_track(out, codec, rate, size, rotation) if frames else None
+        video = _video_track(out, codec, rate, size, matrix) if frames else None
         if video is not None:
             video.codec_context.options = codec_options or {}
         audio = out.add_stream(audio_codec, rate=hz, layout=layout) if seconds else None
@@ -88,14 +89,14 @@ def write_media(
         out.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
 
 
-def _video_track(out: Any, codec: str, rate: Fraction, size: tuple[int, int], rotation: int) -> Any:
+def _video_track(out: Any, codec: str, rate: Fraction, size: tuple[int, int], matrix: tuple[int, ...] | None) -> Any:
     video = out.add_stream(codec, rate=rate)
     video.width, video.height = size
     video.pix_fmt = {"png": "rgb24", "mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
     video.codec_context.time_base = Fraction(1, 90_000) if codec != "mpeg4" else 1 / rate
     video.codec_context.gop_size = 12
-    if rotation:
-        video.set_display_rotation(rotation)
+    if matrix:
+        video.set_display_matrix(matrix)
     return video
 
 
@@ -219,7 +220,7 @@ def _odd_but_fine() -> Iterator[Case]:
     yield "long.mp4", media_bytes(frames=40 * 25, size=(32, 32)), None
     yield "ntsc.mp4", media_bytes(rate=Fraction(30_000, 1001)), None
     yield "variable_rate.mkv", media_bytes(container="matroska", codec="libx264", times=_jumpy()), None
-    yield "rotated.mp4", media_bytes(rotation=90), None
+    yield "rotated.mp4", media_bytes(matrix=QUARTER_TURN), None
     yield "odd_size.mkv", media_bytes(container="matroska", size=(127, 95), codec="mjpeg"), None
     yield "matroska.mp4", media_bytes(container="matroska"), None
     yield "avi.mp4", media_bytes(container="avi", audio_codec="mp3"), None
@@ -270,7 +271,7 @@ def _float_wav(sound: np.ndarray[Any, Any]) -> dict[str, Any]:
 def _without_frames() -> bytes:
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as out:
-        video = _video_track(out, "mpeg4", RATE, (64, 48), 0)
+        video = _video_track(out, "mpeg4", RATE, (64, 48), None)
         video.codec_context.open(strict=False)
         out.start_encoding()
     return target.getvalue()
