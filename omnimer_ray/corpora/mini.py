@@ -26,9 +26,9 @@ __all__ = ["MiniRecipe", "PlannedClip", "load", "make", "plan", "write_annotatio
 
 STAND_IN = "generated faces and synthesised speech (mini corpus)"
 
-VOICES: dict[Identities, tuple[str, ...]] = {  # espeak-ng variants, half low and half high
-    "mini": ("m1", "m3", "m6", "adam", "david", "sandro", "f1", "f3", "f5", "linda", "steph", "shelby"),
-    "pretraining": ("m2", "m5", "benjamin", "john", "michel", "norbert", "f2", "f4", "belinda", "aunty", "grandma", "Annie"),
+VOICES: dict[Identities, tuple[str, ...]] = {  # espeak-ng variants, half low and half high, none with breath (see speech.py)
+    "mini": ("m1", "m3", "m6", "adam", "david", "f1", "linda", "steph", "Annie", "anika"),
+    "pretraining": ("m2", "m5", "benjamin", "norbert", "michel", "f4", "belinda", "aunty", "grandma", "Andrea"),
 }
 
 

@@ -10,7 +10,7 @@ from omnimer_ray.config import Frozen, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS
 from omnimer_ray.corpora.mini_text import Identities
 
-MAKER_VERSION = 1  # raise it when code changes what the same recipe makes
+MAKER_VERSION = 2  # raise it when code changes what the same recipe makes
 
 LONG_TAIL = {"neutral": 0.40, "happiness": 0.19, "surprise": 0.06, "sadness": 0.13, "anger": 0.10, "disgust": 0.07, "fear": 0.05}
 EVEN = {"neutral": 0.30, "happiness": 0.18, "surprise": 0.16, "sadness": 0.09, "anger": 0.09, "disgust": 0.09, "fear": 0.09}

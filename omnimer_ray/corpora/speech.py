@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import atexit
 import ctypes
 import functools
@@ -73,25 +74,33 @@ def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
 
 
 class _Espeak:
-    """The library of this process, with its one global state."""
+    """The library, loaded afresh for every text: it carries the phase of its flutter from one to the next, which would make
+    a clip depend on those before it. Its breath noise cannot be reset, so no voice with breath is used."""
 
     def __init__(self, library_path: str, data: Path) -> None:
-        self.library = ctypes.CDLL(library_path)
+        self.library_path, self.data = library_path, data
+        self.variants = frozenset(path.name for path in (data / "voices" / "!v").glob("*"))
         self.pieces: list[Waveform] = []
-        if self.library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(data), _DO_NOT_EXIT) != RATE_HZ:
-            raise ConfigError(f"espeak-ng did not start with its data in {data}; install the package espeakng-loader again")
-        self.variants = frozenset(path.name for path in (data / "voices" / "!v").iterdir())
         self.callback = _CALLBACK(self._collect)  # kept here: ctypes does not keep it alive
-        self.library.espeak_SetSynthCallback(self.callback)
 
     def say(self, text: str, voice: str, prosody: Prosody) -> Waveform:
         """The samples as espeak-ng makes them."""
+        library = ctypes.CDLL(self.library_path)
+        try:
+            return self._say(library, text.replace("\0", " ").encode() + b"\0", voice, prosody)
+        finally:
+            library.espeak_Terminate()
+            _ctypes.dlclose(library._handle)
+
+    def _say(self, library: ctypes.CDLL, text: bytes, voice: str, prosody: Prosody) -> Waveform:
+        if library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(self.data), _DO_NOT_EXIT) != RATE_HZ:
+            raise ConfigError(f"espeak-ng did not start with its data in {self.data}; install the package espeakng-loader again")
         self.pieces.clear()
-        self.library.espeak_SetVoiceByName(f"id+{voice}".encode())
+        library.espeak_SetSynthCallback(self.callback)
+        library.espeak_SetVoiceByName(f"id+{voice}".encode())
         for parameter, value in ((_RATE, prosody.rate), (_VOLUME, prosody.volume), (_PITCH, prosody.pitch), (_RANGE, prosody.pitch_range)):
-            self.library.espeak_SetParameter(parameter, round(value), 0)
-        encoded = text.replace("\0", " ").encode() + b"\0"
-        self.library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, 1, 0, _UTF8, None, None)
+            library.espeak_SetParameter(parameter, round(value), 0)
+        library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, 1, 0, _UTF8, None, None)
         return np.concatenate(self.pieces) if self.pieces else np.zeros(0, np.int16)
 
     def _collect(self, samples: Any, num_samples: int, _events: Any) -> int:
