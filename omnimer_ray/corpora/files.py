@@ -32,8 +32,8 @@ class MediaPlaces(NamedTuple):
 
 
 def find(name: str, places: Iterable[Path]) -> Path | None:
-    """The first file of this name; whether it holds what it should is for the media room to say."""
-    return next((place / name for place in places if (place / name).is_file()), None)
+    """The first file of this name; whether it holds what it should is for the media room to say. Nothing outside is looked for."""
+    return None if unsafe_name(name) else next((place / name for place in places if (place / name).is_file()), None)
 
 
 def unsafe_name(name: str) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omnimer_ray.config import content_hash
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.corpora.files import MediaPlaces, content_hashes, find, unsafe_name
+from omnimer_ray.corpora.files import MediaPlaces, content_hashes, find
 from omnimer_ray.corpora.indomer_join import Annotated, join
 from omnimer_ray.corpora.strict import Faults
 from omnimer_ray.errors import CorpusError
@@ -69,7 +69,7 @@ def _stand_in(folder: Path, faults: Faults) -> str | None:
 def _with_media(annotated: Sequence[Annotated], media: Path, faults: Faults, warnings: list[str], need_media: bool) -> tuple[Clip, ...]:
     """Clips with the files found; absent videos are faults, one for all of them where there is none at all."""
     places = MediaPlaces.of(media)
-    clips = [_clip(item, places, faults) for item in annotated]
+    clips = [_clip(item, places) for item in annotated]
     absent = [item for item, clip in zip(annotated, clips, strict=True) if clip.video_path is None]
     if need_media and absent and len(absent) == len(clips):
         faults.add(
@@ -87,12 +87,8 @@ def _with_media(annotated: Sequence[Annotated], media: Path, faults: Faults, war
     return tuple(clips)
 
 
-def _clip(item: Annotated, places: MediaPlaces, faults: Faults) -> Clip:
-    names = item.row.values
-    for column in ("video_name", "audio_name"):
-        if fault := unsafe_name(names[column]):
-            faults.add(f"{item.row.where()}: {column} {names[column]!r} {fault}")
-    safe = not any(unsafe_name(names[column]) for column in ("video_name", "audio_name"))
+def _clip(item: Annotated, places: MediaPlaces) -> Clip:
+    video, audio = item.row.values["video_name"], item.row.values["audio_name"]
     return Clip(
         id=item.id,
         source_video=item.source_video,
@@ -104,8 +100,8 @@ def _clip(item: Annotated, places: MediaPlaces, faults: Faults) -> Clip:
         text_sentiment=item.labels.get("text_sentiment"),
         video_sentiment=item.labels.get("video_sentiment"),
         audio_sentiment=item.labels.get("audio_sentiment"),
-        video_path=find(names["video_name"], places.videos) if safe else None,
-        audio_path=find(names["audio_name"], places.audio) if safe else None,
+        video_path=find(video, places.videos),
+        audio_path=find(audio, places.audio),
     )
 
 

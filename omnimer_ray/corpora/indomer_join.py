@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Split
+from omnimer_ray.corpora.files import unsafe_name
 from omnimer_ray.corpora.strict import Faults, Row, csv_rows, json_rows, mapped, unique
 from omnimer_ray.errors import near
 
@@ -80,6 +81,7 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
     sentiment = _entries(folder, "3", SENTIMENT_KEYS, exclude, faults, warnings)
     emotion = _entries(folder, "7", EMOTION_KEYS, exclude, faults, warnings)
     labels = {name: _labels(row, faults) for name, row in rows.items()}
+    _check_names(rows.values(), faults)
     if not all_rows or sentiment is None or emotion is None:
         return []
     _check_members(rows, sentiment, emotion, faults)
@@ -93,6 +95,13 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
 
 def _id(row: Row) -> str:
     return row.values["video_name"].rpartition(".")[0] or row.values["video_name"]
+
+
+def _check_names(rows: Iterable[Row], faults: Faults) -> None:
+    for row in rows:
+        for column in ("video_name", "audio_name"):
+            if fault := unsafe_name(row.values[column]):
+                faults.add(f"{row.where()}: {column} {row.values[column]!r} {fault}")
 
 
 def _check_excluded(exclude: frozenset[str], known: set[str], folder: Path, faults: Faults) -> None:

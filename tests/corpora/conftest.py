@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pytest
+from releases import SMALL
 
 from omnimer_ray.corpora import mini
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.corpora.mini_recipe import MiniRecipe, SplitSize
-
-SMALL = MiniRecipe(train=SplitSize(num_clips=14, num_videos=4), validation=SplitSize(num_clips=10, num_videos=5))
 
 
 @pytest.fixture(scope="session")

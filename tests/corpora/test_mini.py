@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from pydantic import ValidationError
+from releases import SMALL
 
 from omnimer_ray.corpora import load, mini
 from omnimer_ray.corpora.clips import EMOTIONS, MODALITIES, SENTIMENT_OF, Corpus
@@ -15,7 +16,6 @@ from omnimer_ray.corpora.mini_plan import plan
 from omnimer_ray.corpora.mini_recipe import MiniRecipe, Rates, SplitSize
 from omnimer_ray.corpora.mini_text import CUES, FILLER, HELD_OUT_CUES
 from omnimer_ray.errors import ConfigError, MachineError
-from tests.corpora.conftest import SMALL
 
 
 def test_default_has_every_class_on_both_sides_and_no_shared_video() -> None:

@@ -1,0 +1,109 @@
+"""Limits keep shares; folds keep source videos whole and labels even; neither depends on the order of clips."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from omnimer_ray.corpora import indomer, load
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.mini_plan import plan
+from omnimer_ray.corpora.mini_recipe import MiniRecipe
+from omnimer_ray.corpora.select import fold_splits, folded, limited
+from omnimer_ray.errors import ConfigError
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    clips = tuple(
+        Clip(item.id, str(item.video), item.topic, item.split, item.text, None, item.emotion, None, None, None, None, None)
+        for item in plan(MiniRecipe())
+    )
+    return Corpus("mini", clips, "f")
+
+
+def shuffled(corpus: Corpus) -> Corpus:
+    return replace(corpus, clips=tuple(Random(1).sample(corpus.clips, len(corpus.clips))))
+
+
+def test_limit_keeps_shares_of_splits_and_labels(corpus: Corpus) -> None:
+    part = limited(corpus, 64)
+    assert Counter(clip.split for clip in part.clips) == Counter(train=40, validation=24)
+    for split in ("train", "validation"):
+        all_counts, counts = (Counter(clip.emotion for clip in found.split(split)) for found in (corpus, part))
+        assert all(abs(counts[name] - all_counts[name] / 4) < 1 for name in all_counts)
+    assert part.fingerprint == corpus.fingerprint
+
+
+def test_limit_does_not_depend_on_order_and_grows(corpus: Corpus) -> None:
+    names = {clip.id for clip in limited(corpus, 64).clips}
+    assert names == {clip.id for clip in limited(shuffled(corpus), 64).clips}
+    positions = [corpus.clips.index(clip) for clip in limited(corpus, 64).clips]
+    assert positions == sorted(positions)
+    assert limited(corpus, 1000) is corpus
+    assert len(limited(corpus, 1).clips) == 1
+
+
+def test_limit_must_be_positive(corpus: Corpus) -> None:
+    with pytest.raises(ConfigError, match="limit 0 must be 1 or more clips"):
+        limited(corpus, 0)
+
+
+def test_folds_partition_source_videos(corpus: Corpus) -> None:
+    held_out: Counter[str] = Counter()
+    for fold in range(5):
+        clips = folded(corpus, 5, fold).clips
+        sides = {split: {clip.source_video for clip in clips if clip.split == split} for split in ("train", "validation")}
+        assert not sides["train"] & sides["validation"]
+        held_out.update(clip.id for clip in clips if clip.split == "validation")
+        assert 40 <= sum(clip.split == "validation" for clip in clips) <= 64
+    assert set(held_out.values()) == {1}
+    assert len(held_out) == len(corpus.clips)
+
+
+def test_folds_are_balanced_by_label(corpus: Corpus) -> None:
+    counts = [Counter(clip.emotion for clip in folded(corpus, 4, fold).split("validation")) for fold in range(4)]
+    assert all(max(count[name] for count in counts) - min(count[name] for count in counts) <= 4 for name in ("surprise", "fear", "disgust"))
+    assert all(count[name] > 0 for count in counts for name in ("surprise", "fear", "disgust", "anger"))
+
+
+def test_folds_do_not_depend_on_order(corpus: Corpus) -> None:
+    first = {clip.id: clip.split for clip in folded(corpus, 3, 1).clips}
+    assert first == {clip.id: clip.split for clip in fold_splits(shuffled(corpus).clips, 3, 1)}
+
+
+def test_test_clips_keep_their_side(corpus: Corpus) -> None:
+    clips = tuple(replace(clip, split="test") if clip.source_video == "1" else clip for clip in corpus.clips)
+    assert {clip.split for clip in fold_splits(clips, 3, 0) if clip.source_video == "1"} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "said"),
+    [
+        (5, 5, "fold 5 does not fit folds 5; give both, with 0 <= fold < folds"),
+        (None, 1, "fold 1 does not fit folds None"),
+        (5, None, "fold None does not fit folds 5"),
+        (1, 0, "folds 1 must be from 2 to 44, the number of source videos"),
+        (45, 0, "folds 45 must be from 2 to 44"),
+    ],
+)
+def test_folds_that_do_not_fit(corpus: Corpus, folds: int | None, fold: int | None, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        folded(corpus, folds, fold)
+
+
+def test_load_limits_then_folds(release: Path, tmp_path: Path) -> None:
+    spec = f"indomer:{release}"
+    whole = load(spec, cache=tmp_path)
+    part = load(spec, cache=tmp_path, limit=12, folds=3, fold=0)
+    assert {clip.id for clip in part.clips} == {clip.id for clip in limited(whole, 12).clips}
+    assert part.clips == fold_splits(limited(whole, 12).clips, 3, 0)
+
+
+def test_folds_of_the_release_hold_every_rare_class_evenly(indomer_release: Path, tmp_path: Path) -> None:
+    corpus = indomer.read(indomer_release, cache=tmp_path, need_media=False)
+    counts = [Counter(clip.emotion for clip in folded(corpus, 5, fold).split("validation")) for fold in range(5)]
+    assert [sum(count.values()) for count in counts] == [387, 393, 388, 389, 387]
+    assert all(1 <= count["surprise"] <= 2 and 16 <= count["anger"] <= 17 and 34 <= count["sadness"] <= 35 for count in counts)
