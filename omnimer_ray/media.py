@@ -8,6 +8,7 @@ Run:  python -m omnimer_ray.media FILE...        # frames, rate, seconds of soun
 from __future__ import annotations
 
 import functools
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,9 @@ from omnimer_ray.media_container import Fault
 from omnimer_ray.media_decode import SAMPLE_RATE_HZ
 
 MEDIA_VERSION = 1  # raise it when code changes what the same file and settings give
-MIN_MEL_FRAMES = 3  # fewer give no audio token
+HOP = 160  # samples: a mel frame every 10 ms
 
+_importing = threading.Lock()  # transformers breaks when two threads import it at once
 _SCALARS = ("sampled_fps", "video_sec", "audio_sec", "cut")
 
 
@@ -94,7 +96,7 @@ class MediaReport(NamedTuple):
     @property
     def num_audio_tokens(self) -> int:
         """As ClipMedia."""
-        return _num_audio_tokens(-(-round(self.audio_sec * SAMPLE_RATE_HZ) // 160))
+        return _num_audio_tokens(-(-round(self.audio_sec * SAMPLE_RATE_HZ) // HOP))
 
 
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
@@ -133,12 +135,12 @@ def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
     """Both tracks through the child; raises Fault that names the file."""
     pictures = _ask("video", video, media)
     sound = _ask("audio", audio, media)
-    frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
-    mel = log_mel(np.frombuffer(sound.arrays[0][1], np.float32))
-    if mel.shape[1] < MIN_MEL_FRAMES:
+    wave = np.frombuffer(sound.arrays[0][1], np.float32)
+    if not _num_audio_tokens(-(-len(wave) // HOP)):
         raise Fault(f"{audio}: {sound.done['seconds']:.3f} s of sound give no audio token", "give 0.03 s or more")
+    frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
     seconds = pictures.done["seconds"], sound.done["seconds"]
-    return ClipMedia(frames, pictures.done["sampled_fps"], mel, *seconds, pictures.done["cut"] or sound.done["cut"])
+    return ClipMedia(frames, pictures.done["sampled_fps"], log_mel(wave), *seconds, pictures.done["cut"] or sound.done["cut"])
 
 
 def _ask(operation: str, path: Path, media: MediaConfig) -> media_child.Answer:
@@ -153,17 +155,18 @@ def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
     What Qwen2_5OmniProcessor gives with its padding to 300 s cut off by its mask; 800 zeros behind are enough for that.
     """
-    extract = _extractor()
-    padded = np.concatenate([wave, np.zeros(800 - len(wave) % 160, np.float32)])
+    with _importing:
+        extract = _extractor()
+    padded = np.concatenate([wave, np.zeros(800 - len(wave) % HOP, np.float32)])
     features = extract(padded, sampling_rate=SAMPLE_RATE_HZ, padding="longest", truncation=False, return_tensors="np")
-    return np.ascontiguousarray(features["input_features"][0, :, : -(-len(wave) // 160)], dtype=np.float32)
+    return np.ascontiguousarray(features["input_features"][0, :, : -(-len(wave) // HOP)], dtype=np.float32)
 
 
 @functools.cache
 def _extractor() -> Any:
     from transformers import WhisperFeatureExtractor
 
-    return WhisperFeatureExtractor(feature_size=128, sampling_rate=SAMPLE_RATE_HZ, hop_length=160, n_fft=400, chunk_length=300)
+    return WhisperFeatureExtractor(feature_size=128, sampling_rate=SAMPLE_RATE_HZ, hop_length=HOP, n_fft=400, chunk_length=300)
 
 
 def main(paths: list[str]) -> int:

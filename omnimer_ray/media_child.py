@@ -108,7 +108,8 @@ class _Child:
 def _death(code: int) -> _GoneError:
     """Why a child ended."""
     if code == -signal.SIGXCPU:
-        return _GoneError(f"decoding it made no progress in {CPU_LIMIT_SEC} s of processor time")
+        limits = f"{CPU_LIMIT_SEC} s of processor time without progress, or {TOTAL_LIMIT_SEC} s in all"
+        return _GoneError(f"decoding it took too long: {limits}", "convert it, to h264 with aac for example")
     if code == -signal.SIGKILL:
         return _GoneError("its decoder was killed from outside (SIGKILL), as a machine out of memory does", "free memory")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
