@@ -87,6 +87,9 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
     _check_members(rows, sentiment, emotion, faults)
     whole = [name for name in rows if name in sentiment and name in emotion]
     clips = [_annotated(name, rows[name], labels[name], sentiment[name], emotion[name], faults, warnings) for name in whole]
+    for split in ("train", "validation"):
+        if not any(clip.split == split for clip in clips):
+            faults.add(f"no clip is left in {split}; exclude fewer")
     _check_groups(clips, faults)
     _tell_mended(clips, warnings)
     _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips if clip.topic} - TOPICS), warnings)

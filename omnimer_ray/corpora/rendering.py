@@ -7,6 +7,7 @@ import multiprocessing
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnimer_ray.corpora import faces, speech
-from omnimer_ray.errors import MissingExtraError
+from omnimer_ray.errors import MachineError, MissingExtraError
 
 FRAMES_PER_SECOND = 12
 SIZE_PX = 112
@@ -62,8 +63,14 @@ def _each(make: Callable[[Performance], None], performances: Sequence[Performanc
     if workers == 1:
         yield from map(make, performances)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(make, performances, chunksize=8)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(make, performances, chunksize=8)
+    except BrokenProcessPool:
+        raise MachineError(
+            "a process that makes clips died; free some memory and run the same command again "
+            "(in a script of your own, call this under `if __name__ == '__main__':`)"
+        ) from None
 
 
 def render(performance: Performance, folder: Path, limits: Limits) -> None:

@@ -235,6 +235,11 @@ def test_excluded_clips_take_their_faults_along(release: Path) -> None:
         read(release, exclude=["clip_99_Book_1"])
 
 
+def test_a_side_without_clips(release: Path) -> None:
+    with pytest.raises(CorpusError, match="no clip is left in validation; exclude fewer"):
+        read(release, exclude=[clip.id for clip in read(release).split("validation")])
+
+
 def test_a_file_that_cannot_be_read(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))

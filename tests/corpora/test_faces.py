@@ -1,5 +1,6 @@
 """Faces differ by emotion, by person and by moment."""
 
+import os
 import sys
 from pathlib import Path
 from random import Random
@@ -9,7 +10,7 @@ import pytest
 
 from omnimer_ray.corpora import faces, rendering
 from omnimer_ray.corpora.clips import EMOTIONS
-from omnimer_ray.errors import MissingExtraError
+from omnimer_ray.errors import MachineError, MissingExtraError
 
 LOOK = faces.look(Random(1), "mini")
 
@@ -71,3 +72,8 @@ def test_long_speech_is_cut_at_the_limit(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "audio" / "long.wav"), "rb") as file:
         assert file.getnframes() / file.getframerate() == pytest.approx(3.0, abs=0.01)
         assert np.abs(np.frombuffer(file.readframes(file.getnframes()), "<i2")[-22_050:].astype(int)).max() > 100
+
+
+def test_a_maker_that_dies_is_one_error() -> None:
+    with pytest.raises(MachineError, match="a process that makes clips died; free some memory and run the same command again"):
+        list(rendering._each(os._exit, [1], 2))  # type: ignore[arg-type, list-item]
