@@ -219,10 +219,7 @@ def parse(model: type[M], data: Any, what: str) -> M:
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings as dotted names; a mixture is one value."""
-    flat: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, dict) and name != "mixture":
-            flat.update(flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
+        named.update(flat(value, f"{prefix}{name}.") if isinstance(value, dict) and name != "mixture" else {prefix + name: value})
+    return named

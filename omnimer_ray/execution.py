@@ -23,7 +23,7 @@ from omnimer_ray.machine import MachineProfile, Resources
 from omnimer_ray.plan import Unit
 from omnimer_ray.trial import Job, run_unit
 
-TRIAL_CPUS = 0.001  # of the trial's own actor, which only waits; Tune refuses none
+WAITING_CPUS = 0.001  # Tune refuses a trial that asks for nothing
 
 
 class Outcome(NamedTuple):
@@ -68,6 +68,10 @@ class PlanSearcher(Searcher):
         elif outcome != "stopped":
             self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason', 'the trial itself failed')}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
+        return {name: value for name, value in vars(self).items() if name not in ("stopped", "started")}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
 
@@ -78,21 +82,19 @@ class PlanSearcher(Searcher):
 def connect(profile: MachineProfile, offered: Resources) -> Resources:
     """Starts Ray here, or joins the profile's cluster; what it offers to runs."""
     quiet = {"RAY_TRAIN_V2_ENABLED": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_RESULT_BUFFER_LENGTH": "0"}
-    for name, value in quiet.items():
+    for name, value in {**quiet, "OMP_NUM_THREADS": str(profile.threads_per_worker)}.items():
         os.environ.setdefault(name, value)
     if profile.address is not None or os.environ.get("RAY_ADDRESS"):
         ray.init(address=profile.address or "auto", log_to_driver=False, logging_level="error")
         there = ray.cluster_resources()
         return Resources(there.get("CPU", 0.0), there.get("GPU", 0.0))
-    # One core more than there is: trials, controllers and the driver only wait.
     ray.init(
-        num_cpus=int(offered.cpus) + 1,
+        num_cpus=int(offered.cpus) + bool(profile.workers_per_run),  # one core more for trials that only wait
         num_gpus=int(offered.gpus),
         include_dashboard=False,
         log_to_driver=False,
         logging_level="error",
         object_store_memory=200 * 2**20,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(profile.threads_per_worker)}},
     )
     return offered
 
@@ -102,17 +104,24 @@ def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: 
     recorded = set(recorded)
     todo = [unit for unit in units.values() if unit.id not in recorded]
     searcher = PlanSearcher(todo, recorded, job.stop_file.exists, started)
-    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), {"CPU": TRIAL_CPUS})
+    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=False),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=True),
         run_config=tune.RunConfig(name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
     )
     tuner.fit()
     return Outcome(
         tuple(sorted(searcher.done - recorded)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
     )
+
+
+def _trial_resources(profile: MachineProfile) -> dict[str, float]:
+    """Of the trial's own actor: it only waits for its workers, unless it is the worker itself."""
+    if profile.workers_per_run:
+        return {"CPU": WAITING_CPUS}
+    return {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
 
 
 class Interruption:

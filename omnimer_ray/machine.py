@@ -20,7 +20,7 @@ class MachineProfile(Frozen):
 
     docs: str
     address: str | None = None  # of a running Ray cluster, 'auto' for the one this machine belongs to; None starts one here
-    workers_per_run: int = Field(1, ge=1)
+    workers_per_run: int = Field(1, ge=0)  # 0: one worker in the trial's own process, which saves starting two processes a unit
     cpus_per_worker: float = Field(1.0, gt=0)
     gpus_per_worker: float = Field(0.0, ge=0)
     accelerator_type: str | None = None  # as Ray spells it, e.g. GeForce-RTX-3090
@@ -53,11 +53,12 @@ def load_profile(name: str) -> MachineProfile:
 
 def concurrency(profile: MachineProfile, offered: Resources) -> int:
     """How many runs fit at once. Raises MachineError where not even one does."""
-    cpus, gpus = profile.workers_per_run * profile.cpus_per_worker, profile.workers_per_run * profile.gpus_per_worker
+    workers = max(1, profile.workers_per_run)
+    cpus, gpus = workers * profile.cpus_per_worker, workers * profile.gpus_per_worker
     for what, asked, there in (("cores", cpus, offered.cpus), ("GPUs", gpus, offered.gpus)):
         if asked > there:
             raise MachineError(
-                f"the profile asks for {asked:g} {what} a run ({profile.workers_per_run} workers), and there are {there:g}; "
+                f"the profile asks for {asked:g} {what} a run ({workers} workers), and there are {there:g}; "
                 "lower workers_per_run or what a worker takes, or choose a profile that fits this machine"
             )
     fits = min(int(there // asked) for asked, there in ((cpus, offered.cpus), (gpus, offered.gpus)) if asked)

@@ -146,7 +146,7 @@ def packets(container: Any, *streams: Any) -> Iterator[Any]:
     while True:
         try:
             yield next(demuxed)
-        except StopIteration:
+        except (StopIteration, IndexError):  # PyAV stumbles at the end over tracks that appeared on the way
             return
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):

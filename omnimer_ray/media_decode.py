@@ -171,14 +171,17 @@ def _samples(frames: Iterator[Any]) -> Iterator[Any]:
     resampler: Any = None
     form: tuple[str, str, int] | None = None
     for frame in frames:
-        if frame.format.name.startswith(("flt", "dbl")) and not np.isfinite(frame.to_ndarray()).all():
+        if frame.format.name in ("flt", "dbl") and not np.isfinite(frame.to_ndarray()).all():
             raise Fault("its sound holds samples that are no numbers (NaN or infinite)")
         if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
             yield from _blocks(resampler, None)
             # to integers: only then does FFmpeg scale the downmix to full scale, so that stereo becomes its mean, as in the reference
             resampler = av.AudioResampler(format="s32p", layout="mono", rate=SAMPLE_RATE_HZ)
         frame.pts = None  # samples follow each other; gaps between time stamps are not filled
-        yield from _blocks(resampler, frame)
+        try:
+            yield from _blocks(resampler, frame)
+        except av.ArgumentError:
+            raise Fault(f"its sound ({form[1]} at {form[2]} Hz) cannot be mixed down", "give mono or stereo sound") from None
     yield from _blocks(resampler, None)
 
 

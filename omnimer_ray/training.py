@@ -76,6 +76,12 @@ def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def join_alone(backend: str = "gloo") -> None:
+    """A process group of this process alone, unless one stands; it lives as long as the process."""
+    if not dist.is_initialized():
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+
 def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
     """A DeepSpeed engine around `AnswerLoss(model)`; the process group must stand."""
     import deepspeed

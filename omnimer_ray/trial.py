@@ -89,8 +89,8 @@ def _fit(job: Job, unit: Unit, attempt: int) -> dict[str, Any]:
         train_loop_config={"job": job, "unit": unit},
         scaling_config=ray.train.ScalingConfig(
             num_workers=profile.workers_per_run,
-            use_gpu=profile.gpus_per_worker > 0,
-            resources_per_worker=per_worker,
+            use_gpu=profile.gpus_per_worker > 0 and profile.workers_per_run > 0,
+            resources_per_worker=per_worker if profile.workers_per_run else None,
             accelerator_type=profile.accelerator_type,
         ),
         # Train would go on from whatever stands under the same name; recovery is by our own checkpoints.
@@ -145,7 +145,10 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     import torch
     import torch.distributed as dist
 
+    from omnimer_ray.training import join_alone
+
     job, unit = config["job"], config["unit"]
+    join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
     os.environ.update(job.profile.environment)
     worker = Worker(job, unit, dist.get_rank(), dist.get_world_size())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,9 @@ def test_what_lies_behind_max_sec_is_not_read(tmp_path: Path) -> None:
     assert done["seconds"] == 2.0
     assert len(frames) == 4
     assert indices(frames)[-1] <= 25
-    wave, sound = decoded_audio(path, max_sec=2.0)
-    assert sound["cut"]
-    assert len(wave) == 32_000
+    sound, heard = decoded_audio(path, max_sec=2.0)
+    assert heard["cut"]
+    assert len(sound) == 32_000
     assert not decoded_video(path, max_sec=4.0)[1]["cut"]
     assert not decoded_audio(path, max_sec=4.0)[1]["cut"]  # the last packet's padding is no sound
 
@@ -160,20 +161,20 @@ def test_what_lies_behind_max_sec_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("hz", "layout"), [(8000, "mono"), (22_050, "stereo"), (44_100, "stereo"), (48_000, "5.1"), (96_000, "mono")])
 def test_sound_of_any_rate_and_layout_is_the_same_tone(tmp_path: Path, hz: int, layout: str) -> None:
     write_media(path := tmp_path / "a.wav", container="wav", frames=0, seconds=2.0, hz=hz, layout=layout, audio_codec="pcm_s16le")
-    wave, done = decoded_audio(path)
+    got, done = decoded_audio(path)
     assert done["seconds"] == pytest.approx(2.0, abs=0.005)
     expected = tone(2.0, 16_000)[0]
     middle = slice(4000, 28_000)
-    lag = min(range(-20, 21), key=lambda shift: float(np.abs(np.roll(wave, shift)[middle] - expected[middle]).mean()))
-    likeness = np.corrcoef(np.roll(wave, lag)[middle], expected[middle])[0, 1]
+    lag = min(range(-20, 21), key=lambda shift: float(np.abs(np.roll(got, shift)[middle] - expected[middle]).mean()))
+    likeness = np.corrcoef(np.roll(got, lag)[middle], expected[middle])[0, 1]
     assert likeness > 0.99
 
 
 def test_stereo_is_averaged(tmp_path: Path) -> None:
     sound = np.concatenate([tone(1.0, 16_000), np.zeros((1, 16_000), np.float32)])
     write_media(path := tmp_path / "a.wav", container="wav", frames=0, seconds=1.0, layout="stereo", audio_codec="pcm_s16le", sound=sound)
-    wave, _ = decoded_audio(path)
-    assert np.abs(wave - sound[0] / 2).max() < 2**-15
+    got, _ = decoded_audio(path)
+    assert np.abs(got - sound[0] / 2).max() < 2**-15
 
 
 def test_16_khz_mono_is_passed_through(tmp_path: Path) -> None:
@@ -191,6 +192,14 @@ def test_numbers_that_are_none_are_an_error(tmp_path: Path) -> None:
         sound=np.full((1, 999), np.nan, np.float32),
     )
     with pytest.raises(Fault, match=r"its sound holds samples that are no numbers \(NaN or infinite\)"):
+        decoded_audio(path)
+
+
+def test_channels_that_cannot_be_mixed_are_an_error(tmp_path: Path) -> None:
+    with wave.open(str(path := tmp_path / "a.wav"), "wb") as file:
+        file.setparams((9, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(18 * 1600))
+    with pytest.raises(Fault, match=r"its sound \(9 channels at 16000 Hz\) cannot be mixed down"):
         decoded_audio(path)
 
 

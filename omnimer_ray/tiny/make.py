@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 import typer
 
 from omnimer_ray.bases import TINY_FOLDER
@@ -28,7 +27,7 @@ from omnimer_ray.schedule import Item, Schedule
 from omnimer_ray.thinker import Thinker
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
-from omnimer_ray.training import Placement, start_engine, train
+from omnimer_ray.training import Placement, join_alone, start_engine, train
 
 SEED = 1000
 NUM_CLIPS = 640
@@ -60,14 +59,11 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
     schedule = Schedule(items, epochs=EPOCHS, global_batch=24, block=8, seed=SEED)
     placement = Placement(micro_batch=8, checkpoint_every=10**9)
     thinker.model.requires_grad_(True)
+    join_alone()
     with tempfile.TemporaryDirectory() as folder:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=0, world_size=1)
-        try:
-            engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
-            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
-            trained = parameters(engine)
-        finally:
-            dist.destroy_process_group()
+        engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
+        train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
+        trained = parameters(engine)
     with torch.no_grad():
         for name, parameter in thinker.model.named_parameters():
             parameter.copy_(trained[name])
