@@ -1,6 +1,7 @@
 """A clip's file -> frames and sound for the model, checked, and cached by content for all runs.
 
-T frames, H and W their height and width, M mel frames of 10 ms. Files are found by content, decoded in a child process.
+T frames, H and W their height and width, M mel frames of 10 ms. A file is known by its content, whatever its name, and decoded in a
+child process. Limits: 40 million pixels a frame, media.max_sec of each track, 8 s of processor time without progress, 4 GiB of memory.
 
 Run:  python -m omnimer_ray.media FILE...        # frames, rate, seconds of sound, tokens, or what is wrong
 """

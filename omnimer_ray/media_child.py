@@ -194,7 +194,7 @@ def _answer(request: dict[str, Any], send: media_decode.Send) -> None:
     except Fault as fault:
         send({"fault": fault.what, "remedy": fault.remedy})
     except MemoryError:
-        send({"fault": f"decoding it needs more than {MEMORY_LIMIT_GIB} GiB of memory", "remedy": "scale the video down"})
+        send({"fault": f"decoding it needs more than {MEMORY_LIMIT_GIB} GiB of memory", "remedy": "scale it down"})
     except Exception as error:  # whatever a library makes of a broken file
         send({"fault": f"decoding it failed ({type(error).__name__}: {error})", "remedy": FETCH})
 

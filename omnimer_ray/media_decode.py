@@ -181,7 +181,8 @@ def _samples(frames: Iterator[Any]) -> Iterator[Any]:
         try:
             yield from _blocks(resampler, frame)
         except av.ArgumentError:
-            raise Fault(f"its sound ({form[1]} at {form[2]} Hz) cannot be mixed down", "give mono or stereo sound") from None
+            form_of = f"{frame.layout.name} at {frame.sample_rate} Hz"
+            raise Fault(f"its sound ({form_of}) cannot be mixed down", "give mono or stereo sound") from None
     yield from _blocks(resampler, None)
 
 

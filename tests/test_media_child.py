@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_media import write_media
+from bad_media import media_bytes, write_media
 
 from omnimer_ray import media_child
 from omnimer_ray.config import MediaConfig
@@ -118,6 +120,22 @@ def test_a_fault_of_the_file_keeps_the_child(tmp_path: Path, clip: Path) -> None
     with pytest.raises(Fault, match="no format fits its content"):
         ask("video", bad)
     assert media_child._idle == [child]
+    assert child.process.poll() is None
+
+
+@pytest.mark.timeout(60)
+def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    wholes = [media_bytes(codec="libx264"), media_bytes(container="matroska"), media_bytes(container="mpegts", codec="libx264")]
+    path = tmp_path / "mutated"
+    for turn in range(60):
+        data = bytearray(wholes[turn % len(wholes)])
+        for _ in range(rng.choice((1, 10, 100))):
+            data[rng.randrange(min(len(data), rng.choice((256, 4096, len(data)))))] = rng.randrange(256)
+        path.write_bytes(data)
+        with contextlib.suppress(Fault):
+            ask("probe", path)
+    (child,) = media_child._idle  # one process has seen them all
     assert child.process.poll() is None
 
 

@@ -267,6 +267,17 @@ def test_a_small_loss_is_filled_by_the_nearest_frame(tmp_path: Path) -> None:
     assert indices(frames)[-1] == 58
 
 
+def test_a_track_that_appears_on_the_way_does_no_harm(tmp_path: Path) -> None:
+    parts = []
+    for seconds in (0.0, 1.0):
+        write_media(part := tmp_path / "part.ts", container="mpegts", codec="libx264", frames=25, seconds=seconds)
+        parts.append(part.read_bytes())
+    (path := tmp_path / "both.ts").write_bytes(b"".join(parts))
+    with media_container.opened(str(path)) as container:
+        packets = [packet for packet in media_container.packets(container) if packet.size]
+    assert len(packets) >= 50
+
+
 def test_cover_art_is_no_video(tmp_path: Path) -> None:
     write_media(path := tmp_path / "song.mp4", frames=0, seconds=1.0)
     with av.open(str(path)) as source, av.open(str(tmp_path / "cover.m4a"), "w", format="mp4") as target:
