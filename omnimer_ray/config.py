@@ -39,12 +39,12 @@ class CorpusConfig(Frozen):
     fingerprint: str
     limit: int | None = Field(None, ge=8)  # clips over all splits, their shares kept
     folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
-    fold: int | None = Field(None, ge=0)  # which fold is held out
+    fold: int | None = Field(None, ge=0)  # which fold is held out; None with folds: no run, but what all folds share
 
     @model_validator(mode="after")
     def _fold_needs_folds(self) -> Self:
-        if (self.fold is None) != (self.folds is None) or (self.fold is not None and self.folds is not None and self.fold >= self.folds):
-            raise ValueError(f"fold {self.fold} does not fit folds {self.folds}; give both, with 0 <= fold < folds, or neither")
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            raise ValueError(f"fold {self.fold} does not fit folds {self.folds}; it must be below the number of folds")
         return self
 
 

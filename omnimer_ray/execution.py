@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     stopped: bool
 
 
-class PlanSearcher(Searcher):
+class PlanSearcher(Searcher):  # type: ignore[misc]
     """Hands out the units of a plan whose needs are met; the ones that are recorded already count as met."""
 
     def __init__(
@@ -108,7 +108,7 @@ def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: 
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=False),
         run_config=tune.RunConfig(name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
     )
     tuner.fit()

@@ -192,7 +192,7 @@ def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed 
         labels[data["sentiment"]] if "sentiment" in wanted or (given and "sentiment" in data) else None,
         labels[data["emotion"]] if "emotion" in wanted else None,
         tuple(keywords) if "keywords" in wanted else (),
-        explanation.strip() if "explanation" in wanted else None,
+        str(explanation).strip() if "explanation" in wanted else None,
     )
 
 

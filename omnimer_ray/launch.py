@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from omnimer_ray.config import CorpusConfig, RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import MissingExtraError, ResultsError
 from omnimer_ray.lease import Lease
 from omnimer_ray.machine import MachineProfile, concurrency, load_profile, local_resources
@@ -45,6 +47,9 @@ class Request(NamedTuple):
     results: Path
     limit: int | None
     seeds: int | None
+    folds: int | None
+    media: Path | None  # where a release's media lie, if not beside its annotations
+    exclude: tuple[str, ...]  # clips by name
     command: str  # that goes on with it
 
 
@@ -64,7 +69,7 @@ class Sweep(NamedTuple):
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
         if unit.ledger is not None:
-            return None if missing(self.ledger, unit.ledger, self.corpus.clips) else "done"
+            return None if missing(self.ledger, unit.ledger, splits_of(self.recipe, self.corpus.clips)) else "done"
         return outcome(unit, self.folder)
 
     def states(self) -> overview.States:
@@ -102,22 +107,36 @@ def prepare(request: Request) -> Sweep:
     file = find_space(request.space)
     profile = load_profile(request.machine)
     base = locate(request.base)
-    corpus = load_corpus(request.corpus, limit=request.limit)
+    corpus = read_corpus(request, need_media=request.corpus != "mini")
     recipe_name = base.name.rsplit("/", 1)[-1]
     make = RECIPES.get(recipe_name, omnimer_qwen7b)
-    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit)
+    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit, folds=request.folds)
     recipe = make(identity, base.config("fp32" if recipe_name == "tiny" else "bf16"))
     space = load_space(file, recipe)
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))
-    plan = make_plan(space)
-    limit = f"-limit{request.limit}" if request.limit else ""
-    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{limit}"
+    plan = make_plan(space, request.folds)
+    part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
+    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{part}"
     return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
+
+
+def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
+    """The clips that a request names, limited but not folded: each run's fold sets its splits."""
+    return load_corpus(
+        request.corpus,
+        limit=request.limit,
+        media=request.media,
+        exclude=request.exclude,
+        need_media=need_media,
+        progress=progress,
+    )
 
 
 def _run(sweep: Sweep, console: Console) -> int:
     say = say_plainly(console)
+    if sweep.request.corpus == "mini":  # planned from its recipe; from here on its media must stand
+        sweep = sweep._replace(corpus=read_corpus(sweep.request, need_media=True, progress=say))
     recorded = {unit.id for unit in sweep.plan.units if sweep.outcome(unit) is not None}
     units = {unit.id: unit for unit in sweep.plan.units}
     write_plan(sweep)
@@ -156,7 +175,7 @@ def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: 
         f"{os.getpid()}-{int(time.time())}",
     )
     write_manifest(job.work / "manifest.json", sweep.corpus.clips)
-    write_json(job.work / "ledger.json", sweep.recipe.model_dump(mode="json"))
+    write_json(job.work / "recipe.json", sweep.recipe.model_dump(mode="json"))
     shutil.rmtree(job.work / "progress", ignore_errors=True)
     clips = sweep.corpus
     extents = extents_of(sweep.plan, len(clips.split("train")), len(clips.split("validation")))
@@ -186,7 +205,7 @@ def write_plan(sweep: Sweep) -> None:
                 "name": corpus.name,
                 "fingerprint": corpus.fingerprint,
                 "limit": sweep.request.limit,
-                "folds": None,
+                "folds": sweep.request.folds,
                 "stand_in": corpus.stand_in,
                 "excluded": list(corpus.excluded),
                 "warnings": list(corpus.warnings),
@@ -211,7 +230,8 @@ def write_clips(sweep: Sweep) -> None:
     schema = clips_schema()
     rows = []
     for clip in sweep.corpus.clips:
-        strip = thumbnails(clip, sweep.recipe.media, default_cache()) if clip.split == "validation" else None
+        shown = clip.split == "validation" or sweep.request.folds is not None
+        strip = thumbnails(clip, sweep.recipe.media, default_cache()) if shown else None
         rows.append(
             {"clip": clip.id, "thumbnails": strip, **{name: getattr(clip, name) for name in schema if name not in ("clip", "thumbnails")}}
         )
@@ -228,8 +248,7 @@ def write_ledger(sweep: Sweep) -> None:
     write_table(sweep.folder / "ledger.parquet", pl.DataFrame(rows, schema=ledger_schema()))
 
 
-def _tell(ended: Outcome, units: dict[str, Unit], command: str, say: object) -> None:
-    assert callable(say)
+def _tell(ended: Outcome, units: dict[str, Unit], command: str, say: Callable[[str], None]) -> None:
     for name, reason in ended.failed.items():
         say(f"failed: {units[name].title}: {reason}")
     if ended.left:

@@ -18,7 +18,7 @@ REORDER_SEC = 2.0  # a packet may come this much after one that is shown later
 FETCH = "fetch the file again"
 
 # formats that state a length; the others guess it from the bit rate or from the last packet that they find
-STATING = {"mp4", "matroska", "avi", "flac", "flv"}
+STATING = {"mp4", "matroska", "avi", "flac"}
 
 
 class Fault(Exception):
@@ -34,6 +34,7 @@ class Scan(NamedTuple):
 
     times: list[float]  # when its frames (video) or packets (audio) are shown, ascending
     duration_sec: float  # from the first of them to the end of the last
+    held_sec: float  # the sum of their durations: less, where there are gaps
     cut: bool  # it goes on behind max_sec
     declared: int  # frames that the container's index names; 0: it does not say
     missing_sec: float  # by which the whole file ends before the length that it states
@@ -46,10 +47,6 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-def _refuse(*_: Any) -> None:
-    raise PermissionError("a media file may not open another one")
-
-
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[Any]:
     """The container of a file; raises Fault where its content is no media."""
@@ -57,8 +54,8 @@ def opened(path: str) -> Iterator[Any]:
 
     with Path(path).open("rb") as file:
         try:
-            options = {"protocol_whitelist": "file"}  # an SDP file would wait for the network for 30 s
-            container = av.open(_Nameless(file), io_open=_refuse, metadata_errors="replace", container_options=options)
+            nothing_else = {"protocol_whitelist": "none"}  # a concat script would open its files, an SDP file wait for the network
+            container = av.open(_Nameless(file), metadata_errors="replace", container_options=nothing_else)
         except (av.FFmpegError, ValueError, OSError):
             raise Fault(_no_media(path)) from None
         with container:
@@ -96,7 +93,7 @@ def track(container: Any, kind: str) -> Any:
     if not streams:
         has = ", ".join(sorted({stream.type for stream in real_tracks(container)}))
         raise Fault(
-            f"no {kind} track in it (it holds: {has or 'nothing'})", f"give a file that has {'an' if kind == 'audio' else 'a'} {kind} track"
+            f"no {kind} track in it (it holds: {has or 'nothing'})", f"give a file with {'sound' if kind == 'audio' else 'pictures'}"
         )
     stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
     if stream.codec_context is None:
@@ -119,23 +116,23 @@ def scan(path: str, kind: str, max_sec: float) -> Scan:
         stream = track(container, kind)
         base, step = float(stream.time_base), _frame_sec(stream)
         times: list[float] = []
-        first, end, file_end = float("inf"), 0.0, 0.0
+        first, end, held, file_end = float("inf"), 0.0, 0.0, 0.0
         for packet in packets(container):
-            seconds = float(packet.time_base) if packet.time_base else 0.0
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            file_end = max(file_end, ((stamp or 0) + (packet.duration or 0)) * seconds)
+            stamp, lasts = packet.pts if packet.pts is not None else packet.dts, packet.duration or 0
+            file_end = max(file_end, float(((stamp or 0) + lasts) * (packet.time_base or 0)))
             if packet.stream_index != stream.index or packet.size == 0 or packet.is_discard:
                 continue
             times.append(stamp * base if stamp is not None else times[-1] + step if times else 0.0)
-            first, end = min(first, times[-1]), max(end, times[-1] + ((packet.duration or 0) * base or step))
+            first, end = min(first, times[-1]), max(end, times[-1] + (lasts * base or step))
+            held += lasts * base if times[-1] < first + max_sec else 0.0
             if packet.dts is not None and packet.dts * base > first + max_sec + REORDER_SEC:
                 break
         if not times:
             raise Fault(f"its {kind} track holds nothing (0 frames)")
         cut = end - first > max_sec + TAIL_SEC
-        missing = 0.0 if cut else _stated_sec(container) - file_end if container.format.name != "wav" else _missing_wav_sec(path, stream)
+        missing = 0.0 if cut else _missing_sec(path, container, stream, file_end)
         kept = sorted(time for time in times if time < first + max_sec)
-        return Scan(kept, min(end - first, max_sec), cut, _stated_frames(container, stream), missing)
+        return Scan(kept, min(end - first, max_sec), held, cut, _stated_frames(container, stream), missing)
 
 
 def packets(container: Any, *streams: Any) -> Iterator[Any]:
@@ -166,15 +163,12 @@ def _stated_frames(container: Any, stream: Any) -> int:
     return sum(not entry.is_discard for entry in stream.index_entries)  # an edit list hides frames; the index knows which
 
 
-def _stated_sec(container: Any) -> float:
-    """When the container says that its last track ends; 0 where its format does not state it."""
-    stated = container.duration if STATING & set(container.format.name.split(",")) else None
-    return float((stated or 0) + (container.start_time or 0)) / 1e6
-
-
-def _missing_wav_sec(path: str, stream: Any) -> float:
-    """Seconds of a wav behind the end of its file, by its RIFF header; FFmpeg shortens the wav in silence instead."""
-    with Path(path).open("rb") as file:
+def _missing_sec(path: str, container: Any, stream: Any, file_end: float) -> float:
+    """Seconds between the end of the data and the end that the format states; 0 where it states none."""
+    formats = set(container.format.name.split(","))
+    if "wav" not in formats:
+        return container.duration / 1e6 - file_end if container.duration and formats & STATING else 0.0
+    with Path(path).open("rb") as file:  # FFmpeg shortens a wav to its file in silence; the RIFF header knows
         head = file.read(8)
         stated, size = int.from_bytes(head[4:8], "little") + 8, file.seek(0, 2)
     known = head[:4] == b"RIFF" and stated < 0x7FFF_F000 and stream.codec_context.bit_rate  # writers to pipes state 4 GiB or so

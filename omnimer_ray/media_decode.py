@@ -32,10 +32,12 @@ def budget(height: int, width: int, min_pixels: int, max_pixels: int) -> tuple[i
     new_height, new_width = (max(PATCH, round(side / PATCH) * PATCH) for side in (height, width))
     if new_height * new_width > max_pixels:
         beta = math.sqrt(height * width / max_pixels)
-        return math.floor(height / beta / PATCH) * PATCH, math.floor(width / beta / PATCH) * PATCH
-    if new_height * new_width < min_pixels:
+        new_height, new_width = (math.floor(side / beta / PATCH) * PATCH for side in (height, width))
+    elif new_height * new_width < min_pixels:
         beta = math.sqrt(min_pixels / (height * width))
-        return math.ceil(height * beta / PATCH) * PATCH, math.ceil(width * beta / PATCH) * PATCH
+        new_height, new_width = (math.ceil(side * beta / PATCH) * PATCH for side in (height, width))
+    if not new_height * new_width:
+        raise Fault(f"its frames of {width}x{height} pixels are too long to be resized to {max_pixels} pixels", "crop the video")
     return new_height, new_width
 
 
@@ -64,13 +66,14 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
     waiting = sorted(set(chosen))
     images: dict[int, Any] = {}
     decoded, damaged, rotation, last = 0, 0, 0, None
+    errors: list[Exception] = []
 
     def take(frame: Any, due: list[int]) -> None:
         nonlocal rotation
         rotation = round(frame.rotation / 90) % 4 * 90
         images.update(dict.fromkeys(due, _resized(frame, rotation, request["min_pixels"], request["max_pixels"], images)))
 
-    for index, last in _frames(request["path"], plan):
+    for index, last in _frames(request["path"], plan, errors):
         decoded, damaged = decoded + 1, damaged + bool(last.is_corrupt)
         send({"progress": decoded})
         if due := [want for want in waiting if want <= index]:  # a frame that is lost is replaced by the next
@@ -78,7 +81,7 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
             waiting = waiting[len(due) :]
     if last is not None and waiting:
         take(last, waiting)
-    _check_frames(plan, decoded, damaged)
+    _check_frames(plan, decoded, damaged, bool(errors))
     for index in chosen:
         send({"shape": images[index].shape}, images[index].tobytes())
     seconds = plan.duration_sec
@@ -86,13 +89,13 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
     return {"sampled_fps": rate, "seconds": seconds, "cut": plan.cut, "rotation": rotation, "decoded": decoded, "damaged": damaged}
 
 
-def _frames(path: str, plan: Scan) -> Iterator[tuple[int, Any]]:
+def _frames(path: str, plan: Scan, errors: list[Exception]) -> Iterator[tuple[int, Any]]:
     """Decoded frames up to the plan's last, with their index in it."""
     times = np.asarray(plan.times)
     slack = 1.5 * plan.duration_sec / len(times)  # decoders may time a frame by one frame otherwise than its packet
     with opened(path) as container:
         stream = track(container, "video")
-        for order, frame in enumerate(_decoded(container, stream)):
+        for order, frame in enumerate(_decoded(container, stream, errors)):
             check_size(frame.width, frame.height)
             if frame.pts is None and order >= len(times):
                 return
@@ -102,8 +105,8 @@ def _frames(path: str, plan: Scan) -> Iterator[tuple[int, Any]]:
             yield int(np.abs(times - time).argmin()), frame
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames of a track; packets that cannot be decoded are left out, as players do."""
+def _decoded(container: Any, stream: Any, errors: list[Exception]) -> Iterator[Any]:
+    """Frames of a track; packets that cannot be decoded are left out, as players do, and listed."""
     import av
 
     for packet in packets(container, stream):
@@ -112,14 +115,19 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
+            errors.append(error)
 
 
-def _check_frames(plan: Scan, decoded: int, damaged: int) -> None:
-    """Raises Fault where clearly fewer frames came out whole than the container declares."""
+def _check_frames(plan: Scan, decoded: int, damaged: int, with_errors: bool) -> None:
+    """Raises Fault where clearly fewer frames came out whole than the container declares.
+
+    Without an error, fewer frames than packets are in order: some packets hold half a frame (interlaced), or one that is never shown.
+    """
     declared = max(len(plan.times), 0 if plan.cut else plan.declared)
+    came = decoded if with_errors or not decoded else max(decoded, len(plan.times))
     allowed = max(MISSING_FRAMES, declared * MISSING_SHARE)
-    if decoded == 0 or declared - decoded > allowed:
-        raise Fault(f"{decoded} of {declared} declared frames could be decoded")
+    if decoded == 0 or declared - came > allowed:
+        raise Fault(f"{came} of {declared} declared frames could be decoded")
     if damaged > allowed:
         raise Fault(f"{damaged} of {declared} frames are damaged")
     if plan.missing_sec > max(MISSING_SEC, plan.duration_sec * MISSING_SHARE):
@@ -143,23 +151,22 @@ def decode_audio(request: dict[str, Any], send: Send) -> dict[str, Any]:
     parts: list[Any] = []
     total = 0
     with opened(request["path"]) as container:
-        for part in _samples(_decoded(container, stream := track(container, "audio"))):
+        for part in _samples(_decoded(container, track(container, "audio"), [])):
             parts.append(part)
             total += part.size
             if total > most + TAIL_SEC * SAMPLE_RATE_HZ:
                 break
-        layout, rate = stream.codec_context.layout.name, stream.codec_context.sample_rate
     _check_sound(plan, total / SAMPLE_RATE_HZ)
     wave = np.concatenate(parts)[:most]
     send({"shape": wave.shape}, wave.tobytes())
-    return {"seconds": wave.size / SAMPLE_RATE_HZ, "cut": total > most + TAIL_SEC * SAMPLE_RATE_HZ, "layout": layout, "rate": rate}
+    return {"seconds": wave.size / SAMPLE_RATE_HZ, "cut": total > most + TAIL_SEC * SAMPLE_RATE_HZ}
 
 
 def _check_sound(plan: Scan, seconds: float) -> None:
-    """Raises Fault where clearly less sound came out than the track declares."""
-    allowed = max(MISSING_SEC, plan.duration_sec * MISSING_SHARE)
-    if seconds == 0 or plan.duration_sec - seconds > allowed:
-        raise Fault(f"{seconds:.1f} of {plan.duration_sec:.1f} s of its sound could be decoded")
+    """Raises Fault where clearly less sound came out than the packets hold, or the container states."""
+    allowed = max(MISSING_SEC, plan.held_sec * MISSING_SHARE)
+    if seconds == 0 or plan.held_sec - seconds > allowed:
+        raise Fault(f"{seconds:.1f} of {plan.held_sec:.1f} s of its sound could be decoded")
     if plan.missing_sec > allowed:
         raise Fault(f"it ends {plan.missing_sec:.1f} s before the length that it states")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -78,10 +77,12 @@ def _plain(value: Any) -> str:
 
 
 def _sides(corpus: Corpus) -> str:
-    clips, videos = Counter(clip.split for clip in corpus.clips), {split: set[str]() for split in ("train", "validation", "test")}
-    for clip in corpus.clips:
-        videos[clip.split].add(clip.source_video)
-    return ", ".join(f"{clips[split]} {split} clips of {len(videos[split])} videos" for split in videos if clips[split])
+    sides: list[str] = []
+    for split in ("train", "validation", "test"):
+        clips = [clip for clip in corpus.clips if clip.split == split]
+        if clips:
+            sides.append(f"{len(clips)} {split} clips of {len({clip.source_video for clip in clips})} videos")
+    return ", ".join(sides)
 
 
 def say_all(told: list[str], say: Callable[[str], None]) -> None:

@@ -60,7 +60,7 @@ class Progress:
     def start(self, unit: Unit) -> None:
         """A unit was handed to a trial."""
         self.running[unit.id] = unit
-        self.console.print(f"[{self._clock()}] start  {unit.title}", highlight=False, markup=False)
+        self.console.print(f"[{self._clock()}] start  {unit.title}", highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self._status:
@@ -83,7 +83,7 @@ class Progress:
                 self._status.update(self._line())
             elif time.monotonic() - last >= PLAIN_EVERY_SEC:
                 last = time.monotonic()
-                self.console.print(self._line(), highlight=False, markup=False)
+                self.console.print(self._line(), highlight=False, markup=False, soft_wrap=True)
         self._book_finished()
 
     def _book_finished(self) -> None:
@@ -96,7 +96,9 @@ class Progress:
             if ended:
                 del self.running[unit.id]
                 self.finished.add(unit.id)
-                self.console.print(f"[{self._clock()}] done   {unit.title}{_loss(self._history(unit))}", highlight=False, markup=False)
+                self.console.print(
+                    f"[{self._clock()}] done   {unit.title}{_loss(self._history(unit))}", highlight=False, markup=False, soft_wrap=True
+                )
 
     def _line(self) -> str:
         parts = [self._describe(unit) for unit in list(self.running.values())]

@@ -26,6 +26,11 @@ def sweep(
     results: Annotated[Path, typer.Option(help="Where results folders go; the same command goes on there.")] = Path("results"),
     limit: Annotated[int | None, typer.Option(help="Take so many clips over all splits, their shares kept.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; the default is the search space's.", min=1)] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds by source video over train and validation together, pooled in the tables.", min=2)
+    ] = None,
+    media: Annotated[Path | None, typer.Option(help="Folder of a release's media, if not beside its annotations.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave a clip out, by name; may be given again.")] = None,
 ) -> None:
     """Run a search space, or go on with it: the same command again skips what is recorded and resumes what was cut off.
 
@@ -36,8 +41,9 @@ def sweep(
         raise typer.Exit(DONE if list_ else 2)
     from omnimer_ray.launch import Request, run
 
-    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *sys.argv[1:]])
-    raise typer.Exit(run(Request(name, corpus, base, machine, results, limit, seeds, command), dry_run))
+    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *(word for word in sys.argv[1:] if word != "--dry-run")])
+    request = Request(name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), command)
+    raise typer.Exit(run(request, dry_run))
 
 
 def _print_spaces() -> None:

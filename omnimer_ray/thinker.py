@@ -119,4 +119,5 @@ def _assert_matched(peft_model: Any, lora: LoraConfig) -> Matched:
         )
     names = trainable(peft_model)
     assert all("lora_" in name for name in names), "something beside LoRA is trainable"
-    return Matched(*counts, parameters=sum(parameter.numel() for parameter in names.values()))
+    language, audio, vision = counts
+    return Matched(language, audio, vision, sum(parameter.numel() for parameter in names.values()))

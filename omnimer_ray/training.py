@@ -79,7 +79,7 @@ def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float
 def join_alone(backend: str = "gloo") -> None:
     """A process group of this process alone, unless one stands; it lives as long as the process."""
     if not dist.is_initialized():
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
 
 
 def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:

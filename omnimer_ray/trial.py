@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.plan import Run, Stage, Unit
@@ -103,7 +105,10 @@ def _fit(job: Job, unit: Unit, attempt: int) -> dict[str, Any]:
     )
     try:
         return dict(trainer.fit().return_value)
-    except ray.train.TrainingFailedError as error:
+    except Exception as error:  # whatever a worker raised, here or through Train: told by its kind, with the trace beside the results
+        trace = job.work / "errors" / f"{unit.id}.txt"
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return classify(error)
 
 
@@ -365,16 +370,11 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
 
 def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
     """The clips of a run, with its fold's splits."""
-    from omnimer_ray.corpora.select import fold_splits
-
     rows = json.loads(path.read_text(encoding="utf-8"))
     for row in rows:
         for name in ("video_path", "audio_path"):
             row[name] = Path(row[name]) if row[name] else None
-    clips = [Clip(**row) for row in rows]
-    if config.corpus.folds is None or config.corpus.fold is None:
-        return clips
-    return list(fold_splits(clips, config.corpus.folds, config.corpus.fold))
+    return splits_of(config, [Clip(**row) for row in rows])
 
 
 def _weights(golds: Sequence[str], balance: str) -> list[float]:
@@ -389,8 +389,7 @@ def _config(job: Job, unit: Unit) -> RunConfig:
         return unit.run.config
     if unit.stage is not None:
         return unit.stage.config
-    data = json.loads((job.work / "ledger.json").read_text(encoding="utf-8"))
-    return RunConfig.model_validate(data)
+    return RunConfig.model_validate(json.loads((job.work / "recipe.json").read_text(encoding="utf-8")))
 
 
 def _device() -> Any:

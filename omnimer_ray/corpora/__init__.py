@@ -27,7 +27,7 @@ def load(
     """The corpus named by `spec`: 'mini' (generated at first use) or 'indomer:PATH'.
 
     `limit` keeps that many clips over all splits; `folds` and `fold` hold out one grouped fold instead of the validation split.
-    `media`, `exclude` (clip ids) and `need_media` are for a release. The fingerprint is that of the whole corpus: limit and fold stand beside it.
+    `media` and `exclude` (clip ids) are for a release; without `need_media` nothing is generated and files may be absent. The fingerprint is that of the whole corpus: limit and fold stand beside it.
     Raises ConfigError for an unknown corpus, CorpusError with all faults of a release, MissingExtraError.
     """
     from omnimer_ray.corpora.select import folded, limited
@@ -39,7 +39,7 @@ def load(
 
         if media is not None or exclude:
             raise ConfigError("corpus 'mini' is generated: it takes neither a media folder nor excluded clips; use them with indomer:PATH")
-        corpus = mini.load(cache=cache, progress=progress)
+        corpus = mini.load(cache=cache, need_media=need_media, progress=progress)
     elif name == "indomer" and path:
         from omnimer_ray.corpora import indomer
 

@@ -37,10 +37,19 @@ def load(
     *,
     cache: Path,
     workers: int | None = None,
+    need_media: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
-    """The corpus of `recipe`, made now if the cache does not hold it. Raises MissingExtraError without the extra `demo`."""
+    """The corpus of `recipe`, made now if the cache does not hold it; without `need_media` its annotations alone, and nothing is made.
+
+    Raises MissingExtraError without the extra `demo`.
+    """
     recipe = recipe or MiniRecipe()
+    if not need_media and not (cache / "mini" / recipe.fingerprint()).exists():
+        with tempfile.TemporaryDirectory() as place:
+            write_annotations(plan(recipe), Path(place))
+            corpus = indomer.read(Path(place), cache=cache, need_media=False, fingerprint=recipe.fingerprint())
+        return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN)
     folder = make(recipe, cache / "mini" / recipe.fingerprint(), workers=workers, progress=progress)
     corpus = indomer.read(folder, cache=cache, fingerprint=recipe.fingerprint())
     return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN, warnings=corpus.warnings)

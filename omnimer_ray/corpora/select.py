@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import ConfigError
 
@@ -45,6 +46,16 @@ def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> t
         clip if clip.split == "test" else replace(clip, split="validation" if fold_of[clip.source_video] == fold else "train")
         for clip in clips
     )
+
+
+def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips with the splits that a run sees: its fold's; of folds but no fold, every clip that some fold trains on."""
+    folds, fold = config.corpus.folds, config.corpus.fold
+    if folds is None:
+        return list(clips)
+    if fold is None:
+        return [clip if clip.split == "test" else replace(clip, split="train") for clip in clips]
+    return list(fold_splits(clips, folds, fold))
 
 
 def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
