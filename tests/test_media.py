@@ -52,7 +52,7 @@ BAD = [
     *("zeros.mp4", "pickle.mp4", "zip.mp4", "playlist.mp4", "concat.mp4", "session.mp4", "subtitles.mp4", "jpeg.mp4", "png.mp4"),
     *("cut_before_index.mp4", "cut_half.mp4", "cut_tenth.mp4", "cut_in_index.mp4", "cut.mkv", "cut.avi", "hole.mp4", "noise.mp4"),
     *("wav_cut.mp4", "wav_header_only.mp4", "wav_html.mp4", "wav_nan.mp4", "wav_tiny.mp4", "no_audio.mp4", "no_video.mp4"),
-    *("no_frames.mp4", "wide.mp4", "huge.avi"),
+    *("no_frames.mp4", "unknown_codec.mkv", "wide.mp4", "huge.avi"),
 ]
 ODD = {  # what loads, with its (sampled frames, frames per second, seconds of sound)
     "good.mp4": (4, 2.0, 2.0),

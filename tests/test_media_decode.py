@@ -57,7 +57,7 @@ def test_budget_is_qwen_omni_utils() -> None:
     smart_resize = pytest.importorskip("qwen_omni_utils.v2_5.vision_process").smart_resize
     rng = random.Random(0)
     for _ in range(2000):
-        height, width = rng.randint(16, 3000), rng.randint(16, 3000)
+        height, width = rng.randint(100, 3000), rng.randint(100, 3000)
         least = rng.randint(1, 300) * 784
         most = least + rng.randint(0, 300) * 784
         assert budget(height, width, least, most) == smart_resize(height, width, 28, least, most)
@@ -66,6 +66,8 @@ def test_budget_is_qwen_omni_utils() -> None:
 def test_budget_refuses_a_ribbon() -> None:
     with pytest.raises(Fault, match="its frames of 3300x16 pixels are more than 200 times as long as wide"):
         budget(16, 3300, 784, 7840)
+    with pytest.raises(Fault, match="its frames of 3200x16 pixels are too long to be resized to 12544 pixels"):
+        budget(16, 3200, 784, 16 * 784)
 
 
 def test_frame_choice_is_the_reference_at_a_constant_rate() -> None:
@@ -267,6 +269,14 @@ def test_a_small_loss_is_filled_by_the_nearest_frame(tmp_path: Path) -> None:
     assert indices(frames)[-1] == 58
 
 
+def test_a_concat_script_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_media(tmp_path / "secret.wav", container="wav", frames=0, seconds=1.0, audio_codec="pcm_s16le")
+    (script := tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile secret.wav\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Fault, match="it is a playlist; media that it names are not opened"), media_container.opened(str(script)):
+        pass
+
+
 def test_a_track_that_appears_on_the_way_does_no_harm(tmp_path: Path) -> None:
     parts = []
     for seconds in (0.0, 1.0):
@@ -296,22 +306,30 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decoded", "damaged", "missing", "text"),
+    ("packets", "decoded", "damaged", "missing", "text"),
     [
-        (0, 0, 0.0, "0 of 8 declared frames could be decoded"),
-        (5, 0, 0.0, "5 of 8 declared frames could be decoded"),
-        (8, 3, 0.0, "3 of 8 frames are damaged"),
-        (8, 0, 1.5, "it ends 1.5 s before the length that it states"),
+        (8, 0, 0, 0.0, "0 of 8 declared frames could be decoded"),
+        (8, 5, 0, 0.0, "5 of 8 declared frames could be decoded"),
+        (5, 5, 0, 0.0, "5 of 8 declared frames could be decoded"),
+        (8, 8, 3, 0.0, "3 of 8 frames are damaged"),
+        (8, 8, 0, 1.5, "it ends 1.5 s before the length that it states"),
     ],
 )
-def test_what_is_clearly_missing_is_an_error(decoded: int, damaged: int, missing: float, text: str) -> None:
-    plan = media_container.Scan([index / 25 for index in range(5)], 0.2, False, 8, missing)
+def test_what_is_clearly_missing_is_an_error(packets: int, decoded: int, damaged: int, missing: float, text: str) -> None:
+    plan = media_container.Scan([index / 25 for index in range(packets)], packets / 25, packets / 25, False, 8, missing)
     with pytest.raises(Fault, match=text):
-        media_decode._check_frames(plan, decoded, damaged)
+        media_decode._check_frames(plan, decoded, damaged, with_errors=decoded < packets)
+
+
+def test_fewer_frames_than_packets_are_in_order_without_an_error() -> None:
+    plan = media_container.Scan([index / 50 for index in range(100)], 2.0, 2.0, False, 0, 0.0)
+    media_decode._check_frames(plan, 50, 0, with_errors=False)  # a packet per field
+    with pytest.raises(Fault, match="50 of 100 declared frames could be decoded"):
+        media_decode._check_frames(plan, 50, 0, with_errors=True)
 
 
 def test_what_is_clearly_missing_of_the_sound_is_an_error() -> None:
-    plan = media_container.Scan([0.0, 1.0], 2.0, False, 0, 0.0)
+    plan = media_container.Scan([0.0, 1.0], 9.0, 2.0, False, 0, 0.0)
     with pytest.raises(Fault, match=r"1.2 of 2.0 s of its sound could be decoded"):
         media_decode._check_sound(plan, 1.2)
     media_decode._check_sound(plan, 1.9)
