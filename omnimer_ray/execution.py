@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from omnimer_ray.machine import MachineProfile, Resources
 from omnimer_ray.plan import Unit
 from omnimer_ray.trial import Job, run_unit
 
+ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
 WAITING_CPUS = 0.001  # Tune refuses a trial that asks for nothing
 
 
@@ -45,6 +47,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.pending, self.done = list(units), set(recorded)
         self.running: dict[str, Unit] = {}
         self.failed: dict[str, str] = {}
+        self.lost: Counter[str] = Counter()
         self.stopped, self.started = stopped, started
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -60,13 +63,16 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         return {"unit": ready.id}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Books what became of a unit; what needs a failed one is never handed out."""
+        """Books what became of a unit; a lost one is handed out again, and what needs a failed one never is."""
         unit = self.running.pop(trial_id)
-        outcome = "failed" if error or not result else str(result["outcome"])
+        outcome = "lost_worker" if error or not result else str(result["outcome"])
         if outcome == "done":
             self.done.add(unit.id)
+        elif outcome == "lost_worker" and self.lost[unit.id] + 1 < ATTEMPTS:
+            self.lost[unit.id] += 1
+            self.pending.insert(0, unit)
         elif outcome != "stopped":
-            self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason', 'the trial itself failed')}"
+            self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason') or 'its process died'}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
@@ -108,7 +114,7 @@ def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: 
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(todo), max_concurrent_trials=at_once, reuse_actors=False),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=at_once, reuse_actors=False),
         run_config=tune.RunConfig(name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
     )
     tuner.fit()

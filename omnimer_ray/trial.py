@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from omnimer_ray.inputs import Encoder
     from omnimer_ray.thinker import Thinker
 
-ATTEMPTS = 3  # of a unit whose workers were lost
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),
     "out_of_memory": ("OutOfMemoryError", "out of memory"),
@@ -66,21 +65,18 @@ class Job:
 def run_unit(config: dict[str, Any], job: Job, units: dict[str, Unit]) -> None:
     """The Tune trainable: one worker group for one unit; what became of it is the trial's one report.
 
-    A lost worker is tried again from the last checkpoint; what would fail again becomes a record.
+    A failure that would come again becomes a record; a lost worker does not, and the plan's searcher hands its unit out again.
     """
     from ray import tune
 
     unit = units[config["unit"]]
-    for attempt in range(ATTEMPTS):
-        result = _fit(job, unit, attempt)
-        if result["outcome"] != "lost_worker":
-            break
+    result = _fit(job, unit)
     if result["outcome"] in FAILURES:
         record_failure(job.folder, unit, result["outcome"], result["reason"])
     tune.report(result)
 
 
-def _fit(job: Job, unit: Unit, attempt: int) -> dict[str, Any]:
+def _fit(job: Job, unit: Unit) -> dict[str, Any]:
     import ray.train
     import ray.train.torch
 
@@ -97,7 +93,7 @@ def _fit(job: Job, unit: Unit, attempt: int) -> dict[str, Any]:
         ),
         # Train would go on from whatever stands under the same name; recovery is by our own checkpoints.
         run_config=ray.train.RunConfig(
-            name=f"{unit.id}-{job.session}-{attempt}",
+            name=f"{unit.id}-{job.session}-{time.time_ns()}",
             storage_path=str(job.work / "train"),
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=1),
         ),

@@ -30,8 +30,8 @@ from omnimer_ray.tiny.words import EXPLANATIONS
 from omnimer_ray.training import Placement, join_alone, start_engine, train
 
 SEED = 1000
-NUM_CLIPS = 640
-EPOCHS = 3.0
+NUM_CLIPS = 1200
+EPOCHS = 2.5
 STYLE = Style("prompt", "en")
 OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_decay=0.01)
 
