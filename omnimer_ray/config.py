@@ -146,7 +146,7 @@ class RunConfig(Frozen):
     @field_validator("auxiliaries", mode="before")
     @classmethod
     def _as_sorted_tuple(cls, value: Any) -> Any:
-        return tuple(sorted(set(value))) if isinstance(value, set | frozenset | list | tuple) else value
+        return tuple(sorted({str(part) for part in value})) if isinstance(value, set | frozenset | list | tuple) else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -173,9 +173,20 @@ def resolve(config: RunConfig) -> RunConfig:
         data.update(schedule=None, mixture=None, supervision=SupervisionConfig().model_dump())
     elif config.schedule is None:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
+    elif config.mixture is not None:
+        data["mixture"] = _relative(config.mixture, config.task if config.schedule == "multi_stage" else None)
     if config.task == "sentiment":
         data["hierarchy"] = "none"
     return RunConfig.model_validate(data)
+
+
+def _relative(mixture: dict[Kind, float], alone: Task | None) -> dict[Kind, float] | None:
+    """Weights with the largest at 1, for only their ratios matter; the kind that has a stage alone shares with none."""
+    sharing = {kind: weight for kind, weight in mixture.items() if kind != alone}
+    if len(sharing) == 1:
+        return None
+    most = max(sharing.values())
+    return {kind: 1.0 if kind == alone else weight / most for kind, weight in mixture.items()}
 
 
 def content_hash(value: Any) -> str:

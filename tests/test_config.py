@@ -1,0 +1,247 @@
+"""One config, one form, one signature; whatever changes what is computed changes the signature."""
+
+import json
+from typing import Any
+
+import pytest
+from making import ALL, BASE, CORPUS, paper, tiny
+from pydantic import ValidationError
+
+from omnimer_ray.config import RunConfig, changed, content_hash, flat, parse, resolve
+from omnimer_ray.errors import ConfigError
+from omnimer_ray.plan import make_run
+
+# Another valid value of every field of a run that uses them all; `method` has one value yet.
+OTHER: dict[str, Any] = {
+    "corpus.name": "indomer",
+    "corpus.fingerprint": "decaf",
+    "corpus.limit": 100,
+    "corpus.folds": 4,
+    "corpus.fold": 1,
+    "base.name": "Qwen2.5-Omni-7B",
+    "base.revision": "f00d",
+    "base.precision": "bf16",
+    "task": "sentiment",
+    "training": False,
+    "auxiliaries": ("text",),
+    "schedule": "multi_stage",
+    "epochs": 5.5,
+    "mixture": {"emotion": 2.0, "text_keywords": 1.0, "facial_expression": 1.0, "prosody": 1.0},
+    "loss_average": "tokens",
+    "class_balance": "inverse_frequency",
+    "global_batch": 32,
+    "block": 16,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.beta1": 0.8,
+    "optimizer.beta2": 0.99,
+    "optimizer.epsilon": 1e-7,
+    "optimizer.weight_decay": 0.1,
+    "optimizer.warmup_fraction": 0.2,
+    "optimizer.max_grad_norm": 2.0,
+    "lora.rank": 4,
+    "lora.alpha": 32,
+    "lora.placement": "all",
+    "media.frames_per_second": 1.0,
+    "media.min_frames": 6,
+    "media.max_frames": 18,
+    "media.min_pixels": 28 * 28,
+    "media.max_pixels": 224 * 224,
+    "media.max_sec": 9.0,
+    "media.audio_source": "track",
+    "hierarchy": "none",
+    "answer_language": "id",
+    "supervision.max_new_tokens": 65,
+    "evaluation.max_new_tokens": 49,
+    "seed": 1,
+}
+ONE_VALUE = {"method", "lora.dropout"}
+TRAINING_ONLY = [name for name in OTHER if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
+    "auxiliaries",
+    "schedule",
+    "epochs",
+    "loss_average",
+    "class_balance",
+    "global_batch",
+    "block",
+    "seed",
+]
+
+
+def whole(**changes: Any) -> RunConfig:
+    """A run in which every setting has an effect."""
+    return tiny(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
+
+
+def signature(config: RunConfig) -> str:
+    return make_run(config).signature
+
+
+def test_every_field_has_a_place_in_this_file() -> None:
+    assert set(flat(whole().model_dump())) == set(OTHER) | ONE_VALUE
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_changed_field_changes_the_signature(name: str) -> None:
+    assert signature(changed(whole(), {name: OTHER[name]})) != signature(whole())
+
+
+@pytest.mark.parametrize("name", TRAINING_ONLY)
+def test_zero_shot_has_one_form_whatever_training_says(name: str) -> None:
+    zero_shot = whole(training=False)
+    assert signature(changed(zero_shot, {name: OTHER[name]})) == signature(zero_shot)
+    assert resolve(zero_shot) == resolve(changed(zero_shot, {name: OTHER[name]}))
+
+
+@pytest.mark.parametrize("name", ["base.precision", "media.max_sec", "evaluation.max_new_tokens", "hierarchy", "answer_language"])
+def test_zero_shot_depends_on_what_evaluation_sees(name: str) -> None:
+    zero_shot = whole(training=False)
+    assert signature(changed(zero_shot, {name: OTHER[name]})) != signature(zero_shot)
+
+
+def test_without_auxiliaries_there_is_no_schedule_mixture_or_supervision() -> None:
+    base = tiny(schedule="multi_stage", mixture={"sentiment": 3.0}, supervision__max_new_tokens=99)
+    resolved = resolve(base)
+    assert (resolved.schedule, resolved.mixture, resolved.supervision.max_new_tokens) == (None, None, 128)
+    assert signature(base) == signature(tiny()) == signature(tiny(schedule=None))
+
+
+def test_sentiment_has_no_hierarchy() -> None:
+    assert signature(tiny(task="sentiment", hierarchy="none")) == signature(tiny(task="sentiment", hierarchy="prompt"))
+    assert signature(tiny(task="emotion", hierarchy="none")) != signature(tiny(task="emotion", hierarchy="prompt"))
+
+
+MIXTURE = {"sentiment": 2.0, "text_keywords": 1.0, "prosody": 3.0}
+
+
+def test_of_mixture_weights_only_the_ratios_matter() -> None:
+    config = tiny(auxiliaries=("text", "audio"), mixture=MIXTURE)
+    doubled = {kind: 2 * weight for kind, weight in MIXTURE.items()}
+    assert signature(changed(config, {"mixture": doubled})) == signature(config)
+    assert signature(changed(config, {"mixture": {**MIXTURE, "prosody": 2.0}})) != signature(config)
+    assert resolve(config).mixture == {"prosody": 1.0, "sentiment": 2 / 3, "text_keywords": 1 / 3}
+
+
+def test_a_stage_of_one_kind_has_no_mixture() -> None:
+    config = tiny(auxiliaries=("text", "audio"), schedule="multi_stage", mixture=MIXTURE)
+    assert signature(changed(config, {"mixture": {**MIXTURE, "sentiment": 9.0}})) == signature(config)
+    assert signature(changed(config, {"mixture": {**MIXTURE, "prosody": 9.0}})) != signature(config)
+    one = tiny(auxiliaries=("text",), schedule="multi_stage")
+    assert signature(changed(one, {"mixture": {"sentiment": 1.0, "text_keywords": 2.0}})) == signature(one)
+
+
+def test_resolving_twice_changes_nothing() -> None:
+    for config in (whole(), whole(training=False), tiny(), tiny(auxiliaries=("text", "audio"), mixture=MIXTURE)):
+        assert resolve(resolve(config)) == resolve(config)
+
+
+@pytest.mark.parametrize("value", [{"text", "video"}, ["video", "text"], ("text", "video", "text"), frozenset({"video", "text"})])
+def test_auxiliaries_are_a_set(value: Any) -> None:
+    assert tiny(auxiliaries=value).auxiliaries == ("text", "video")
+
+
+def test_a_config_survives_json() -> None:
+    config = resolve(whole())
+    again = RunConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert again == config
+    assert signature(again) == signature(config)
+
+
+def test_equal_numbers_are_one_run() -> None:
+    assert signature(tiny(epochs=5)) == signature(tiny(epochs=5.0))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "nested"),
+    [
+        ({"lora.rank": 4}, {"lora": {"rank": 4}}),
+        ({"lora.rank": 4, "optimizer.beta1": 0.8}, {"lora": {"rank": 4}, "optimizer": {"beta1": 0.8}}),
+        ({"mixture": {"sentiment": 1.0}}, {"mixture": {"sentiment": 1.0}}),
+    ],
+)
+def test_dotted_and_nested_changes_mean_the_same(dotted: dict[str, Any], nested: dict[str, Any]) -> None:
+    assert changed(paper(), dotted) == changed(paper(), nested)
+
+
+def test_a_nested_change_leaves_its_neighbours() -> None:
+    assert changed(tiny(), {"optimizer": {"beta1": 0.8}}).optimizer.learning_rate == tiny().optimizer.learning_rate
+
+
+def test_nothing_in_a_config_can_be_set_later() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        tiny().lora.rank = 4  # type: ignore[misc]
+
+
+def test_an_unknown_field_names_the_near_one() -> None:
+    with pytest.raises(ConfigError) as raised:
+        changed(tiny(), {"lora.rnak": 4})
+    assert str(raised.value) == "unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?"
+
+
+def test_all_unknown_fields_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        changed(tiny(), {"lora": {"rnak": 4}, "epoch": 2, "seed.x": 1})
+    assert str(raised.value).count("unknown field") == 3
+    assert "unknown field 'epoch'; did you mean 'epochs'" in str(raised.value)
+    assert "unknown field 'seed.x'; did you mean 'seed'" in str(raised.value)
+
+
+def test_all_wrong_values_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        changed(tiny(), {"lora.rank": 0, "optimizer.learning_rate": float("nan"), "task": "emotions", "epochs": "many"})
+    assert str(raised.value) == (
+        "config: task: Input should be 'sentiment' or 'emotion'; epochs: Input should be a valid number, unable to parse string as a number; "
+        "optimizer.learning_rate: Input should be a finite number; lora.rank: Input should be greater than or equal to 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [
+        ({"corpus.fold": 1}, "fold 1 does not fit folds None; it must be below the number of folds"),
+        ({"corpus.folds": 3, "corpus.fold": 3}, "fold 3 does not fit folds 3; it must be below the number of folds"),
+        ({"media.min_frames": 5}, "min_frames 5 and max_frames 16 must be even: the vision tower takes frames in pairs"),
+        ({"media.min_frames": 18}, "min_frames and min_pixels must not exceed max_frames and max_pixels"),
+        ({"media.min_pixels": 10**6}, "min_frames and min_pixels must not exceed max_frames and max_pixels"),
+        ({"lora.dropout": 0.1}, "dropout 0.1 is refused: its randomness is not specified yet, so resumed runs would differ; use 0"),
+        ({"global_batch": 12}, "global_batch 12 is not a multiple of block 8"),
+        (
+            {"mixture": {"sentiment": 1, "prosody": 1}},
+            "mixture names ['prosody'], which the run does not train; its instruction types: ['sentiment']",
+        ),
+        ({"mixture": {"sentiment": 1}, "auxiliaries": {"text"}}, "mixture lacks ['text_keywords']; give every instruction type of the run"),
+        ({"mixture": {"sentiment": 0}}, "mixture weights must be above 0; leave an auxiliary out instead"),
+        ({"lora": 4}, "lora: Input should be a valid dictionary or instance of LoraConfig"),
+        ({"auxiliaries": "text"}, "auxiliaries: Input should be a valid tuple"),
+        ({"auxiliaries": {"text", 3}}, "auxiliaries.0: Input should be 'text', 'video' or 'audio'"),
+        ({"auxiliaries": [["text"]]}, "auxiliaries.0: Input should be 'text', 'video' or 'audio'"),
+        ({"corpus.limit": 4}, "corpus.limit: Input should be greater than or equal to 8"),
+    ],
+)
+def test_a_wrong_value_is_named(delta: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        changed(tiny(), delta)
+    assert text in str(raised.value)
+    assert str(raised.value).startswith("config: ")
+
+
+def test_auxiliaries_need_a_schedule() -> None:
+    with pytest.raises(ConfigError, match=r"^auxiliaries audio, text need a schedule: 'hybrid' or 'multi_stage'$"):
+        resolve(tiny(auxiliaries={"text", "audio"}, schedule=None))
+
+
+def test_parse_says_what_was_read() -> None:
+    with pytest.raises(ConfigError, match=r"^plan x: as a whole: Input should be a valid dictionary or instance of RunConfig$"):
+        parse(RunConfig, [1], "plan x")
+    with pytest.raises(ConfigError, match=r"^plan x: corpus: Field required; extra: Extra inputs are not permitted$"):
+        parse(RunConfig, {"base": BASE, "extra": 1}, "plan x")
+
+
+def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
+    assert content_hash({"a": 1, "b": "é"}) == content_hash({"b": "é", "a": 1}) != content_hash({"a": 1, "b": "e"})
+    assert len(content_hash(None)) == 16
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        content_hash(float("inf"))
+
+
+def test_the_papers_recipe_is_the_default() -> None:
+    assert paper() == RunConfig(corpus=CORPUS, base=BASE)
