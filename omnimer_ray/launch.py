@@ -19,13 +19,13 @@ from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
-from omnimer_ray.errors import MissingExtraError, ResultsError
+from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
 from omnimer_ray.lease import Lease
 from omnimer_ray.machine import MachineProfile, concurrency, load_profile, local_resources
-from omnimer_ray.plan import Plan, Unit, make_plan, outcome
+from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
 from omnimer_ray.progress import Progress, extents_of, say_plainly
 from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
-from omnimer_ray.results import clips_schema, ledger_schema, write_json, write_table
+from omnimer_ray.results import RECORD, clips_schema, ledger_schema, write_json, write_table
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
 from omnimer_ray.supervision import ledger_key, missing, read_entries
 
@@ -50,6 +50,7 @@ class Request(NamedTuple):
     folds: int | None
     media: Path | None  # where a release's media lie, if not beside its annotations
     exclude: tuple[str, ...]  # clips by name
+    retry: bool  # what is recorded as failed
     command: str  # that goes on with it
 
 
@@ -80,15 +81,22 @@ class Sweep(NamedTuple):
         done = sum(value == "done" for value in outcomes.values())
         return overview.States(done, len(outcomes) - done - begun - new, begun, new)
 
+    def forget_failures(self) -> None:
+        """Removes the records of failures, so that their units start again."""
+        for unit in self.plan.units:
+            if unit.ledger is None and self.outcome(unit) not in (None, "done"):
+                (place(unit, self.folder) / RECORD).unlink()
+
     def _begun(self, unit: Unit) -> bool:
         if unit.ledger is not None:
-            return (self.ledger / f"{unit.ledger}.jsonl").exists()
+            return any(self.ledger.glob(f"{unit.ledger}.*.jsonl"))
         return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
 
 
 def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     """The whole command; returns its exit code. Raises an OmniMERError before any worker starts where something is wrong."""
     console = console or Console()
+    _check_place(request)
     say = say_plainly(console)
     sweep = prepare(request)
     at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
@@ -99,6 +107,8 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     _check_extras()
     _check_disk(sweep.folder)
     with Lease(sweep.folder):
+        if request.retry:
+            sweep.forget_failures()
         return _run(sweep, console)
 
 
@@ -265,6 +275,14 @@ def _check_extras() -> None:
     for package in NEEDED:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package.replace("_", "-"), "train")
+
+
+def _check_place(request: Request) -> None:
+    """A Ray job runs in a temporary folder that goes with it."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not request.results.is_absolute():
+        raise ConfigError(
+            f"--results {request.results} is relative, and a Ray job's working folder is temporary; give an absolute path that all machines share"
+        )
 
 
 def _check_disk(folder: Path) -> None:

@@ -164,10 +164,17 @@ def make_run(config: RunConfig) -> Run:
     return Run(content_hash(identity), config, _stages(config))
 
 
+def place(unit: Unit, folder: Path) -> Path:
+    """Where a unit's record stands; a part of the ledger has none."""
+    if unit.run is not None:
+        return folder / "runs" / unit.run.signature
+    assert unit.stage is not None
+    return folder / "stages" / unit.stage.key
+
+
 def outcome(unit: Unit, folder: Path) -> str | None:
-    """What a unit's record says ('done', or how it failed), or None while there is none; a ledger's part is asked of the ledger."""
-    place = folder / "runs" / unit.run.signature if unit.run else folder / "stages" / unit.stage.key if unit.stage else None
-    record = read_record(place) if place else None
+    """What a unit's record says ('done', or how it failed), or None while there is none."""
+    record = read_record(place(unit, folder))
     return str(record["outcome"]) if record else None
 
 

@@ -35,15 +35,15 @@ def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
 
 
 def read_entries(folder: Path, kind: Kind) -> dict[str, Entry]:
-    """The entries of one instruction by clip; a line that a kill cut short is ignored."""
-    path = folder / f"{kind}.jsonl"
+    """The entries of one instruction by clip, of all workers; a line that a kill cut short is ignored."""
     entries: dict[str, Entry] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        entries[entry["clip"]] = entry
+    for path in sorted(folder.glob(f"{kind}.*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            entries.setdefault(entry["clip"], entry)
     return entries
 
 
@@ -61,26 +61,24 @@ def ledger_hash(folder: Path, kinds: Iterable[Kind], clips: Iterable[Clip]) -> s
 
 def build(
     ask: Callable[[Sequence[Clip], Sequence[str | None]], list[str]],
-    clips: Sequence[Clip],
+    todo: Sequence[Clip],
     kind: Kind,
     style: Style,
     batch: int,
-    folder: Path,
+    path: Path,
     report: Callable[[int, int], None],
 ) -> None:
-    """Appends what is missing of one instruction. `ask` gives the base's answers for clips with their given labels, None for free ones."""
-    todo = missing(folder, kind, clips)
-    total = len(eligible(clips, kind))
-    folder.mkdir(parents=True, exist_ok=True)
-    _end_last_line(folder / f"{kind}.jsonl")
+    """Appends the entries of `todo` to a worker's own file. `ask` gives the base's answers for clips with their given labels, None for free ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _end_last_line(path)
     for start in range(0, len(todo), batch):
         asked = todo[start : start + batch]
         entries = _two_steps(ask, asked, kind, style)
-        with (folder / f"{kind}.jsonl").open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
             file.flush()
             os.fsync(file.fileno())
-        report(total - len(todo) + start + len(asked), total)
+        report(start + len(asked), len(todo))
 
 
 def _two_steps(ask: Any, clips: Sequence[Clip], kind: Kind, style: Style) -> list[Entry]:

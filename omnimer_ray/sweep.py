@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from omnimer_ray.errors import OmniMERError
+from omnimer_ray.errors import ConfigError, OmniMERError
 
 DONE, FAILED, INTERRUPTED = 0, 4, 130  # beside the exit codes of the errors: 2 usage, 3 bad data
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -31,6 +31,7 @@ def sweep(
     ] = None,
     media: Annotated[Path | None, typer.Option(help="Folder of a release's media, if not beside its annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave a clip out, by name; may be given again.")] = None,
+    retry: Annotated[str | None, typer.Option(help="'failed': start what is recorded as failed again.")] = None,
 ) -> None:
     """Run a search space, or go on with it: the same command again skips what is recorded and resumes what was cut off.
 
@@ -41,8 +42,13 @@ def sweep(
         raise typer.Exit(DONE if list_ else 2)
     from omnimer_ray.launch import Request, run
 
+    if retry not in (None, "failed"):
+        raise ConfigError(f"--retry {retry!r}: only 'failed' can be tried again")
+
     command = shlex.join(["python", "-m", "omnimer_ray.sweep", *(word for word in sys.argv[1:] if word != "--dry-run")])
-    request = Request(name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), command)
+    request = Request(
+        name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), retry is not None, command
+    )
     raise typer.Exit(run(request, dry_run))
 
 

@@ -25,17 +25,18 @@ from omnimer_ray.machine import MachineProfile
 from omnimer_ray.plan import Run, Stage, Unit
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.schedule import Item, Schedule
-from omnimer_ray.supervision import build, eligible, ledger_hash, read_entries
+from omnimer_ray.supervision import build, eligible, ledger_hash, missing, read_entries
 
 if TYPE_CHECKING:
     from omnimer_ray.inputs import Encoder
     from omnimer_ray.thinker import Thinker
 
+STORAGE = ("ResultsError", "No space left", "OSError")  # a fault of the place, not of the run: told, not recorded
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),
     "out_of_memory": ("OutOfMemoryError", "out of memory"),
     "bad_data": ("MediaError", "CorpusError"),
-    "failed": ("ConfigError", "BaseModelError", "ResultsError", "MissingExtraError", "MachineError"),
+    "failed": ("ConfigError", "BaseModelError"),
 }
 PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-utils")
 
@@ -117,6 +118,8 @@ def classify(error: BaseException) -> dict[str, Any]:
         for kind, marks in FAILURES.items():
             if any(mark in f"{type(cause).__name__}: {cause}" for mark in marks):
                 return {"outcome": kind, "reason": text}
+    if any(mark in f"{type(cause).__name__}: {cause}" for cause in causes for mark in STORAGE):
+        return {"outcome": "storage", "reason": str(causes[0]).strip().splitlines()[-1]}
     lost = all(any(mark in repr(cause) for mark in ("ActorDied", "ActorUnavailable", "NodeDied", "WorkerCrashed")) for cause in causes)
     return {"outcome": "lost_worker" if lost else "failed", "reason": str(causes[0]).strip().splitlines()[-1]}
 
@@ -169,7 +172,7 @@ class Worker:
         self.clips = read_manifest(job.work / "manifest.json", self.config)
 
     def supervise(self, kind: Kind) -> dict[str, Any]:
-        """One instruction's part of the ledger, shared out by batches over the workers through rank 0's file."""
+        """One instruction's part of the ledger, shared out over the workers, each with a file of its own."""
         from omnimer_ray.generation import generate
 
         thinker, encoder = self._load()
@@ -178,10 +181,12 @@ class Worker:
             items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
             return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
 
-        if self.rank == 0:
-            build(
-                ask, self.clips, kind, Style.of(self.config), self.job.profile.evaluation_batch, self.job.ledger, self._progress("answers")
-            )
+        todo = missing(self.job.ledger, kind, self.clips)
+        _barrier()  # every worker has the same list before one of them makes it shorter
+        path = self.job.ledger / f"{kind}.{self.rank}.jsonl"
+        batch, report = self.job.profile.evaluation_batch, self._progress("answers")
+        build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report)
+        _barrier()
         return {"outcome": "done"}
 
     def train_and_evaluate(self) -> dict[str, Any]:

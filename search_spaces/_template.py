@@ -1,0 +1,22 @@
+"""One question, ending in a question mark?
+
+Copy this file under a name of its own (`python -m omnimer_ray.sweep --list` then shows it), or keep it anywhere and give its path.
+Run:   python -m omnimer_ray.sweep NAME --dry-run
+Cost:  what the plan says.
+"""
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.plan import SearchSpace
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    """`recipe` is the complete recipe that belongs to the chosen base; every variant says only what differs."""
+    return SearchSpace(
+        baseline=recipe,
+        variants={
+            "Base": {},
+            "All Aux, polarity not asked first": {"auxiliaries": {"text", "video", "audio"}, "hierarchy": "none"},  # <- the intervention
+        },
+        tasks=("emotion",),
+        seeds=(0, 1, 2),
+    )
