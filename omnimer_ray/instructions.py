@@ -169,7 +169,7 @@ def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: S
     answer: dict[str, Any] = {"keywords": list(parsed.keywords)} if kind == "text_keywords" else {}
     if sentiment is not None:
         answer["sentiment"] = WORDS[style.language][sentiment]
-    return _json({**answer, "explanation": parsed.explanation})
+    return _harmless(_json({**answer, "explanation": parsed.explanation}))
 
 
 def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed | None:
@@ -210,7 +210,7 @@ def _say(parts: list[Part], text: str) -> None:
 
 
 def _harmless(text: str) -> str:
-    """A transcript that cannot write control tokens such as <|im_end|>."""
+    """A transcript or an explanation that cannot write control tokens such as <|im_end|>."""
     return text.replace("<|", "< |")
 
 
@@ -224,6 +224,7 @@ def _read_object(answer: str) -> dict[str, Any] | None:
         text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        _json(data).encode()  # half of a surrogate pair is no text, and no file would take it
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

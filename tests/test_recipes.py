@@ -1,0 +1,38 @@
+"""A recipe belongs to a base and is complete."""
+
+import pytest
+from making import BASE, CORPUS
+
+from omnimer_ray.config import MediaConfig, RunConfig
+from omnimer_ray.overview import differences
+from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny
+
+
+@pytest.mark.parametrize("make", RECIPES.values())
+def test_a_recipe_is_bound_to_its_corpus_and_base(make: object) -> None:
+    assert callable(make)
+    recipe = make(CORPUS, BASE)
+    assert isinstance(recipe, RunConfig)
+    assert (recipe.corpus, recipe.base) == (CORPUS, BASE)
+
+
+def test_the_papers_numbers_stand() -> None:
+    recipe = omnimer_qwen7b(CORPUS, BASE)
+    assert (recipe.epochs, recipe.global_batch, recipe.lora.rank, recipe.lora.alpha) == (5, 128, 8, 16)
+    assert (recipe.optimizer.learning_rate, recipe.lora.dropout, recipe.loss_average) == (1e-4, 0, "items")
+    assert omnimer_qwen3b(CORPUS, BASE) == recipe
+
+
+def test_the_plan_can_print_every_line_in_which_the_tiny_recipe_differs() -> None:
+    paper, tiny = omnimer_qwen7b(CORPUS, BASE), omnimer_tiny(CORPUS, BASE)
+    told = differences(paper, tiny)
+    assert f"global_batch: {tiny.global_batch} (paper's recipe: 128)" in told
+    assert {line.split(":")[0].split(".")[0] for line in told} == {"global_batch", "optimizer", "media", "supervision"}
+    assert differences(paper, paper) == []
+
+
+def test_the_tiny_media_budget_is_sixteen_tokens_a_second() -> None:
+    media: MediaConfig = omnimer_tiny(CORPUS, BASE).media
+    tokens_of_a_pair_of_frames = media.max_pixels // 28**2
+    assert media.min_pixels == media.max_pixels
+    assert tokens_of_a_pair_of_frames * media.frames_per_second / 2 == 16
