@@ -20,10 +20,10 @@ from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
-from omnimer_ray.lease import Lease
+from omnimer_ray.lease import Lease, holder
 from omnimer_ray.machine import MachineProfile, concurrency, load_profile, local_resources
 from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
-from omnimer_ray.progress import Progress, extents_of, say_plainly
+from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
 from omnimer_ray.results import RECORD, clips_schema, ledger_schema, write_json, write_table
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
@@ -76,7 +76,7 @@ class Sweep(NamedTuple):
     def states(self) -> overview.States:
         """How many units are done, failed, begun and new."""
         outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
-        begun = sum(outcomes[unit.id] is None and self._begun(unit) for unit in self.plan.units)
+        begun = sum(outcomes[unit.id] is None and self.begun(unit) for unit in self.plan.units)
         new = sum(value is None for value in outcomes.values()) - begun
         done = sum(value == "done" for value in outcomes.values())
         return overview.States(done, len(outcomes) - done - begun - new, begun, new)
@@ -87,7 +87,7 @@ class Sweep(NamedTuple):
             if unit.ledger is None and self.outcome(unit) not in (None, "done"):
                 (place(unit, self.folder) / RECORD).unlink()
 
-    def _begun(self, unit: Unit) -> bool:
+    def begun(self, unit: Unit) -> bool:
         if unit.ledger is not None:
             return any(self.ledger.glob(f"{unit.ledger}.*.jsonl"))
         return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
@@ -110,6 +110,49 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         if request.retry:
             sweep.forget_failures()
         return _run(sweep, console)
+
+
+def status(request: Request, console: Console | None = None) -> int:
+    """How far a sweep is, read from its folder alone: works from another terminal, or another machine that shares it."""
+    say = say_plainly(console or Console())
+    sweep = prepare(request)
+    held = holder(sweep.folder)
+    say(f"{sweep.folder}: {f'running, pid {held[1]} on {held[0]}' if held else 'not running'}")
+    states = sweep.states()
+    say(f"{states.done} units done, {states.failed} failed, {states.resumable} begun, {states.new} not begun")
+    for unit in sweep.plan.units:
+        outcome = sweep.outcome(unit)
+        if outcome is None and sweep.begun(unit):
+            say(f"  {describe(unit, sweep.folder)}")
+        elif outcome not in (None, "done"):
+            say(f"  {unit.title}: {outcome}")
+    say(f"go on with:  {request.command}")
+    return DONE
+
+
+def as_data(request: Request) -> dict[str, object]:
+    """The plan and its states as plain data, for --json."""
+    sweep = prepare(request)
+    plan, clips = sweep.plan, sweep.corpus
+    extents = extents_of(plan, len(clips.split("train")), len(clips.split("validation")))
+
+    def state(unit: Unit) -> str:
+        return sweep.outcome(unit) or ("begun" if sweep.begun(unit) else "new")
+
+    return {
+        "space": sweep.file.name,
+        "question": sweep.file.question,
+        "folder": str(sweep.folder),
+        "running": holder(sweep.folder) is not None,
+        "stages": len(plan.stages),
+        "shared_stages": plan.num_shared(),
+        "rows": [row._asdict() for row in plan.rows],
+        "units": [
+            {"id": unit.id, "title": unit.title, "needs": list(unit.needs), "state": state(unit), "steps": extents[unit.id].steps}
+            for unit in plan.units
+        ],
+        "command": request.command,
+    }
 
 
 def prepare(request: Request) -> Sweep:

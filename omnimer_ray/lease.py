@@ -50,15 +50,9 @@ class Lease:
         return True
 
     def _refuse_if_alive(self) -> None:
-        try:
-            holder, age = json.loads(self.path.read_text()), time.time() - self.path.stat().st_mtime
-        except (OSError, ValueError):
-            return  # gone, or cut short by a kill
-        here = holder.get("host") == socket.gethostname()
-        if _lives(int(holder.get("pid", 0))) if here else age < STALE_SEC:
+        if held := holder(self.path.parent.parent):
             raise ResultsError(
-                f"{self.path.parent.parent} is in use by another sweep (pid {holder.get('pid')} on {holder.get('host')}); "
-                "wait for it, stop it, or give another --results"
+                f"{self.path.parent.parent} is in use by another sweep (pid {held[1]} on {held[0]}); wait for it, stop it, or give another --results"
             )
 
     def _beat(self) -> None:
@@ -67,6 +61,18 @@ class Lease:
                 os.utime(self.path)
             except OSError:
                 return
+
+
+def holder(folder: Path) -> tuple[str, int] | None:
+    """Host and pid of the driver that is alive in a results folder: here by its pid, on another host by its heartbeat."""
+    path = folder / ".sweep" / "lease.json"
+    try:
+        held, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+        host, pid = str(held["host"]), int(held["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or cut short by a kill
+    alive = _lives(pid) if host == socket.gethostname() else age < STALE_SEC
+    return (host, pid) if alive else None
 
 
 def _lives(pid: int) -> bool:

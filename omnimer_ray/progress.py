@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Self
 from rich.console import Console
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.plan import Plan, Unit
+from omnimer_ray.plan import Plan, Unit, place
+from omnimer_ray.results import RECORD
 from omnimer_ray.schedule import num_steps
 
 PLAIN_EVERY_SEC = 15.0
@@ -88,37 +89,24 @@ class Progress:
 
     def _book_finished(self) -> None:
         for unit in list(self.running.values()):
-            place = (
-                self.folder / "runs" / unit.run.signature if unit.run else self.folder / "stages" / unit.stage.key if unit.stage else None
-            )
-            state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
-            ended = (place / "record.json").exists() if place else state.get("done") is not None and state.get("done") == state.get("total")
+            if unit.ledger is not None:
+                state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
+                ended = bool(state) and state["done"] == state["total"]
+            else:
+                ended = (place(unit, self.folder) / RECORD).exists()
             if ended:
                 del self.running[unit.id]
                 self.finished.add(unit.id)
                 self.console.print(
-                    f"[{self._clock()}] done   {unit.title}{_loss(self._history(unit))}", highlight=False, markup=False, soft_wrap=True
+                    f"[{self._clock()}] done   {unit.title}{_loss(last_step(unit, self.folder))}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
                 )
 
     def _line(self) -> str:
-        parts = [self._describe(unit) for unit in list(self.running.values())]
+        parts = [describe(unit, self.folder) for unit in list(self.running.values())]
         return f"[{self._clock()}] {len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
-
-    def _describe(self, unit: Unit) -> str:
-        state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
-        if state:
-            return f"{unit.title}: {state['done']} of {state['total']} {state['what']}"
-        history = self._history(unit)
-        if history:
-            return f"{unit.title}: step {history['step']} of {history['num_steps']}{_loss(history)}"
-        return f"{unit.title}: loading"
-
-    def _history(self, unit: Unit) -> dict[str, Any]:
-        path = self.folder / "stages" / unit.stage.key / "history.jsonl" if unit.stage else None
-        if path is None or not path.exists():
-            return {}
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return _parse(lines[-1]) if lines else {}
 
     def _time_left(self) -> str:
         total = sum(extent.work for extent in self.extents.values())
@@ -129,7 +117,7 @@ class Progress:
         return f", about {_duration((total - done) / gained * elapsed)} left"
 
     def _partly(self, unit: Unit) -> float:
-        history, whole = self._history(unit), self.extents[unit.id]
+        history, whole = last_step(unit, self.folder), self.extents[unit.id]
         return history["step"] * whole.batch if history else 0.0
 
     def _clock(self) -> str:
@@ -140,6 +128,25 @@ class Progress:
 def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
     """Of every unit of a plan."""
     return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
+
+
+def describe(unit: Unit, folder: Path) -> str:
+    """How far a unit is, by what its worker wrote last."""
+    state = _read(folder / ".sweep" / "progress" / f"{unit.id}.json")
+    if state:
+        return f"{unit.title}: {state['done']} of {state['total']} {state['what']}"
+    if history := last_step(unit, folder):
+        return f"{unit.title}: step {history['step']} of {history['num_steps']}{_loss(history)}"
+    return f"{unit.title}: loading"
+
+
+def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
+    """The last line of a stage's history; empty where there is none."""
+    path = folder / "stages" / unit.stage.key / "history.jsonl" if unit.stage else None
+    if path is None or not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _parse(lines[-1]) if lines else {}
 
 
 def say_plainly(console: Console) -> Callable[[str], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ def sweep(
     name: Annotated[str | None, typer.Argument(help="A search space by name, or the path of a file of your own.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="The search spaces and their questions.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    status_: Annotated[bool, typer.Option("--status", help="How far the sweep is, from another terminal.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --dry-run or --status: the same as JSON.")] = False,
     corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
     base: Annotated[str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name such as Qwen/Qwen2.5-Omni-7B.")] = "tiny",
     machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
@@ -40,16 +43,27 @@ def sweep(
     if list_ or name is None:
         _print_spaces()
         raise typer.Exit(DONE if list_ else 2)
-    from omnimer_ray.launch import Request, run
+    from omnimer_ray.launch import Request, as_data, run, status
 
+    if json_ and not (dry_run or status_):
+        raise ConfigError("--json goes with --dry-run or --status")
     if retry not in (None, "failed"):
         raise ConfigError(f"--retry {retry!r}: only 'failed' can be tried again")
 
-    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *(word for word in sys.argv[1:] if word != "--dry-run")])
+    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *_without(sys.argv[1:])])
     request = Request(
         name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), retry is not None, command
     )
-    raise typer.Exit(run(request, dry_run))
+    if json_:
+        typer.echo(json.dumps(as_data(request), indent=1, ensure_ascii=False))
+        raise typer.Exit(DONE)
+    raise typer.Exit(status(request) if status_ else run(request, dry_run))
+
+
+def _without(words: list[str]) -> list[str]:
+    """The command that goes on: what only looks, or was asked for once, is left out."""
+    kept = [word for word in words if word not in ("--dry-run", "--status", "--json", "--retry=failed")]
+    return [word for place, word in enumerate(kept) if word != "--retry" and not (place and kept[place - 1] == "--retry")]
 
 
 def _print_spaces() -> None:
