@@ -98,11 +98,16 @@ class Progress:
                 del self.running[unit.id]
                 self.finished.add(unit.id)
                 self.console.print(
-                    f"[{self._clock()}] done   {unit.title}{_loss(last_step(unit, self.folder))}",
+                    f"[{self._clock()}] done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}",
                     highlight=False,
                     markup=False,
                     soft_wrap=True,
                 )
+
+    def _matched(self, unit: Unit) -> str:
+        """What LoRA was placed on, as the stage's record has it."""
+        record = _read(self.folder / "stages" / unit.stage.key / RECORD) if unit.stage else {}
+        return f"; {record['matched']}" if "matched" in record else ""
 
     def _line(self) -> str:
         parts = [describe(unit, self.folder) for unit in list(self.running.values())]

@@ -67,11 +67,14 @@ def build(
     batch: int,
     path: Path,
     report: Callable[[int, int], None],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Appends the entries of `todo` to a worker's own file. `ask` gives the base's answers for clips with their given labels, None for free ones."""
+    """Appends the entries of `todo` to a worker's own file, until it should stop. `ask` gives the base's answers for clips with their given labels, None for free ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _end_last_line(path)
     for start in range(0, len(todo), batch):
+        if should_stop():
+            return
         asked = todo[start : start + batch]
         entries = _two_steps(ask, asked, kind, style)
         with path.open("a", encoding="utf-8") as file:

@@ -185,9 +185,9 @@ class Worker:
         _barrier()  # every worker has the same list before one of them makes it shorter
         path = self.job.ledger / f"{kind}.{self.rank}.jsonl"
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
-        build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report)
+        build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
         _barrier()
-        return {"outcome": "done"}
+        return {"outcome": "stopped" if missing(self.job.ledger, kind, self.clips) else "done"}
 
     def train_and_evaluate(self) -> dict[str, Any]:
         """The unit's stage, unless it is recorded, then its run's evaluation and record."""
@@ -211,7 +211,7 @@ class Worker:
 
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
         """The base with the stage's adapter, trained now or read from its record; and whether the stage is whole."""
-        from omnimer_ray import adapters
+        from omnimer_ray import adapters, checkpoints
         from omnimer_ray.thinker import place_lora
 
         folder = self.job.folder / "stages" / stage.key
@@ -224,7 +224,6 @@ class Worker:
             adapters.load(model, self.job.folder / "stages" / stage.predecessor)
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            print(f"{self.unit.title}: {matched}", flush=True)
         schedule = make_schedule(stage, self.clips, self.job.ledger)
         tensors = self._train(thinker, encoder, stage, schedule, folder)
         if tensors is None:
@@ -232,6 +231,7 @@ class Worker:
         if self.rank == 0:
             adapters.save(model, tensors, folder)
             write_record(folder, self._stage_record(stage, schedule, str(matched)))
+            checkpoints.forget(folder)
         _barrier()
         adapters.load(model, folder)
         return thinker, True
