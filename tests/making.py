@@ -13,12 +13,12 @@ BASE = BaseConfig(name="tiny", revision="beef", precision="fp32")
 ALL = ("audio", "text", "video")
 
 
-def tiny(**changes: Any) -> RunConfig:
+def tiny_config(**changes: Any) -> RunConfig:
     """The tiny recipe with changed fields; a dotted name is written with two underscores."""
     return changed(omnimer_tiny(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
 
 
-def paper(**changes: Any) -> RunConfig:
+def paper_config(**changes: Any) -> RunConfig:
     """The paper's recipe with changed fields."""
     return changed(omnimer_qwen7b(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
 
@@ -40,4 +40,4 @@ def clip(name: str, split: str = "train", **changes: Any) -> Clip:
     return Clip(**{**same, "id": name, "split": split, **changes})
 
 
-__all__ = ["ALL", "BASE", "CORPUS", "ablations", "clip", "paper", "tiny"]
+__all__ = ["ALL", "BASE", "CORPUS", "ablations", "clip", "paper_config", "tiny_config"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from making import ALL, BASE, CORPUS, paper, tiny
+from making import ALL, BASE, CORPUS, paper_config, tiny_config
 from pydantic import ValidationError
 
 from omnimer_ray.config import RunConfig, changed, content_hash, flat, parse, resolve
@@ -69,7 +69,7 @@ TRAINING_ONLY = [name for name in OTHER if name.split(".")[0] in {"optimizer", "
 
 def whole(**changes: Any) -> RunConfig:
     """A run in which every setting has an effect."""
-    return tiny(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
+    return tiny_config(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
 
 
 def signature(config: RunConfig) -> str:
@@ -99,22 +99,22 @@ def test_zero_shot_depends_on_what_evaluation_sees(name: str) -> None:
 
 
 def test_without_auxiliaries_there_is_no_schedule_mixture_or_supervision() -> None:
-    base = tiny(schedule="multi_stage", mixture={"sentiment": 3.0}, supervision__max_new_tokens=99)
+    base = tiny_config(schedule="multi_stage", mixture={"sentiment": 3.0}, supervision__max_new_tokens=99)
     resolved = resolve(base)
     assert (resolved.schedule, resolved.mixture, resolved.supervision.max_new_tokens) == (None, None, 128)
-    assert signature(base) == signature(tiny()) == signature(tiny(schedule=None))
+    assert signature(base) == signature(tiny_config()) == signature(tiny_config(schedule=None))
 
 
 def test_sentiment_has_no_hierarchy() -> None:
-    assert signature(tiny(task="sentiment", hierarchy="none")) == signature(tiny(task="sentiment", hierarchy="prompt"))
-    assert signature(tiny(task="emotion", hierarchy="none")) != signature(tiny(task="emotion", hierarchy="prompt"))
+    assert signature(tiny_config(task="sentiment", hierarchy="none")) == signature(tiny_config(task="sentiment", hierarchy="prompt"))
+    assert signature(tiny_config(task="emotion", hierarchy="none")) != signature(tiny_config(task="emotion", hierarchy="prompt"))
 
 
 MIXTURE = {"sentiment": 2.0, "text_keywords": 1.0, "prosody": 3.0}
 
 
 def test_of_mixture_weights_only_the_ratios_matter() -> None:
-    config = tiny(auxiliaries=("text", "audio"), mixture=MIXTURE)
+    config = tiny_config(auxiliaries=("text", "audio"), mixture=MIXTURE)
     doubled = {kind: 2 * weight for kind, weight in MIXTURE.items()}
     assert signature(changed(config, {"mixture": doubled})) == signature(config)
     assert signature(changed(config, {"mixture": {**MIXTURE, "prosody": 2.0}})) != signature(config)
@@ -122,21 +122,21 @@ def test_of_mixture_weights_only_the_ratios_matter() -> None:
 
 
 def test_a_stage_of_one_kind_has_no_mixture() -> None:
-    config = tiny(auxiliaries=("text", "audio"), schedule="multi_stage", mixture=MIXTURE)
+    config = tiny_config(auxiliaries=("text", "audio"), schedule="multi_stage", mixture=MIXTURE)
     assert signature(changed(config, {"mixture": {**MIXTURE, "sentiment": 9.0}})) == signature(config)
     assert signature(changed(config, {"mixture": {**MIXTURE, "prosody": 9.0}})) != signature(config)
-    one = tiny(auxiliaries=("text",), schedule="multi_stage")
+    one = tiny_config(auxiliaries=("text",), schedule="multi_stage")
     assert signature(changed(one, {"mixture": {"sentiment": 1.0, "text_keywords": 2.0}})) == signature(one)
 
 
 def test_resolving_twice_changes_nothing() -> None:
-    for config in (whole(), whole(training=False), tiny(), tiny(auxiliaries=("text", "audio"), mixture=MIXTURE)):
+    for config in (whole(), whole(training=False), tiny_config(), tiny_config(auxiliaries=("text", "audio"), mixture=MIXTURE)):
         assert resolve(resolve(config)) == resolve(config)
 
 
 @pytest.mark.parametrize("value", [{"text", "video"}, ["video", "text"], ("text", "video", "text"), frozenset({"video", "text"})])
 def test_auxiliaries_are_a_set(value: Any) -> None:
-    assert tiny(auxiliaries=value).auxiliaries == ("text", "video")
+    assert tiny_config(auxiliaries=value).auxiliaries == ("text", "video")
 
 
 def test_a_config_survives_json() -> None:
@@ -147,7 +147,7 @@ def test_a_config_survives_json() -> None:
 
 
 def test_equal_numbers_are_one_run() -> None:
-    assert signature(tiny(epochs=5)) == signature(tiny(epochs=5.0))
+    assert signature(tiny_config(epochs=5)) == signature(tiny_config(epochs=5.0))
 
 
 @pytest.mark.parametrize(
@@ -159,27 +159,27 @@ def test_equal_numbers_are_one_run() -> None:
     ],
 )
 def test_dotted_and_nested_changes_mean_the_same(dotted: dict[str, Any], nested: dict[str, Any]) -> None:
-    assert changed(paper(), dotted) == changed(paper(), nested)
+    assert changed(paper_config(), dotted) == changed(paper_config(), nested)
 
 
 def test_a_nested_change_leaves_its_neighbours() -> None:
-    assert changed(tiny(), {"optimizer": {"beta1": 0.8}}).optimizer.learning_rate == tiny().optimizer.learning_rate
+    assert changed(tiny_config(), {"optimizer": {"beta1": 0.8}}).optimizer.learning_rate == tiny_config().optimizer.learning_rate
 
 
 def test_nothing_in_a_config_can_be_set_later() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        tiny().lora.rank = 4  # type: ignore[misc]
+        tiny_config().lora.rank = 4  # type: ignore[misc]
 
 
 def test_an_unknown_field_names_the_near_one() -> None:
     with pytest.raises(ConfigError) as raised:
-        changed(tiny(), {"lora.rnak": 4})
+        changed(tiny_config(), {"lora.rnak": 4})
     assert str(raised.value) == "unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?"
 
 
 def test_all_unknown_fields_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        changed(tiny(), {"lora": {"rnak": 4}, "epoch": 2, "seed.x": 1})
+        changed(tiny_config(), {"lora": {"rnak": 4}, "epoch": 2, "seed.x": 1})
     assert str(raised.value).count("unknown field") == 3
     assert "unknown field 'epoch'; did you mean 'epochs'" in str(raised.value)
     assert "unknown field 'seed.x'; did you mean 'seed'" in str(raised.value)
@@ -187,7 +187,7 @@ def test_all_unknown_fields_are_told_at_once() -> None:
 
 def test_all_wrong_values_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        changed(tiny(), {"lora.rank": 0, "optimizer.learning_rate": float("nan"), "task": "emotions", "epochs": "many"})
+        changed(tiny_config(), {"lora.rank": 0, "optimizer.learning_rate": float("nan"), "task": "emotions", "epochs": "many"})
     assert str(raised.value) == (
         "config: task: Input should be 'sentiment' or 'emotion'; epochs: Input should be a valid number, unable to parse string as a number; "
         "optimizer.learning_rate: Input should be a finite number; lora.rank: Input should be greater than or equal to 1"
@@ -219,14 +219,14 @@ def test_all_wrong_values_are_told_at_once() -> None:
 )
 def test_a_wrong_value_is_named(delta: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        changed(tiny(), delta)
+        changed(tiny_config(), delta)
     assert text in str(raised.value)
     assert str(raised.value).startswith("config: ")
 
 
 def test_auxiliaries_need_a_schedule() -> None:
     with pytest.raises(ConfigError, match=r"^auxiliaries audio, text need a schedule: 'hybrid' or 'multi_stage'$"):
-        resolve(tiny(auxiliaries={"text", "audio"}, schedule=None))
+        resolve(tiny_config(auxiliaries={"text", "audio"}, schedule=None))
 
 
 def test_parse_says_what_was_read() -> None:
@@ -244,4 +244,4 @@ def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
 
 
 def test_the_papers_recipe_is_the_default() -> None:
-    assert paper() == RunConfig(corpus=CORPUS, base=BASE)
+    assert paper_config() == RunConfig(corpus=CORPUS, base=BASE)

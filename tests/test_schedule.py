@@ -2,11 +2,11 @@
 
 import itertools
 from collections import Counter
-from typing import cast
 from dataclasses import replace
+from typing import cast
 
 import pytest
-from making import ALL, paper
+from making import ALL, paper_config
 
 from omnimer_ray.config import Kind
 from omnimer_ray.errors import ConfigError
@@ -46,7 +46,7 @@ def stream(stage: Schedule, kind: Kind) -> list[str]:
 )
 def test_steps_on_indomer_are_those_of_the_formula(changes: dict[str, object], steps: list[int]) -> None:
     found = []
-    for stage in make_run(paper(**changes)).stages:
+    for stage in make_run(paper_config(**changes)).stages:
         config = stage.config
         kinds: dict[Kind, tuple[Item, ...]] = {kind: items(kind, INDOMER_TRAINING_CLIPS) for kind in stage.kinds}
         found.append(Schedule(kinds, config.epochs, config.global_batch, config.block, config.seed, stage.position).num_steps)
