@@ -22,7 +22,8 @@ from ray.tune.search import Searcher
 
 from omnimer_ray.machine import MachineProfile, Resources
 from omnimer_ray.plan import Unit
-from omnimer_ray.trial import Job, run_unit
+from omnimer_ray.trial import run_unit
+from omnimer_ray.worker import Job
 
 ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
 WAITING_CPUS = 0.001  # Tune refuses a trial that asks for nothing

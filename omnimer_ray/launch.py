@@ -217,7 +217,7 @@ def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: 
     import ray
 
     from omnimer_ray.execution import Interruption, connect, execute
-    from omnimer_ray.trial import Job, write_manifest
+    from omnimer_ray.worker import Job, write_manifest
 
     job = Job(
         sweep.folder.resolve(),

@@ -1,0 +1,316 @@
+"""One worker of a unit: supervises, trains and evaluates, and writes the records. Every rank runs every line; rank 0 writes.
+
+Workers read and write the results folder only: what they are told fits in a Job and a Unit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
+from omnimer_ray.machine import MachineProfile
+from omnimer_ray.plan import Run, Stage, Unit
+from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
+from omnimer_ray.schedule import Item, Schedule
+from omnimer_ray.supervision import build, eligible, ledger_hash, missing, read_entries
+
+if TYPE_CHECKING:
+    from omnimer_ray.inputs import Encoder
+    from omnimer_ray.thinker import Thinker
+
+PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-utils")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every unit of a sweep shares."""
+
+    folder: Path  # of the results
+    ledger: Path  # of the supervision's entries
+    cache: Path
+    base: str  # as the person named it: 'tiny', a folder, a hub name
+    profile: MachineProfile
+    session: str  # of the driver, for names that must not repeat
+
+    @property
+    def work(self) -> Path:
+        """Where a running sweep keeps its own state; the analysis needs none of it."""
+        return self.folder / ".sweep"
+
+    @property
+    def stop_file(self) -> Path:
+        """Stands once somebody asked the sweep to stop."""
+        return self.work / "stop"
+
+
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """One worker's part of a unit. Every rank runs every line; rank 0 writes."""
+    import torch
+    import torch.distributed as dist
+
+    from omnimer_ray.training import join_alone
+
+    job, unit = config["job"], config["unit"]
+    join_alone("nccl" if torch.cuda.is_available() else "gloo")
+    torch.set_num_threads(job.profile.threads_per_worker)
+    os.environ.update(job.profile.environment)
+    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size())
+    if unit.ledger is not None:
+        return worker.supervise(unit.ledger)
+    return worker.train_and_evaluate()
+
+
+class Worker:
+    """A worker of one unit: the base, the clips, and where to write."""
+
+    def __init__(self, job: Job, unit: Unit, rank: int, workers: int) -> None:
+        self.job, self.unit, self.rank, self.workers = job, unit, rank, workers
+        self.began = time.monotonic()
+        self.device = _device()
+        self.config = _config(job, unit)
+        self.clips = read_manifest(job.work / "manifest.json", self.config)
+
+    def supervise(self, kind: Kind) -> dict[str, Any]:
+        """One instruction's part of the ledger, shared out over the workers, each with a file of its own."""
+        from omnimer_ray.generation import generate
+
+        thinker, encoder = self._load()
+
+        def ask(clips: Sequence[Clip], given: Sequence[str | None]) -> list[str]:
+            items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
+            return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
+
+        todo = missing(self.job.ledger, kind, self.clips)
+        _barrier()  # every worker has the same list before one of them makes it shorter
+        path = self.job.ledger / f"{kind}.{self.rank}.jsonl"
+        batch, report = self.job.profile.evaluation_batch, self._progress("answers")
+        build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
+        _barrier()
+        return {"outcome": "stopped" if missing(self.job.ledger, kind, self.clips) else "done"}
+
+    def train_and_evaluate(self) -> dict[str, Any]:
+        """The unit's stage, unless it is recorded, then its run's evaluation and record."""
+        thinker, encoder = self._load()
+        stage, run = self.unit.stage, self.unit.run
+        if stage is not None:
+            thinker, whole = self._trained(thinker, encoder, stage)
+            if not whole:
+                return {"outcome": "stopped"}
+        if run is not None:
+            self._evaluate(thinker, encoder, run)
+        return {"outcome": "done"}
+
+    def _load(self) -> tuple[Thinker, Encoder]:
+        from omnimer_ray.bases import locate
+        from omnimer_ray.inputs import Encoder
+        from omnimer_ray.thinker import load_thinker
+
+        thinker = load_thinker(locate(self.job.base), self.config.base.precision, self.device)
+        return thinker, Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
+
+    def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
+        """The base with the stage's adapter, trained now or read from its record; and whether the stage is whole."""
+        from omnimer_ray import adapters, checkpoints
+        from omnimer_ray.thinker import place_lora
+
+        folder = self.job.folder / "stages" / stage.key
+        model, matched = place_lora(thinker.model, stage.config.lora, stage.config.seed)
+        thinker = thinker._replace(model=model)
+        if read_record(folder) is not None:
+            adapters.load(model, folder)
+            return thinker, True
+        if stage.predecessor is not None:
+            adapters.load(model, self.job.folder / "stages" / stage.predecessor)
+        if self.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+        schedule = make_schedule(stage, self.clips, self.job.ledger)
+        tensors = self._train(thinker, encoder, stage, schedule, folder)
+        if tensors is None:
+            return thinker, False
+        if self.rank == 0:
+            adapters.save(model, tensors, folder)
+            write_record(folder, self._stage_record(stage, schedule, str(matched)))
+            checkpoints.forget(folder)
+        _barrier()
+        adapters.load(model, folder)
+        return thinker, True
+
+    def _train(self, thinker: Thinker, encoder: Encoder, stage: Stage, schedule: Schedule, folder: Path) -> dict[str, Any] | None:
+        from omnimer_ray import checkpoints
+        from omnimer_ray.training import Placement, start_engine, train
+
+        profile, config = self.job.profile, stage.config
+        placement = Placement(
+            profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, config.base.precision, str(self.device)
+        )
+        engine = start_engine(thinker.model, config.optimizer, schedule, placement)
+        clips = {clip.id: clip for clip in self.clips}
+        whole = train(
+            engine,
+            encoder,
+            clips,
+            schedule,
+            config.optimizer,
+            config.loss_average,
+            placement,
+            folder,
+            stage.key,
+            lambda step: None,
+            self.job.stop_file.exists,
+        )
+        tensors = checkpoints.parameters(engine) if whole else None
+        engine.destroy()
+        return tensors
+
+    def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
+        import polars as pl
+        import torch.distributed as dist
+
+        from omnimer_ray.evaluation import evaluate
+
+        thinker.model.eval()
+        validation = [clip for clip in self.clips if clip.split == "validation"]
+        mine = evaluate(
+            thinker, encoder, validation[self.rank :: self.workers], run.config, self.job.profile.evaluation_batch, self._progress("clips")
+        )
+        gathered: list[list[dict[str, Any]]] = [[] for _ in range(self.workers)]
+        dist.all_gather_object(gathered, mine)
+        if self.rank:
+            return
+        order = {clip.id: place for place, clip in enumerate(validation)}
+        rows = sorted((row for part in gathered for row in part), key=lambda row: order[row["clip"]])
+        folder = self.job.folder / "runs" / run.signature
+        write_json(folder / "config.json", run.config.model_dump(mode="json"))
+        write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
+        write_json(folder / "cost.json", {"sec": round(time.monotonic() - self.began, 1), "workers": self.workers})
+        write_record(folder, self._run_record(run))
+        self._progress("clips")(len(rows), len(rows))
+
+    def _progress(self, what: str) -> Callable[[int, int], None]:
+        """Writes how far the unit is, for the driver to read; plain files, since a cluster shares the folder and nothing else."""
+
+        def report(done: int, total: int) -> None:
+            if self.rank == 0:
+                write_json(self.job.work / "progress" / f"{self.unit.id}.json", {"done": done, "total": total, "what": what})
+
+        return report
+
+    def _stage_record(self, stage: Stage, schedule: Schedule, matched: str) -> dict[str, Any]:
+        kinds = [kind for kind in stage.kinds if kind != stage.config.task]
+        return {
+            "key": stage.key,
+            "outcome": "done",
+            "kinds": list(stage.kinds),
+            "predecessor": stage.predecessor,
+            "config": stage.config.model_dump(mode="json"),
+            "num_items": {kind: len(items) for kind, items in schedule.items.items()},
+            "num_steps": schedule.num_steps,
+            "matched": matched,
+            "ledger_hash": ledger_hash(self.job.ledger, kinds, self.clips) if kinds else None,
+            **self._seen(),
+        }
+
+    def _run_record(self, run: Run) -> dict[str, Any]:
+        config = run.config
+        records = [read_record(self.job.folder / "stages" / stage.key) or {} for stage in run.stages]
+        return {
+            "signature": run.signature,
+            "outcome": "done",
+            "reason": None,
+            "method": config.method,
+            "task": config.task,
+            "fold": config.corpus.fold,
+            "seed": config.seed if config.training else None,
+            "stages": [stage.key for stage in run.stages],
+            "num_steps": sum(record.get("num_steps", 0) for record in records),
+            "validation_opened": "once, to report",
+            **self._seen(),
+        }
+
+    def _seen(self) -> dict[str, Any]:
+        """What was seen while computing; no part of any identity."""
+        import resource
+
+        import torch
+
+        return {
+            "recipe_version": RECIPE_VERSION,
+            "prompts": PROMPTS_HASH,
+            "workers": self.workers,
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+            "threads": torch.get_num_threads(),
+            "attention": "sdpa",
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        }
+
+
+def make_schedule(stage: Stage, clips: Sequence[Clip], ledger: Path) -> Schedule:
+    """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
+    config, style = stage.config, Style.of(stage.config)
+    training = [clip for clip in clips if clip.split == "train"]
+    items: dict[Kind, tuple[Item, ...]] = {}
+    for kind in stage.kinds:
+        if kind == config.task:
+            labelled = [clip for clip in training if clip.label(kind) is not None]
+            weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
+            items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
+        else:
+            entries = read_entries(ledger, kind)
+            answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
+            items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
+    mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
+    return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
+
+
+def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
+    """The clips with their media paths, for the workers."""
+    write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
+
+
+def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
+    """The clips of a run, with its fold's splits."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    for row in rows:
+        for name in ("video_path", "audio_path"):
+            row[name] = Path(row[name]) if row[name] else None
+    return splits_of(config, [Clip(**row) for row in rows])
+
+
+def _weights(golds: Sequence[str], balance: str) -> list[float]:
+    """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
+    if balance == "none":
+        return [1.0] * len(golds)
+    return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
+
+
+def _config(job: Job, unit: Unit) -> RunConfig:
+    if unit.run is not None:
+        return unit.run.config
+    if unit.stage is not None:
+        return unit.stage.config
+    return RunConfig.model_validate(json.loads((job.work / "recipe.json").read_text(encoding="utf-8")))
+
+
+def _device() -> Any:
+    import ray.train.torch
+    import torch
+
+    return ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _barrier() -> None:
+    import torch.distributed as dist
+
+    dist.barrier()

@@ -1,0 +1,19 @@
+"""Does a sweep that is killed again and again end where an undisturbed one ends?
+
+A short space for the tests of recovery: one-stage runs, and two-stage ones that share their first stage over both tasks.
+"""
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.plan import SearchSpace
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    """A few steps a stage."""
+    short = {"epochs": 3.0, "global_batch": 8}
+    return SearchSpace(
+        baseline=recipe,
+        variants={
+            "Base": short,
+            "All Aux (Multi-stage)": {**short, "auxiliaries": {"text", "video", "audio"}, "schedule": "multi_stage"},
+        },
+    )
