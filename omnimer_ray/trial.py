@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.plan import Unit
+from omnimer_ray.plan import Unit, place
 from omnimer_ray.results import write_record
 from omnimer_ray.worker import Job, work
 
