@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, changed, content_hash, resolve
+from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, changed, content_hash, flat, resolve
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.instructions import PROMPTS_HASH
 from omnimer_ray.results import read_record
@@ -130,6 +130,8 @@ class Plan:
 
 def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
     """Every variant x task x seed x fold. Raises ConfigError for a variant equal to another, or a misspelt field; all at once."""
+    if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
+        raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
     rows: list[Row] = []
     runs: dict[str, Run] = {}
     names: dict[str, str] = {}
@@ -179,6 +181,11 @@ def outcome(unit: Unit, folder: Path) -> str | None:
 
 
 def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:
+    if not isinstance(delta, dict):
+        raise ConfigError(f"a dict of changed fields is needed, not {type(delta).__name__}")
+    for name in flat(delta):
+        if name.split(".")[0] == "corpus" or name in ("base", "base.name", "base.revision"):
+            raise ConfigError(f"{name!r} is chosen on the command line, not in a search space")
     configs = []
     for task in space.tasks:
         for seed in space.seeds:

@@ -13,6 +13,51 @@ BASE = BaseConfig(name="tiny", revision="beef", precision="fp32")
 ALL = ("audio", "text", "video")
 
 
+# Another valid value of every field of a run that uses them all; `method` has one value yet.
+OTHER_VALUE: dict[str, Any] = {
+    "corpus.name": "indomer",
+    "corpus.fingerprint": "decaf",
+    "corpus.limit": 100,
+    "corpus.folds": 4,
+    "corpus.fold": 1,
+    "base.name": "Qwen2.5-Omni-7B",
+    "base.revision": "f00d",
+    "base.precision": "bf16",
+    "task": "sentiment",
+    "training": False,
+    "auxiliaries": ("text",),
+    "schedule": "multi_stage",
+    "epochs": 5.5,
+    "mixture": {"emotion": 2.0, "text_keywords": 1.0, "facial_expression": 1.0, "prosody": 1.0},
+    "loss_average": "tokens",
+    "class_balance": "inverse_frequency",
+    "global_batch": 32,
+    "block": 16,
+    "optimizer.learning_rate": 1e-3,
+    "optimizer.beta1": 0.8,
+    "optimizer.beta2": 0.99,
+    "optimizer.epsilon": 1e-7,
+    "optimizer.weight_decay": 0.1,
+    "optimizer.warmup_fraction": 0.2,
+    "optimizer.max_grad_norm": 2.0,
+    "lora.rank": 4,
+    "lora.alpha": 32,
+    "lora.placement": "all",
+    "media.frames_per_second": 1.0,
+    "media.min_frames": 6,
+    "media.max_frames": 18,
+    "media.min_pixels": 28 * 28,
+    "media.max_pixels": 224 * 224,
+    "media.max_sec": 9.0,
+    "media.audio_source": "track",
+    "hierarchy": "none",
+    "answer_language": "id",
+    "supervision.max_new_tokens": 65,
+    "evaluation.max_new_tokens": 49,
+    "seed": 1,
+}
+
+
 def tiny_config(**changes: Any) -> RunConfig:
     """The tiny recipe with changed fields; a dotted name is written with two underscores."""
     return changed(omnimer_tiny(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
@@ -21,6 +66,11 @@ def tiny_config(**changes: Any) -> RunConfig:
 def paper_config(**changes: Any) -> RunConfig:
     """The paper's recipe with changed fields."""
     return changed(omnimer_qwen7b(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def whole_config(**changes: Any) -> RunConfig:
+    """A run in which every setting has an effect."""
+    return tiny_config(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
 
 
 def clip(name: str, split: str = "train", **changes: Any) -> Clip:
@@ -40,4 +90,4 @@ def clip(name: str, split: str = "train", **changes: Any) -> Clip:
     return Clip(**{**same, "id": name, "split": split, **changes})
 
 
-__all__ = ["ALL", "BASE", "CORPUS", "ablations", "clip", "paper_config", "tiny_config"]
+__all__ = ["ALL", "BASE", "CORPUS", "OTHER_VALUE", "ablations", "clip", "paper_config", "tiny_config", "whole_config"]

@@ -4,58 +4,15 @@ import json
 from typing import Any
 
 import pytest
-from making import ALL, BASE, CORPUS, paper_config, tiny_config
+from making import BASE, CORPUS, OTHER_VALUE, paper_config, tiny_config, whole_config
 from pydantic import ValidationError
 
 from omnimer_ray.config import RunConfig, changed, content_hash, flat, parse, resolve
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.plan import make_run
 
-# Another valid value of every field of a run that uses them all; `method` has one value yet.
-OTHER: dict[str, Any] = {
-    "corpus.name": "indomer",
-    "corpus.fingerprint": "decaf",
-    "corpus.limit": 100,
-    "corpus.folds": 4,
-    "corpus.fold": 1,
-    "base.name": "Qwen2.5-Omni-7B",
-    "base.revision": "f00d",
-    "base.precision": "bf16",
-    "task": "sentiment",
-    "training": False,
-    "auxiliaries": ("text",),
-    "schedule": "multi_stage",
-    "epochs": 5.5,
-    "mixture": {"emotion": 2.0, "text_keywords": 1.0, "facial_expression": 1.0, "prosody": 1.0},
-    "loss_average": "tokens",
-    "class_balance": "inverse_frequency",
-    "global_batch": 32,
-    "block": 16,
-    "optimizer.learning_rate": 1e-3,
-    "optimizer.beta1": 0.8,
-    "optimizer.beta2": 0.99,
-    "optimizer.epsilon": 1e-7,
-    "optimizer.weight_decay": 0.1,
-    "optimizer.warmup_fraction": 0.2,
-    "optimizer.max_grad_norm": 2.0,
-    "lora.rank": 4,
-    "lora.alpha": 32,
-    "lora.placement": "all",
-    "media.frames_per_second": 1.0,
-    "media.min_frames": 6,
-    "media.max_frames": 18,
-    "media.min_pixels": 28 * 28,
-    "media.max_pixels": 224 * 224,
-    "media.max_sec": 9.0,
-    "media.audio_source": "track",
-    "hierarchy": "none",
-    "answer_language": "id",
-    "supervision.max_new_tokens": 65,
-    "evaluation.max_new_tokens": 49,
-    "seed": 1,
-}
 ONE_VALUE = {"method", "lora.dropout"}
-TRAINING_ONLY = [name for name in OTHER if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
+TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
     "auxiliaries",
     "schedule",
     "epochs",
@@ -67,35 +24,30 @@ TRAINING_ONLY = [name for name in OTHER if name.split(".")[0] in {"optimizer", "
 ]
 
 
-def whole(**changes: Any) -> RunConfig:
-    """A run in which every setting has an effect."""
-    return tiny_config(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
-
-
 def signature(config: RunConfig) -> str:
     return make_run(config).signature
 
 
 def test_every_field_has_a_place_in_this_file() -> None:
-    assert set(flat(whole().model_dump())) == set(OTHER) | ONE_VALUE
+    assert set(flat(whole_config().model_dump())) == set(OTHER_VALUE) | ONE_VALUE
 
 
-@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("name", OTHER_VALUE)
 def test_a_changed_field_changes_the_signature(name: str) -> None:
-    assert signature(changed(whole(), {name: OTHER[name]})) != signature(whole())
+    assert signature(changed(whole_config(), {name: OTHER_VALUE[name]})) != signature(whole_config())
 
 
 @pytest.mark.parametrize("name", TRAINING_ONLY)
 def test_zero_shot_has_one_form_whatever_training_says(name: str) -> None:
-    zero_shot = whole(training=False)
-    assert signature(changed(zero_shot, {name: OTHER[name]})) == signature(zero_shot)
-    assert resolve(zero_shot) == resolve(changed(zero_shot, {name: OTHER[name]}))
+    zero_shot = whole_config(training=False)
+    assert signature(changed(zero_shot, {name: OTHER_VALUE[name]})) == signature(zero_shot)
+    assert resolve(zero_shot) == resolve(changed(zero_shot, {name: OTHER_VALUE[name]}))
 
 
 @pytest.mark.parametrize("name", ["base.precision", "media.max_sec", "evaluation.max_new_tokens", "hierarchy", "answer_language"])
 def test_zero_shot_depends_on_what_evaluation_sees(name: str) -> None:
-    zero_shot = whole(training=False)
-    assert signature(changed(zero_shot, {name: OTHER[name]})) != signature(zero_shot)
+    zero_shot = whole_config(training=False)
+    assert signature(changed(zero_shot, {name: OTHER_VALUE[name]})) != signature(zero_shot)
 
 
 def test_without_auxiliaries_there_is_no_schedule_mixture_or_supervision() -> None:
@@ -130,7 +82,12 @@ def test_a_stage_of_one_kind_has_no_mixture() -> None:
 
 
 def test_resolving_twice_changes_nothing() -> None:
-    for config in (whole(), whole(training=False), tiny_config(), tiny_config(auxiliaries=("text", "audio"), mixture=MIXTURE)):
+    for config in (
+        whole_config(),
+        whole_config(training=False),
+        tiny_config(),
+        tiny_config(auxiliaries=("text", "audio"), mixture=MIXTURE),
+    ):
         assert resolve(resolve(config)) == resolve(config)
 
 
@@ -140,7 +97,7 @@ def test_auxiliaries_are_a_set(value: Any) -> None:
 
 
 def test_a_config_survives_json() -> None:
-    config = resolve(whole())
+    config = resolve(whole_config())
     again = RunConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert again == config
     assert signature(again) == signature(config)
