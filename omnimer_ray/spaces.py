@@ -53,9 +53,12 @@ def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace:
     except Exception as error:  # the file is the person's own code: whatever it raises is told with its place
         raise ConfigError(f"search space {file.path} cannot be run: {type(error).__name__}: {error}") from error
     make: Callable[[RunConfig], SearchSpace] | None = getattr(module, "space", None)
-    if make is None:
+    if not callable(make):
         raise ConfigError(f"search space {file.path} defines no function space(recipe); search_spaces/ablations.py is an example")
-    space = make(recipe)
+    try:
+        space = make(recipe)
+    except Exception as error:
+        raise ConfigError(f"search space {file.path}: space(recipe) raised {type(error).__name__}: {error}") from error
     if not isinstance(space, SearchSpace):
         raise ConfigError(f"search space {file.path}: space(recipe) returned {type(space).__name__}, not SearchSpace")
     return space
@@ -64,6 +67,6 @@ def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace:
 def _question(path: Path) -> str:
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except (SyntaxError, ValueError) as error:  # ValueError: not UTF-8, or null bytes
         raise ConfigError(f"search space {path} is not valid Python: {error}") from None
     return text.splitlines()[0] if text else "(no docstring: its first line should be the question)"
