@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -9,9 +11,10 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.results import write_json
 
 BEAT_SEC = 10.0
 STALE_SEC = 60.0
@@ -21,65 +24,80 @@ class Lease:
     """Held while a sweep runs (`with Lease(folder): ...`). Raises ResultsError where another driver is alive in the folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ".sweep" / "lease.json"
+        self.folder, self.path = folder, _path(folder)
+        pid = os.getpid()
+        self.mine: dict[str, Any] = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "since": time.time_ns()}
         self._released = threading.Event()
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._create():
-            self._refuse_if_alive()
-            self.path.unlink(missing_ok=True)
-            if not self._create():
-                self._refuse_if_alive()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.with_suffix(".lock").open("w") as gate:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(gate, fcntl.LOCK_EX)  # of several that find a dead driver's lease, one takes it
+                self._take()
+        except OSError as error:
+            raise ResultsError(f"cannot write in {self.path.parent}: {error.strerror}; give another --results") from error
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._released.set()
-        self.path.unlink(missing_ok=True)
+        if _read(self.path) == self.mine:  # not where another host took over while this one slept
+            self.path.unlink(missing_ok=True)
 
-    def _create(self) -> bool:
-        try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise ResultsError(f"cannot write in {self.path.parent}: {error.strerror}; give another --results") from error
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
-        return True
-
-    def _refuse_if_alive(self) -> None:
-        if held := holder(self.path.parent.parent):
+    def _take(self) -> None:
+        if held := holder(self.folder):
             raise ResultsError(
-                f"{self.path.parent.parent} is in use by another sweep (pid {held[1]} on {held[0]}); wait for it, stop it, or give another --results"
+                f"{self.folder} is in use by another sweep (pid {held[1]} on {held[0]}); wait for it, stop it, or give another --results"
             )
+        write_json(self.path, self.mine)
 
     def _beat(self) -> None:
         while not self._released.wait(BEAT_SEC):
-            try:
+            with contextlib.suppress(OSError):  # a shared folder that is away for a moment
                 os.utime(self.path)
-            except OSError:
-                return
 
 
 def holder(folder: Path) -> tuple[str, int] | None:
     """Host and pid of the driver that is alive in a results folder: here by its pid, on another host by its heartbeat."""
-    path = folder / ".sweep" / "lease.json"
+    path = _path(folder)
     try:
-        held, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+        held, age = _read(path), time.time() - path.stat().st_mtime
         host, pid = str(held["host"]), int(held["pid"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # none, or cut short by a kill
-    alive = _lives(pid) if host == socket.gethostname() else age < STALE_SEC
+        return None  # no lease, or none of ours
+    alive = pid > 0 and _lives(pid, held.get("started")) if host == socket.gethostname() else age < STALE_SEC
     return (host, pid) if alive else None
 
 
-def _lives(pid: int) -> bool:
+def _path(folder: Path) -> Path:
+    return folder / ".sweep" / "lease.json"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _lives(pid: int, started: str | None) -> bool:
+    """Whether the process that took the lease is there: not a zombie, and not another one with its number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    now = _started(pid)
+    return now is None or (now != "" and started in (None, now))
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks; '' for a zombie, None where /proc does not tell."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return "" if state in "ZX" else fields[18]
