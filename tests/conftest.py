@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:  # tests of the light core load no torch
+    from workers import Workers
+
+    from omnimer_ray.bases import Base
+    from omnimer_ray.config import RunConfig
+    from omnimer_ray.corpora.clips import Corpus
+    from omnimer_ray.inputs import Encoder
+    from omnimer_ray.thinker import Thinker
+
+ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(ROOT / ".cache" / "torch_extensions"))  # DeepSpeed builds an op once, in a minute
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
 
@@ -46,3 +58,60 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def corpus(shared_cache: Path) -> Corpus:
+    """24 generated clips with their media: 16 to train on, 8 to validate."""
+    from omnimer_ray.corpora import mini
+    from omnimer_ray.corpora.mini_recipe import MiniRecipe, SplitSize
+
+    recipe = MiniRecipe(train=SplitSize(num_clips=16, num_videos=4), validation=SplitSize(num_clips=8, num_videos=4))
+    return mini.load(recipe, cache=shared_cache, workers=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> Base:
+    from omnimer_ray.bases import locate
+
+    return locate("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_base: Base) -> Thinker:
+    """The tiny Thinker as it is, for everybody: a test that changes the model loads its own (`fresh`)."""
+    from omnimer_ray.thinker import load_thinker
+
+    return load_thinker(tiny_base, "fp32")
+
+
+@pytest.fixture
+def fresh(tiny_base: Base) -> Thinker:
+    """A tiny Thinker of the test's own."""
+    from omnimer_ray.thinker import load_thinker
+
+    return load_thinker(tiny_base, "fp32")
+
+
+@pytest.fixture(scope="session")
+def recipe(corpus: Corpus, tiny_base: Base) -> RunConfig:
+    from omnimer_ray.config import CorpusConfig
+    from omnimer_ray.recipes import omnimer_tiny
+
+    return omnimer_tiny(CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint), tiny_base.config("fp32"))
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
+    from omnimer_ray.inputs import Encoder
+
+    return Encoder(tiny.processor, recipe, shared_cache)
+
+
+@pytest.fixture(scope="session")
+def two_workers(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Two processes in one gloo group, started once for the session."""
+    from workers import Workers
+
+    with Workers(2, tmp_path_factory.mktemp("group") / "store") as workers:
+        yield workers

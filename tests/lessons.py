@@ -1,0 +1,144 @@
+"""A training step of all four kinds of item, and a short stage, for tests; runs in the test's process and in `workers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from deepspeed.utils import safe_get_full_grad
+
+from omnimer_ray import checkpoints
+from omnimer_ray.bases import locate
+from omnimer_ray.config import AUXILIARY_KIND, Kind, RunConfig
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.inputs import Encoder
+from omnimer_ray.instructions import Parsed, Style, auxiliary_answer, main_answer
+from omnimer_ray.schedule import Item, Schedule
+from omnimer_ray.thinker import load_thinker, place_lora, trainable
+from omnimer_ray.training import Placement, join_alone, start_engine, train, train_step
+
+KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_KIND.values())
+EXPLANATIONS = ("an even tone", "the words tell of nothing in particular", "one corner of the mouth is raised, then the other")
+AVERAGES = (("items", False), ("items", True), ("tokens", True))  # loss average, unequal weights
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Parts(NamedTuple):
+    """What a worker needs to load everything by itself."""
+
+    corpus: Corpus
+    recipe: RunConfig
+    cache: Path
+
+    @property
+    def clips(self) -> dict[str, Clip]:
+        return {clip.id: clip for clip in self.corpus.clips}
+
+
+class Step(NamedTuple):
+    """One optimizer step as it was seen: its loss and the gradient over the global batch."""
+
+    loss: float
+    gradients: Tensors
+
+
+class Trained(NamedTuple):
+    """A stage's end: whether it is whole, its trainable parameters, and the losses reported in this process by step."""
+
+    whole: bool
+    parameters: Tensors
+    losses: dict[int, float]
+
+
+def answer(clip: Clip, kind: Kind, number: int = 0) -> str:
+    """A gold answer; explanations of three lengths."""
+    style = Style("prompt", "en")
+    if kind in ("sentiment", "emotion"):
+        return main_answer(clip, kind, style)
+    parsed = Parsed(None, None, tuple(clip.text.split()[: number % 3]), EXPLANATIONS[number % 3])
+    return auxiliary_answer(kind, "neutral", parsed, style)
+
+
+def schedule(parts: Parts, weighted: bool = False, steps: int = 1) -> Schedule:
+    """`steps` steps of 32 items: one block of 8 of each of four kinds."""
+    clips = parts.corpus.split("train")
+    items = {
+        kind: tuple(Item(clip.id, kind, answer(clip, kind, n), 0.5 + n % 5 if weighted else 1.0) for n, clip in enumerate(clips))
+        for kind in KINDS
+    }
+    return Schedule(items, epochs=steps * 32 / (4 * len(clips)), global_batch=32, block=8, seed=3)
+
+
+def adapted(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
+    """A tiny Thinker with LoRA whose B is not zero, so that A has a gradient too; and its encoder."""
+    thinker = load_thinker(locate("tiny"), precision)
+    model, _ = place_lora(thinker.model, parts.recipe.lora, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            if "lora_B" in name:
+                parameter.copy_(torch.empty(parameter.shape).normal_(0, 0.02, generator=generator))
+    return model, Encoder(thinker.processor, parts.recipe, parts.cache)
+
+
+def steps_seen(parts: Parts, placement: Placement, precision: str = "fp32") -> dict[tuple[str, bool], Step]:
+    """One step at rate 0 for each of AVERAGES, through DeepSpeed."""
+    join_alone()
+    model, encoder = adapted(parts, precision)
+    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), placement)
+    seen = _watch(engine)
+    steps = {}
+    for average, weighted in AVERAGES:
+        loss = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
+        steps[average, weighted] = Step(loss, dict(seen))
+    engine.destroy()
+    return steps
+
+
+def stage(parts: Parts, placement: Placement, folder: Path, num_steps: int, stop_after: int | None = None) -> Trained:
+    """Trains a stage from whatever stands in `folder`; asks it to stop after `stop_after` steps of this process."""
+    join_alone()
+    model, encoder = adapted(parts)
+    plan = schedule(parts, weighted=True, steps=num_steps)
+    engine = start_engine(model, parts.recipe.optimizer, plan, placement)
+    losses: dict[int, float] = {}
+    # The question comes after a step is computed and before it is reported.
+    whole = train(
+        engine,
+        encoder,
+        parts.clips,
+        plan,
+        parts.recipe.optimizer,
+        "items",
+        placement,
+        folder,
+        "stage",
+        lambda report: losses.update({report.step: report.loss}),
+        lambda: stop_after is not None and len(losses) + 1 >= stop_after,
+    )
+    trained = Trained(whole, checkpoints.parameters(engine), losses)
+    engine.destroy()
+    return trained
+
+
+def distance(ours: Tensors, theirs: Tensors) -> float:
+    """Relative L2 over all tensors together."""
+    assert set(ours) == set(theirs)
+    difference = sum(float((ours[name].double() - theirs[name].double()).square().sum()) for name in ours)
+    return float((difference / sum(float(value.double().square().sum()) for value in theirs.values())) ** 0.5)
+
+
+def _watch(engine: Any) -> Tensors:
+    """The gradients of the last optimizer step, as they stood before it."""
+    seen: Tensors = {}
+    step = engine.step
+
+    def watched() -> None:
+        if engine.is_gradient_accumulation_boundary():
+            seen.update({name: safe_get_full_grad(parameter).clone() for name, parameter in trainable(engine.module.model).items()})
+        step()
+
+    engine.step = watched
+    return seen
