@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from omnimer_ray.errors import ConfigError, near
 
@@ -221,11 +223,20 @@ def parse(model: type[M], data: Any, what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc']) or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        ]
-        raise ConfigError(f"{what}: " + "; ".join(faults)) from None
+        raise ConfigError(f"{what}: " + "; ".join(_told(fault, model) for fault in error.errors())) from None
+
+
+def _told(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown field {name!r}; {near(name, _names(model))}"
+    return f"{name or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _names(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        part = field.annotation
+        yield from (f"{name}.{leaf}" for leaf in _names(part)) if isinstance(part, type) and issubclass(part, BaseModel) else [name]
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -81,3 +81,5 @@ def _read(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MachineError(f"machine profile {path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise MachineError(f"machine profile {path} is not valid YAML: nested too deeply") from None

@@ -189,8 +189,13 @@ def test_auxiliaries_need_a_schedule() -> None:
 def test_parse_says_what_was_read() -> None:
     with pytest.raises(ConfigError, match=r"^plan x: as a whole: Input should be a valid dictionary or instance of RunConfig$"):
         parse(RunConfig, [1], "plan x")
-    with pytest.raises(ConfigError, match=r"^plan x: corpus: Field required; extra: Extra inputs are not permitted$"):
-        parse(RunConfig, {"base": BASE, "extra": 1}, "plan x")
+    with pytest.raises(ConfigError, match=r"^plan x: corpus: Field required; base\.name: Input should be a valid string$"):
+        parse(RunConfig, {"base": {"name": 1, "revision": "x"}}, "plan x")
+
+
+def test_a_field_that_was_not_asked_for_names_the_near_one() -> None:
+    with pytest.raises(ConfigError, match=r"^plan x: unknown field 'base\.revison'; did you mean 'base\.revision' or"):
+        parse(RunConfig, {"corpus": CORPUS, "base": {"name": "x", "revision": "x", "revison": "y"}}, "plan x")
 
 
 def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
