@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omnimer_ray.config import BaseConfig
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import BaseModelError, MissingExtraError, OmniMERError, near
-from omnimer_ray.results import file_hash, read_json
+from omnimer_ray.results import read_json
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "tiny" / "weights"
@@ -75,6 +77,8 @@ def _hub(name: str) -> Base:
             f"base {name!r} is not in the hub cache {cache}, and the hub did not give it ({type(error).__name__}); "
             f"run `hf download {name}` where there is a network, or give a folder; {near(name, (TINY, *HUB_NAMES))}"
         ) from None
+    if info.config is not None:  # the hub's extract of config.json
+        _check_type(info.config, name)
     return Base(name, None, str(info.sha), None)
 
 
@@ -87,11 +91,7 @@ def _check(folder: Path, name: str) -> None:
         config = read_json(path)
     except (OmniMERError, OSError, UnicodeDecodeError) as error:
         raise BaseModelError(f"base {name!r}: {path} cannot be read ({error})") from None
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind not in MODEL_TYPES:
-        raise BaseModelError(
-            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_NAMES)}"
-        )
+    _check_type(config, name)
     missing = [] if (folder / "tokenizer_config.json").is_file() else ["tokenizer_config.json"]
     if not any((folder / name).is_file() for name in PROCESSOR_FILES):
         missing.append(" or ".join(PROCESSOR_FILES))
@@ -101,10 +101,18 @@ def _check(folder: Path, name: str) -> None:
         raise BaseModelError(f"base {name!r}: {folder} lacks {', '.join(missing)}; download the checkpoint again")
 
 
+def _check_type(config: Any, name: str) -> None:
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in MODEL_TYPES:
+        raise BaseModelError(
+            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_NAMES)}"
+        )
+
+
 def _folder_hash(folder: Path) -> str:
-    """16 hex digits over names and contents; weights are hashed by path, size and time memo elsewhere, so this stays a plain read."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.suffix in {".json", ".safetensors", ".txt", ".jinja", ".model"}:
-            digest.update(f"{file.name}:{file_hash(file)};".encode())
-    return digest.hexdigest()[:16]
+    """16 hex digits over names and contents; weights whose size and time are known from before are not read again."""
+    files = sorted(
+        file for file in folder.iterdir() if file.is_file() and file.suffix in {".json", ".safetensors", ".txt", ".jinja", ".model"}
+    )
+    hashes = content_hashes(files, default_cache())
+    return hashlib.sha256("".join(f"{file.name}:{hashes[file][:16]};" for file in files).encode()).hexdigest()[:16]
