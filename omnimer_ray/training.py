@@ -23,6 +23,7 @@ from omnimer_ray.config import OptimizerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.inputs import IGNORED, Encoder, collate, labels
+from omnimer_ray.results import write_atomically
 from omnimer_ray.schedule import Item, Schedule, micro_batches
 from omnimer_ray.thinker import trainable
 
@@ -53,7 +54,6 @@ class Placement:
     zero_stage: int = 2
     recompute: bool = False
     checkpoint_every: int = 50  # steps
-    precision: str = "fp32"
     device: str = "cpu"
 
 
@@ -83,7 +83,10 @@ def join_alone(backend: str = "gloo") -> None:
 
 
 def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
-    """A DeepSpeed engine around `AnswerLoss(model)`; the process group must stand."""
+    """A DeepSpeed engine around `AnswerLoss(model)`; the process group must stand.
+
+    DeepSpeed's own bf16 stays off: the adapter, its gradient and their sums are fp32 whatever the precision of the frozen base.
+    """
     import deepspeed
 
     workers = dist.get_world_size()
@@ -106,7 +109,6 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
         "zero_optimization": {"stage": placement.zero_stage, "overlap_comm": False},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": placement.precision == "bf16"},
         "steps_per_print": 10**9,
     }
     engine, *_ = deepspeed.initialize(
@@ -215,4 +217,4 @@ def _cut_history(path: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             continue  # a line that a kill cut short
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_atomically(path, lambda temporary: temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8"))

@@ -151,9 +151,7 @@ class Worker:
         from omnimer_ray.training import Placement, start_engine, train
 
         profile, config = self.job.profile, stage.config
-        placement = Placement(
-            profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, config.base.precision, str(self.device)
-        )
+        placement = Placement(profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(thinker.model, config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
         whole = train(
