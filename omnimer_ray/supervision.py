@@ -38,10 +38,10 @@ def read_entries(folder: Path, kind: Kind) -> dict[str, Entry]:
     """The entries of one instruction by clip, of all workers; a line that a kill cut short is ignored."""
     entries: dict[str, Entry] = {}
     for path in sorted(folder.glob(f"{kind}.*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().split(b"\n"):  # not splitlines: an explanation may hold a line separator
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except ValueError:  # cut short, perhaps within a character
                 continue
             entries.setdefault(entry["clip"], entry)
     return entries
