@@ -8,26 +8,22 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from omnimer_ray import overview
-from omnimer_ray.bases import Base, locate
-from omnimer_ray.config import CorpusConfig, RunConfig
+from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
-from omnimer_ray.corpora import load as load_corpus
-from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
+from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.lease import Lease, holder
-from omnimer_ray.machine import MachineProfile, concurrency, load_profile, local_resources
-from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
+from omnimer_ray.machine import concurrency, local_resources
+from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
-from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
-from omnimer_ray.results import RECORD, clips_schema, ledger_schema, write_json, write_table
-from omnimer_ray.spaces import SpaceFile, find_space, load_space
-from omnimer_ray.supervision import ledger_key, missing, read_entries
+from omnimer_ray.recipes import omnimer_qwen7b
+from omnimer_ray.request import Request, Sweep, prepare, read_corpus
+from omnimer_ray.results import write_json
 
 if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
@@ -35,62 +31,6 @@ if TYPE_CHECKING:
 MIN_FREE_BYTES = 500 * 2**20
 NEEDED = ("ray", "torch", "torchvision", "transformers", "peft", "deepspeed", "qwen_omni_utils", "av")
 DONE, FAILED, INTERRUPTED = 0, 4, 130
-
-
-class Request(NamedTuple):
-    """What a person asked for."""
-
-    space: str
-    corpus: str
-    base: str
-    machine: str
-    results: Path
-    limit: int | None
-    seeds: int | None
-    folds: int | None
-    media: Path | None  # where a release's media lie, if not beside its annotations
-    exclude: tuple[str, ...]  # clips by name
-    retry: bool  # what is recorded as failed
-    command: str  # that goes on with it
-
-
-class Sweep(NamedTuple):
-    """Everything that a request comes to before anything runs."""
-
-    request: Request
-    file: SpaceFile
-    corpus: Corpus
-    base: Base
-    profile: MachineProfile
-    recipe: RunConfig
-    plan: Plan
-    folder: Path
-    ledger: Path
-
-    def outcome(self, unit: Unit) -> str | None:
-        """'done', a recorded failure, or None."""
-        if unit.ledger is not None:
-            return None if missing(self.ledger, unit.ledger, splits_of(self.recipe, self.corpus.clips)) else "done"
-        return outcome(unit, self.folder)
-
-    def states(self) -> overview.States:
-        """How many units are done, failed, begun and new."""
-        outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
-        begun = sum(outcomes[unit.id] is None and self.begun(unit) for unit in self.plan.units)
-        new = sum(value is None for value in outcomes.values()) - begun
-        done = sum(value == "done" for value in outcomes.values())
-        return overview.States(done, len(outcomes) - done - begun - new, begun, new)
-
-    def forget_failures(self) -> None:
-        """Removes the records of failures, so that their units start again."""
-        for unit in self.plan.units:
-            if unit.ledger is None and self.outcome(unit) not in (None, "done"):
-                (place(unit, self.folder) / RECORD).unlink()
-
-    def begun(self, unit: Unit) -> bool:
-        if unit.ledger is not None:
-            return any(self.ledger.glob(f"{unit.ledger}.*.jsonl"))
-        return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
 
 
 def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
@@ -155,54 +95,25 @@ def as_data(request: Request) -> dict[str, object]:
     }
 
 
-def prepare(request: Request) -> Sweep:
-    """Reads everything that the plan rests on; starts nothing."""
-    file = find_space(request.space)
-    profile = load_profile(request.machine)
-    base = locate(request.base)
-    corpus = read_corpus(request, need_media=request.corpus != "mini")
-    recipe_name = base.name.rsplit("/", 1)[-1]
-    make = RECIPES.get(recipe_name, omnimer_qwen7b)
-    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit, folds=request.folds)
-    recipe = make(identity, base.config("fp32" if recipe_name == "tiny" else "bf16"))
-    space = load_space(file, recipe)
-    if request.seeds is not None:
-        space = space.with_seeds(tuple(range(request.seeds)))
-    plan = make_plan(space, request.folds)
-    part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
-    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{part}"
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
-
-
-def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
-    """The clips that a request names, limited but not folded: each run's fold sets its splits."""
-    return load_corpus(
-        request.corpus,
-        limit=request.limit,
-        media=request.media,
-        exclude=request.exclude,
-        need_media=need_media,
-        progress=progress,
-    )
-
-
 def _run(sweep: Sweep, console: Console) -> int:
     say = say_plainly(console)
     if sweep.request.corpus == "mini":  # planned from its recipe; from here on its media must stand
         sweep = sweep._replace(corpus=read_corpus(sweep.request, need_media=True, progress=say))
-    recorded = {unit.id for unit in sweep.plan.units if sweep.outcome(unit) is not None}
-    units = {unit.id: unit for unit in sweep.plan.units}
+    outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
+    failures = sum(outcome not in (None, "done") for outcome in outcomes.values())
     write_plan(sweep)
-    if set(units) - recorded:
+    if _can_start(sweep.plan, outcomes):
         from omnimer_ray.prepare import prepare_media
 
         prepare_media(sweep.corpus.clips, sweep.recipe.media, default_cache(), os.cpu_count() or 1, say)
-        ended = _execute(sweep, units, recorded, console)
-        _tell(ended, units, sweep.request.command, say)
-        code = INTERRUPTED if ended.stopped else FAILED if ended.failed else DONE
+        ended = _execute(sweep, outcomes, console)
+        _tell(ended, sweep, say)
+        code = INTERRUPTED if ended.stopped else FAILED if ended.failed or ended.left or failures else DONE
     else:
-        say("every unit is recorded; the tables are built again")
-        code = DONE
+        say("nothing is left to start; the tables are built again")
+        code = FAILED if failures else DONE
+    if failures:
+        say(f"{failures} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
     write_clips(sweep)
     write_ledger(sweep)
     from analysis import terminal_tables, write_all
@@ -213,7 +124,16 @@ def _run(sweep: Sweep, console: Console) -> int:
     return code
 
 
-def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: Console) -> Outcome:
+def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
+    """Whether a unit without an outcome needs, directly or not, only such ones and done ones."""
+    shut = {name for name, outcome in outcomes.items() if outcome not in (None, "done")}
+    for unit in plan.units:  # what is needed comes before what needs it
+        if shut & set(unit.needs):
+            shut.add(unit.id)
+    return any(outcome is None and name not in shut for name, outcome in outcomes.items())
+
+
+def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) -> Outcome:
     import ray
 
     from omnimer_ray.execution import Interruption, connect, execute
@@ -237,8 +157,10 @@ def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: 
     try:
         offered = connect(sweep.profile, local_resources())
         at_once = concurrency(sweep.profile, offered)
+        recorded = [name for name, outcome in outcomes.items() if outcome is not None]
+        units = {unit.id: unit for unit in sweep.plan.units}
         with Interruption(job.stop_file, say), Progress(console, job.folder, extents, recorded) as progress:
-            return execute(units, recorded, job, at_once, progress.start)
+            return execute(units, outcomes, job, at_once, progress.start)
     except KeyboardInterrupt:
         say(f"stopped at once; what was finished is kept. Go on with:  {sweep.request.command}")
         raise SystemExit(INTERRUPTED) from None
@@ -246,68 +168,14 @@ def _execute(sweep: Sweep, units: dict[str, Unit], recorded: set[str], console: 
         ray.shutdown()
 
 
-def write_plan(sweep: Sweep) -> None:
-    """plan.json: which signature stands in which row, for the analysis."""
-    plan, corpus, base = sweep.plan, sweep.corpus, sweep.base
-    write_json(
-        sweep.folder / "plan.json",
-        {
-            "space": sweep.file.name,
-            "question": sweep.file.question,
-            "corpus": {
-                "name": corpus.name,
-                "fingerprint": corpus.fingerprint,
-                "limit": sweep.request.limit,
-                "folds": sweep.request.folds,
-                "stand_in": corpus.stand_in,
-                "excluded": list(corpus.excluded),
-                "warnings": list(corpus.warnings),
-            },
-            "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
-            "command": sweep.request.command,
-            "variants": list(plan.space.variants),
-            "tasks": list(plan.space.tasks),
-            "rows": [row._asdict() for row in plan.rows],
-        },
-    )
-
-
-def write_clips(sweep: Sweep) -> None:
-    """clips.parquet, with thumbnails of the validation clips."""
-    import polars as pl
-
-    from omnimer_ray.prepare import thumbnails
-
-    if (sweep.folder / "clips.parquet").exists():
-        return
-    schema = clips_schema()
-    rows = []
-    for clip in sweep.corpus.clips:
-        shown = clip.split == "validation" or sweep.request.folds is not None
-        strip = thumbnails(clip, sweep.recipe.media, default_cache()) if shown else None
-        rows.append(
-            {"clip": clip.id, "thumbnails": strip, **{name: getattr(clip, name) for name in schema if name not in ("clip", "thumbnails")}}
-        )
-    write_table(sweep.folder / "clips.parquet", pl.DataFrame(rows, schema=schema))
-
-
-def write_ledger(sweep: Sweep) -> None:
-    """ledger.parquet: the entries of all instructions so far."""
-    import polars as pl
-
-    kinds = [unit.ledger for unit in sweep.plan.units if unit.ledger is not None]
-    known = {clip.id for clip in sweep.corpus.clips}
-    rows = [entry for kind in kinds for clip, entry in sorted(read_entries(sweep.ledger, kind).items()) if clip in known]
-    write_table(sweep.folder / "ledger.parquet", pl.DataFrame(rows, schema=ledger_schema()))
-
-
-def _tell(ended: Outcome, units: dict[str, Unit], command: str, say: Callable[[str], None]) -> None:
+def _tell(ended: Outcome, sweep: Sweep, say: Callable[[str], None]) -> None:
+    titles = {unit.id: unit.title for unit in sweep.plan.units}
     for name, reason in ended.failed.items():
-        say(f"failed: {units[name].title}: {reason}")
+        say(f"failed: {titles[name]}: {reason}")
     if ended.left:
-        say(f"{len(ended.left)} units were not started, for what they need is not there")
+        say(f"{len(ended.left)} units were not started" + ("" if ended.stopped else ", for what they need is not there"))
     if ended.stopped or ended.failed:
-        say(f"what was finished is kept. Go on with:  {command}")
+        say(f"what was finished is kept. Go on with:  {sweep.request.command}")
 
 
 def _paper(recipe: RunConfig) -> RunConfig:

@@ -43,7 +43,8 @@ def sweep(
     if list_ or name is None:
         _print_spaces()
         raise typer.Exit(DONE if list_ else 2)
-    from omnimer_ray.launch import Request, as_data, run, status
+    from omnimer_ray.launch import as_data, run, status
+    from omnimer_ray.request import Request
 
     if json_ and not (dry_run or status_):
         raise ConfigError("--json goes with --dry-run or --status")

@@ -1,0 +1,107 @@
+"""A command's arguments -> everything that they come to before anything runs: corpus, base, machine, recipe, plan, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray import overview
+from omnimer_ray.bases import Base, locate
+from omnimer_ray.config import CorpusConfig, RunConfig
+from omnimer_ray.corpora import load as load_corpus
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.machine import MachineProfile, load_profile
+from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
+from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
+from omnimer_ray.results import RECORD
+from omnimer_ray.spaces import SpaceFile, find_space, load_space
+from omnimer_ray.supervision import ledger_key, missing
+
+
+class Request(NamedTuple):
+    """What a person asked for."""
+
+    space: str
+    corpus: str
+    base: str
+    machine: str
+    results: Path
+    limit: int | None
+    seeds: int | None
+    folds: int | None
+    media: Path | None  # where a release's media lie, if not beside its annotations
+    exclude: tuple[str, ...]  # clips by name
+    retry: bool  # what is recorded as failed
+    command: str  # that goes on with it
+
+
+class Sweep(NamedTuple):
+    """Everything that a request comes to before anything runs."""
+
+    request: Request
+    file: SpaceFile
+    corpus: Corpus
+    base: Base
+    profile: MachineProfile
+    recipe: RunConfig
+    plan: Plan
+    folder: Path
+    ledger: Path
+
+    def outcome(self, unit: Unit) -> str | None:
+        """'done', a recorded failure, or None."""
+        if unit.ledger is not None:
+            return None if missing(self.ledger, unit.ledger, splits_of(self.recipe, self.corpus.clips)) else "done"
+        return outcome(unit, self.folder)
+
+    def states(self) -> overview.States:
+        """How many units are done, failed, begun and new."""
+        outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
+        begun = sum(outcomes[unit.id] is None and self.begun(unit) for unit in self.plan.units)
+        new = sum(value is None for value in outcomes.values()) - begun
+        done = sum(value == "done" for value in outcomes.values())
+        return overview.States(done, len(outcomes) - done - begun - new, begun, new)
+
+    def forget_failures(self) -> None:
+        """Removes the records of failures, so that their units start again."""
+        for unit in self.plan.units:
+            if unit.ledger is None and self.outcome(unit) not in (None, "done"):
+                (place(unit, self.folder) / RECORD).unlink()
+
+    def begun(self, unit: Unit) -> bool:
+        if unit.ledger is not None:
+            return any(self.ledger.glob(f"{unit.ledger}.*.jsonl"))
+        return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
+
+
+def prepare(request: Request) -> Sweep:
+    """Reads everything that the plan rests on; starts nothing."""
+    file = find_space(request.space)
+    profile = load_profile(request.machine)
+    base = locate(request.base)
+    corpus = read_corpus(request, need_media=request.corpus != "mini")
+    recipe_name = base.name.rsplit("/", 1)[-1]
+    make = RECIPES.get(recipe_name, omnimer_qwen7b)
+    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit, folds=request.folds)
+    recipe = make(identity, base.config("fp32" if recipe_name == "tiny" else "bf16"))
+    space = load_space(file, recipe)
+    if request.seeds is not None:
+        space = space.with_seeds(tuple(range(request.seeds)))
+    plan = make_plan(space, request.folds)
+    part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
+    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{part}"
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
+
+
+def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
+    """The clips that a request names, limited but not folded: each run's fold sets its splits."""
+    return load_corpus(
+        request.corpus,
+        limit=request.limit,
+        media=request.media,
+        exclude=request.exclude,
+        need_media=need_media,
+        progress=progress,
+    )
