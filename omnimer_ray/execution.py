@@ -39,25 +39,23 @@ class Outcome(NamedTuple):
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
-    """Hands out the units of a plan whose needs are met; the ones that are recorded already count as met."""
+    """Hands out the units of a plan whose needs are met, by the ones that are done already or by each other."""
 
-    def __init__(
-        self, units: Iterable[Unit], recorded: Iterable[str], stopped: Callable[[], bool], started: Callable[[Unit], None]
-    ) -> None:
+    def __init__(self, units: Iterable[Unit], done: Iterable[str], stopped: Callable[[], bool], started: Callable[[Unit], None]) -> None:
         super().__init__(metric="outcome", mode="max")
-        self.pending, self.done = list(units), set(recorded)
+        self.pending, self.done = list(units), set(done)
         self.running: dict[str, Unit] = {}
         self.failed: dict[str, str] = {}
         self.lost: Counter[str] = Counter()
         self.stopped, self.started = stopped, started
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next ready unit; None while one may become ready; FINISHED when none can."""
+        """The next ready unit; None while one may become ready; FINISHED when none can: Tune never asks again after it."""
         ready = next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
         if self.stopped() or (ready is None and not self.running):
             return str(Searcher.FINISHED)
         if ready is None:
-            return None if self.pending else str(Searcher.FINISHED)
+            return None  # what runs may be what another unit needs, or may be lost and come back
         self.pending.remove(ready)
         self.running[trial_id] = ready
         self.started(ready)
@@ -106,11 +104,11 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
     return offered
 
 
-def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: int, started: Callable[[Unit], None]) -> Outcome:
-    """Runs what is not recorded; returns when nothing more can start."""
-    recorded = set(recorded)
-    todo = [unit for unit in units.values() if unit.id not in recorded]
-    searcher = PlanSearcher(todo, recorded, job.stop_file.exists, started)
+def execute(units: dict[str, Unit], outcomes: dict[str, str | None], job: Job, at_once: int, started: Callable[[Unit], None]) -> Outcome:
+    """Runs what has no outcome yet; what needs a unit that failed is left. Returns when nothing more can start."""
+    todo = [unit for unit in units.values() if outcomes[unit.id] is None]
+    done = {name for name, outcome in outcomes.items() if outcome == "done"}
+    searcher = PlanSearcher(todo, done, job.stop_file.exists, started)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
@@ -120,7 +118,7 @@ def execute(units: dict[str, Unit], recorded: Iterable[str], job: Job, at_once: 
     )
     tuner.fit()
     return Outcome(
-        tuple(sorted(searcher.done - recorded)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
+        tuple(sorted(searcher.done - done)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
     )
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from omnimer_ray import overview
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
 from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.lease import Lease, holder
@@ -24,6 +25,7 @@ from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.request import Request, Sweep, prepare, read_corpus
 from omnimer_ray.results import write_json
+from omnimer_ray.schedule import check_split, check_steps
 
 if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
@@ -40,16 +42,21 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     say = say_plainly(console)
     sweep = prepare(request)
     at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
+    _check_stages(sweep)
     say(f"{sweep.file.name}: {sweep.file.question}")
     overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
     if dry_run:
         return DONE
     _check_extras()
     _check_disk(sweep.folder)
-    with Lease(sweep.folder):
-        if request.retry:
-            sweep.forget_failures()
-        return _run(sweep, console)
+    try:
+        with Lease(sweep.folder):
+            if request.retry:
+                sweep.forget_failures()
+            return _run(sweep, console)
+    except KeyboardInterrupt:
+        say(f"stopped at once; what was finished is kept. Go on with:  {request.command}")
+        return INTERRUPTED
 
 
 def status(request: Request, console: Console | None = None) -> int:
@@ -100,20 +107,15 @@ def _run(sweep: Sweep, console: Console) -> int:
     if sweep.request.corpus == "mini":  # planned from its recipe; from here on its media must stand
         sweep = sweep._replace(corpus=read_corpus(sweep.request, need_media=True, progress=say))
     outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
-    failures = sum(outcome not in (None, "done") for outcome in outcomes.values())
     write_plan(sweep)
+    ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
         from omnimer_ray.prepare import prepare_media
 
         prepare_media(sweep.corpus.clips, sweep.recipe.media, default_cache(), os.cpu_count() or 1, say)
         ended = _execute(sweep, outcomes, console)
-        _tell(ended, sweep, say)
-        code = INTERRUPTED if ended.stopped else FAILED if ended.failed or ended.left or failures else DONE
     else:
         say("nothing is left to start; the tables are built again")
-        code = FAILED if failures else DONE
-    if failures:
-        say(f"{failures} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
     write_clips(sweep)
     write_ledger(sweep)
     from analysis import terminal_tables, write_all
@@ -121,7 +123,7 @@ def _run(sweep: Sweep, console: Console) -> int:
     files = write_all(sweep.folder)
     say(terminal_tables(sweep.folder))
     say(f"tables: {sweep.folder / 'tables'}    report: {files[-1]}")
-    return code
+    return _tell(ended, sweep, say)
 
 
 def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
@@ -161,25 +163,39 @@ def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) ->
         units = {unit.id: unit for unit in sweep.plan.units}
         with Interruption(job.stop_file, say), Progress(console, job.folder, extents, recorded) as progress:
             return execute(units, outcomes, job, at_once, progress.start)
-    except KeyboardInterrupt:
-        say(f"stopped at once; what was finished is kept. Go on with:  {sweep.request.command}")
-        raise SystemExit(INTERRUPTED) from None
     finally:
         ray.shutdown()
 
 
-def _tell(ended: Outcome, sweep: Sweep, say: Callable[[str], None]) -> None:
-    titles = {unit.id: unit.title for unit in sweep.plan.units}
-    for name, reason in ended.failed.items():
-        say(f"failed: {titles[name]}: {reason}")
-    if ended.left:
-        say(f"{len(ended.left)} units were not started" + ("" if ended.stopped else ", for what they need is not there"))
-    if ended.stopped or ended.failed:
+def _tell(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> int:
+    """What failed or was not started, and the command that goes on; the exit code."""
+    units = {unit.id: unit for unit in sweep.plan.units}
+    recorded = [name for name, unit in units.items() if sweep.outcome(unit) not in (None, "done")]
+    failed, left, stopped = (ended.failed, ended.left, ended.stopped) if ended else ({}, (), False)
+    for name, reason in failed.items():
+        say(f"failed: {units[name].title}: {reason}")
+    if left:
+        say(f"{len(left)} units were not started" + ("" if stopped else ", for what they need is not there"))
+    if recorded:
+        say(f"{len(recorded)} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
+    if stopped or set(failed) - set(recorded):
         say(f"what was finished is kept. Go on with:  {sweep.request.command}")
+    return INTERRUPTED if stopped else FAILED if failed or left or recorded else DONE
 
 
 def _paper(recipe: RunConfig) -> RunConfig:
     return omnimer_qwen7b(recipe.corpus, recipe.base)
+
+
+def _check_stages(sweep: Sweep) -> None:
+    """Every fold stands, every stage takes at least one step, and its blocks can be shared out by the profile."""
+    workers = max(1, sweep.profile.workers_per_run)
+    folds = {stage.config.corpus.fold: stage.config for stage in sweep.plan.stages.values()}
+    training = {fold: sum(clip.split == "train" for clip in splits_of(config, sweep.corpus.clips)) for fold, config in folds.items()}
+    for stage in sweep.plan.stages.values():
+        config = stage.config
+        check_split(config.block, sweep.profile.micro_batch, workers)
+        check_steps(training[config.corpus.fold] * len(stage.kinds), config.epochs, config.global_batch)
 
 
 def _check_extras() -> None:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from omnimer_ray import overview
 from omnimer_ray.bases import Base, locate
-from omnimer_ray.config import CorpusConfig, RunConfig
+from omnimer_ray.config import CorpusConfig, RunConfig, parse
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.machine import MachineProfile, load_profile
 from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
-from omnimer_ray.recipes import RECIPES, omnimer_qwen7b
+from omnimer_ray.recipes import recipe_for
 from omnimer_ray.results import RECORD
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
 from omnimer_ray.supervision import ledger_key, missing
@@ -82,16 +82,14 @@ def prepare(request: Request) -> Sweep:
     profile = load_profile(request.machine)
     base = locate(request.base)
     corpus = read_corpus(request, need_media=request.corpus != "mini")
-    recipe_name = base.name.rsplit("/", 1)[-1]
-    make = RECIPES.get(recipe_name, omnimer_qwen7b)
     identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit, folds=request.folds)
-    recipe = make(identity, base.config("fp32" if recipe_name == "tiny" else "bf16"))
+    recipe = recipe_for(base.width)(identity, base.config())
     space = load_space(file, recipe)
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))
     plan = make_plan(space, request.folds)
     part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
-    folder = request.results / file.name / f"{corpus.name}-{recipe_name}{part}"
+    folder = request.results / file.name / f"{corpus.name}-{recipe.base.name}{part}"
     return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
 
 

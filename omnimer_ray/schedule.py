@@ -42,10 +42,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if empty := sorted(kind for kind, items in self.items.items() if not items):
             raise ConfigError(f"no training items for {', '.join(empty)}; every one was rejected or has no label: leave it out of the run")
-        if not self.num_steps:
-            raise ConfigError(
-                f"{self.num_items} items x {self.epochs:g} epochs do not fill one global batch of {self.global_batch}; take more clips, more epochs or a smaller batch"
-            )
+        check_steps(self.num_items, self.epochs, self.global_batch)
 
     @property
     def num_items(self) -> int:
@@ -104,12 +101,24 @@ def num_steps(num_items: int, epochs: float, global_batch: int) -> int:
     return int(num_items * epochs / global_batch + 1e-9)
 
 
+def check_steps(num_items: int, epochs: float, global_batch: int) -> None:
+    """ConfigError where a stage would take no step."""
+    if not num_steps(num_items, epochs, global_batch):
+        raise ConfigError(
+            f"{num_items} items x {epochs:g} epochs do not fill one global batch of {global_batch}; take more clips, more epochs or a smaller batch"
+        )
+
+
+def check_split(block: int, micro_batch: int, workers: int) -> None:
+    """ConfigError where the workers could not all hold the same number of a block's items."""
+    if block % (micro_batch * workers):
+        raise ConfigError(
+            f"micro_batch {micro_batch} x workers {workers} does not divide block {block}; choose them in the machine profile so that it does"
+        )
+
+
 def micro_batches(block: tuple[Item, ...], micro_batch: int, rank: int, workers: int) -> Iterator[tuple[Item, ...]]:
     """A worker's micro-batches of one block; all workers always hold the same kind."""
-    stride = micro_batch * workers
-    if len(block) % stride:
-        raise ConfigError(
-            f"micro_batch {micro_batch} x workers {workers} does not divide block {len(block)}; choose them in the machine profile so that it does"
-        )
-    for start in range(0, len(block), stride):
+    check_split(len(block), micro_batch, workers)
+    for start in range(0, len(block), micro_batch * workers):
         yield block[start + rank * micro_batch : start + (rank + 1) * micro_batch]
