@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
-from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
+from safetensors import SafetensorError, safe_open
+from transformers import GenerationConfig, Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
 from omnimer_ray.bases import Base
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError
+from omnimer_ray.results import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,7 @@ _LANGUAGE = r"model\.language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
 _AUDIO = r"model\.audio_tower\.layers\.\d+\.self_attn\.(?:[qkv]_proj|out_proj)"
 _VISION = r"model\.visual\.blocks\.\d+\.attn\.(?:[qkv]|proj)"
 PLACEMENTS = {"thinker": (_LANGUAGE,), "thinker+audio": (_LANGUAGE, _AUDIO), "all": (_LANGUAGE, _AUDIO, _VISION)}
+OTHER_PARTS = ("talker.", "token2wav.")  # of the full model's checkpoint
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -51,9 +54,11 @@ class Matched(NamedTuple):
 def load_thinker(base: Base, precision: str, device: torch.device | str = "cpu") -> Thinker:
     """The Thinker's weights (the talker is never loaded) and the processor; everything frozen.
 
-    Raises BaseModelError where weights are missing, left over, or of another shape.
+    Raises BaseModelError where a file cannot be read, where weights are missing, left over or of another shape, and where
+    tokenizer and chat template are not those of the weights.
     """
     revision = None if base.folder else base.revision
+    _check_files(base)
     try:
         model, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
             base.source,
@@ -61,17 +66,57 @@ def load_thinker(base: Base, precision: str, device: torch.device | str = "cpu")
             dtype=DTYPES[precision],
             attn_implementation="sdpa",
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are told below, by name
             output_loading_info=True,
         )
         processor = Qwen2_5OmniProcessor.from_pretrained(base.source, revision=revision)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise BaseModelError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
-    if missing := sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"]):
-        raise BaseModelError(
-            f"base {base.name!r}: {len(missing)} weights are missing or of another shape, {missing[0]} first; download the checkpoint again"
-        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:  # all that transformers raises for bad files
+        raise BaseModelError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}; download the checkpoint again") from error
+    _check_weights(base, report)
+    _check_processor(base, processor, model.config)
+    model.generation_config = GenerationConfig()  # a base's own habits, such as a repetition penalty, would change what greedy means
     model.requires_grad_(False)
     return Thinker(model.to(device).eval(), processor)
+
+
+def _check_files(base: Base) -> None:
+    """What transformers would not say: which shard is cut short; and that a config without its Thinker means the 11 B default."""
+    if base.folder is None:
+        return
+    config = read_json(base.folder / "config.json")
+    if config.get("model_type") == "qwen2_5_omni" and not isinstance(config.get("thinker_config"), dict):
+        raise BaseModelError(f"base {base.name!r}: {base.folder / 'config.json'} has no thinker_config; download it again")
+    for path in sorted(base.folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise BaseModelError(f"base {base.name!r}: {path} is no whole safetensors file ({error}); download it again") from None
+
+
+def _check_weights(base: Base, report: dict[str, Any]) -> None:
+    left_over = [key for key in report["unexpected_keys"] if not key.startswith(OTHER_PARTS)]
+    faults = {
+        "missing": sorted(report["missing_keys"]),
+        "of another shape": sorted(
+            f"{name}: {tuple(there)} where {tuple(wanted)} is needed" for name, there, wanted in report["mismatched_keys"]
+        ),
+        "left over": sorted(left_over),
+    }
+    if told := [f"{len(names)} {fault} ({names[0]})" for fault, names in faults.items() if names]:
+        raise BaseModelError(f"base {base.name!r}: of its weights, {', '.join(told)}; download the checkpoint again")
+
+
+def _check_processor(base: Base, processor: Any, config: Any) -> None:
+    """A tokenizer without its vocabulary, or of another model, loads without a word."""
+    if not processor.chat_template:
+        raise BaseModelError(f"base {base.name!r} has no chat template; download its chat_template.json, or chat_template.jinja")
+    for name, wanted in (("video", config.video_token_id), ("audio", config.audio_token_id)):
+        token, there = getattr(processor, f"{name}_token"), getattr(processor, f"{name}_token_id")
+        if there != wanted:
+            raise BaseModelError(
+                f"base {base.name!r}: {token} is token {there} of its tokenizer, but token {wanted} in its config.json; download the checkpoint again"
+            )
 
 
 def place_lora(model: Any, lora: LoraConfig, seed: int) -> tuple[Any, Matched]:
