@@ -28,10 +28,11 @@ class Base(NamedTuple):
     folder: Path | None
     revision: str  # a commit of the hub, or a hash of the folder's files
     stand_in: str | None  # what to print wherever its numbers are printed
+    width: int | None = None  # of the language model, which tells the recipe that belongs to it; None: not known yet
 
-    def config(self, precision: str = "bf16") -> BaseConfig:
+    def config(self) -> BaseConfig:
         """The base as it enters a signature: two folders with the same contents are one base."""
-        return BaseConfig.model_validate({"name": Path(self.name).name, "revision": self.revision, "precision": precision})
+        return BaseConfig(name=Path(self.name).name, revision=self.revision)
 
     @property
     def source(self) -> str:
@@ -42,12 +43,11 @@ class Base(NamedTuple):
 def locate(name: str) -> Base:
     """The base called `tiny`, a folder with a checkpoint, or a hub name. Raises BaseModelError where it is none of them."""
     if name == TINY:
-        _check(TINY_FOLDER, name)
-        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER), TINY_NOTICE)
+        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        _check(folder, name)
-        return Base(folder.resolve().name, folder.resolve(), _folder_hash(folder), None)
+        width = _check(folder, name)
+        return Base(folder.resolve().name, folder.resolve(), _folder_hash(folder), None, width)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BaseModelError(
             f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {HUB_NAMES[0]!r}; {near(name, (TINY, *HUB_NAMES))}"
@@ -64,8 +64,7 @@ def _hub(name: str) -> Base:
         revision = reference.read_text().strip()
         folder = repository / "snapshots" / revision
         if (folder / "config.json").exists():
-            _check(folder, name)
-            return Base(name, folder, revision, None)
+            return Base(name, folder, revision, None, _check(folder, name))
     try:
         from huggingface_hub import HfApi
     except ImportError:
@@ -82,8 +81,8 @@ def _hub(name: str) -> Base:
     return Base(name, None, str(info.sha), None)
 
 
-def _check(folder: Path, name: str) -> None:
-    """BaseModelError unless the folder is a Qwen2.5-Omni checkpoint with weights, tokenizer and processor."""
+def _check(folder: Path, name: str) -> int:
+    """The width of a Qwen2.5-Omni checkpoint with weights, tokenizer and processor; BaseModelError where the folder is none."""
     path = folder / "config.json"
     if not path.is_file():
         raise BaseModelError(f"base {name!r}: {path} is missing; give a folder with a Qwen2.5-Omni checkpoint")
@@ -92,6 +91,13 @@ def _check(folder: Path, name: str) -> None:
     except (OmniMERError, OSError, UnicodeDecodeError) as error:
         raise BaseModelError(f"base {name!r}: {path} cannot be read ({error})") from None
     _check_type(config, name)
+    try:
+        width = int(config.get("thinker_config", config)["text_config"]["hidden_size"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # transformers would fill in defaults, which are not even the 7B's
+        raise BaseModelError(
+            f"base {name!r}: {path} gives no text_config.hidden_size of its Thinker; download the checkpoint again"
+        ) from None
     missing = [] if (folder / "tokenizer_config.json").is_file() else ["tokenizer_config.json"]
     if not any((folder / name).is_file() for name in PROCESSOR_FILES):
         missing.append(" or ".join(PROCESSOR_FILES))
@@ -99,6 +105,7 @@ def _check(folder: Path, name: str) -> None:
         missing.append("*.safetensors (weights are read from safetensors only)")
     if missing:
         raise BaseModelError(f"base {name!r}: {folder} lacks {', '.join(missing)}; download the checkpoint again")
+    return width
 
 
 def _check_type(config: Any, name: str) -> None:

@@ -5,6 +5,8 @@ A recipe is a complete RunConfig; a search space changes it, the command line ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
 
 
@@ -22,7 +24,7 @@ def omnimer_tiny(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
     """For the tiny Thinker and corpora of a few hundred clips: the paper's batch of 128 would take six steps on mini."""
     return RunConfig(
         corpus=corpus,
-        base=base,
+        base=base.model_copy(update={"precision": "fp32"}),
         epochs=5,
         global_batch=16,
         optimizer=OptimizerConfig(learning_rate=5e-3, warmup_fraction=0.1),
@@ -37,4 +39,13 @@ def tiny_media() -> MediaConfig:
     return MediaConfig(frames_per_second=2, min_frames=4, max_frames=16, min_pixels=112 * 112, max_pixels=112 * 112, max_sec=8)
 
 
-RECIPES = {"tiny": omnimer_tiny, "Qwen2.5-Omni-3B": omnimer_qwen3b, "Qwen2.5-Omni-7B": omnimer_qwen7b}
+RECIPES: dict[int, Callable[[CorpusConfig, BaseConfig], RunConfig]] = {  # by the width of the base's language model
+    128: omnimer_tiny,
+    2048: omnimer_qwen3b,
+    3584: omnimer_qwen7b,
+}
+
+
+def recipe_for(width: int | None) -> Callable[[CorpusConfig, BaseConfig], RunConfig]:
+    """The recipe that belongs to a base of this width; the paper's where there is no other."""
+    return RECIPES.get(width or 0, omnimer_qwen7b)

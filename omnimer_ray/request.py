@@ -82,7 +82,8 @@ def prepare(request: Request) -> Sweep:
     profile = load_profile(request.machine)
     base = locate(request.base)
     corpus = read_corpus(request, need_media=request.corpus != "mini")
-    identity = CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint, limit=request.limit, folds=request.folds)
+    chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
+    identity = parse(CorpusConfig, chosen, "corpus")
     recipe = recipe_for(base.width)(identity, base.config())
     space = load_space(file, recipe)
     if request.seeds is not None:

@@ -98,7 +98,7 @@ def recipe(corpus: Corpus, tiny_base: Base) -> RunConfig:
     from omnimer_ray.config import CorpusConfig
     from omnimer_ray.recipes import omnimer_tiny
 
-    return omnimer_tiny(CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint), tiny_base.config("fp32"))
+    return omnimer_tiny(CorpusConfig(name=corpus.name, fingerprint=corpus.fingerprint), tiny_base.config())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from omnimer_ray.errors import BaseModelError, MissingExtraError
 
 HUB_NAME = "Qwen/Qwen2.5-Omni-7B"
 FILES = {
-    "config.json": '{"model_type": "qwen2_5_omni"}',
+    "config.json": '{"model_type": "qwen2_5_omni", "thinker_config": {"text_config": {"hidden_size": 3584}}}',
     "tokenizer_config.json": "{}",
     "preprocessor_config.json": "{}",
     "model-00001-of-00002.safetensors": "weights",
@@ -46,8 +46,18 @@ def test_the_tiny_base_comes_with_the_package() -> None:
     base = locate("tiny")
     assert (base.name, base.folder) == ("tiny", TINY_FOLDER)
     assert base.stand_in is not None
-    assert base.config("fp32").precision == "fp32"
+    assert base.width == 128
     assert locate("tiny").revision == base.revision
+
+
+def test_a_full_models_config_tells_the_width_of_its_thinker(tmp_path: Path) -> None:
+    assert locate(str(checkpoint(tmp_path / "mine"))).width == 3584
+
+
+def test_a_config_without_the_thinkers_width_is_refused(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "mine", config_json='{"model_type": "qwen2_5_omni", "thinker_config": {}}')
+    with pytest.raises(BaseModelError, match="gives no text_config.hidden_size of its Thinker; download the checkpoint again"):
+        locate(str(folder))
 
 
 def test_a_folder_is_known_by_its_contents(tmp_path: Path) -> None:

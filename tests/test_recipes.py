@@ -5,7 +5,7 @@ from making import BASE, CORPUS
 
 from omnimer_ray.config import MediaConfig, RunConfig
 from omnimer_ray.overview import differences
-from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny
+from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny, recipe_for
 
 
 @pytest.mark.parametrize("make", RECIPES.values())
@@ -13,7 +13,8 @@ def test_a_recipe_is_bound_to_its_corpus_and_base(make: object) -> None:
     assert callable(make)
     recipe = make(CORPUS, BASE)
     assert isinstance(recipe, RunConfig)
-    assert (recipe.corpus, recipe.base) == (CORPUS, BASE)
+    assert recipe.corpus == CORPUS
+    assert (recipe.base.name, recipe.base.revision) == (BASE.name, BASE.revision)
 
 
 def test_the_papers_numbers_stand() -> None:
@@ -27,7 +28,7 @@ def test_the_plan_can_print_every_line_in_which_the_tiny_recipe_differs() -> Non
     paper, tiny = omnimer_qwen7b(CORPUS, BASE), omnimer_tiny(CORPUS, BASE)
     told = differences(paper, tiny)
     assert f"global_batch: {tiny.global_batch} (paper's recipe: 128)" in told
-    assert {line.split(":")[0].split(".")[0] for line in told} == {"global_batch", "optimizer", "media", "supervision"}
+    assert {line.split(":")[0].split(".")[0] for line in told} == {"base", "global_batch", "optimizer", "media", "supervision"}
     assert differences(paper, paper) == []
 
 
@@ -36,3 +37,8 @@ def test_the_tiny_media_budget_is_sixteen_tokens_a_second() -> None:
     tokens_of_a_pair_of_frames = media.max_pixels // 28**2
     assert media.min_pixels == media.max_pixels
     assert tokens_of_a_pair_of_frames * media.frames_per_second / 2 == 16
+
+
+def test_a_base_of_unknown_width_takes_the_papers_recipe() -> None:
+    assert recipe_for(128) is omnimer_tiny
+    assert recipe_for(1024) is recipe_for(None) is omnimer_qwen7b
