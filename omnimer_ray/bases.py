@@ -103,9 +103,19 @@ def _check(folder: Path, name: str) -> int:
         missing.append(" or ".join(PROCESSOR_FILES))
     if not any(folder.glob("*.safetensors")):
         missing.append("*.safetensors (weights are read from safetensors only)")
+    missing += [shard for shard in _shards(folder, name) if Path(shard).name != shard or not (folder / shard).is_file()]
     if missing:
         raise BaseModelError(f"base {name!r}: {folder} lacks {', '.join(missing)}; download the checkpoint again")
     return width
+
+
+def _shards(folder: Path, name: str) -> list[str]:
+    """The files that the index of a sharded checkpoint names; a download that was cut off lacks some."""
+    path = folder / "model.safetensors.index.json"
+    try:
+        return sorted(set(read_json(path)["weight_map"].values())) if path.exists() else []
+    except (OmniMERError, KeyError, TypeError, AttributeError) as error:
+        raise BaseModelError(f"base {name!r}: {path} is no index of weights ({error}); download it again") from None
 
 
 def _check_type(config: Any, name: str) -> None:

@@ -104,8 +104,20 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         f"{TWO} is no whole safetensors file (*); download it again",
     ),
     "an HTML page": (lambda f: (f / TWO).write_text("<html>404"), f"{TWO} is no whole safetensors file (*); download it again"),
-    "shard missing": (lambda f: (f / TWO).unlink(), f"'Small-Omni' cannot be loaded: *{TWO}; download the checkpoint again"),
-    "talker's shard missing": (lambda f: (f / TALKER_SHARD).unlink(), f"cannot be loaded: *{TALKER_SHARD}; download the checkpoint again"),
+    "shard missing": (lambda f: (f / TWO).unlink(), f"Small-Omni lacks {TWO}; download the checkpoint again"),
+    "talker's shard missing": (lambda f: (f / TALKER_SHARD).unlink(), f"Small-Omni lacks {TALKER_SHARD}; download the checkpoint again"),
+    "shard elsewhere": (
+        lambda f: edit(f, "model.safetensors.index.json", lambda index: index["weight_map"].update({Q_PROJ: f"../{f.name}/{TWO}"})),
+        f"Small-Omni lacks ../Small-Omni/{TWO}; download the checkpoint again",
+    ),
+    "broken index": (
+        lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {'),
+        "index.json is no index of weights (*); download it again",
+    ),
+    "another index": (
+        lambda f: (f / "model.safetensors.index.json").write_text('{"weights": {}}'),
+        "index.json is no index of weights ('weight_map'); download it again",
+    ),
     "weight missing": (
         lambda f: edit_weights(f, lambda w: w.pop(Q_PROJ)),
         "of its weights, 1 missing (model.audio_tower.layers.0.self_attn.q_proj.weight); download the checkpoint again",
@@ -121,7 +133,7 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickles only": (only_pickles, "lacks [*].safetensors (weights are read from safetensors only); download the checkpoint again"),
     "no Thinker in the config": (
         lambda f: edit(f, "config.json", lambda config: config.pop("thinker_config")),
-        "config.json has no thinker_config; download it again",
+        "config.json gives no text_config.hidden_size of its Thinker; download the checkpoint again",
     ),
     "another width": (
         lambda f: edit(f, "config.json", lambda config: config["thinker_config"]["text_config"].update(hidden_size=64)),
