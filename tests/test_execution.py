@@ -1,0 +1,198 @@
+"""The plan's searcher and a person's Ctrl-C, without a cluster."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import ablations, tiny_config
+from ray.tune.search import Searcher
+
+from omnimer_ray.execution import ATTEMPTS, Interruption, PlanSearcher
+from omnimer_ray.plan import Unit, make_plan
+
+FINISHED = str(Searcher.FINISHED)
+
+
+def unit(name: str, *needs: str) -> Unit:
+    return Unit(name, needs, None, None, "prosody", f"title of {name}")
+
+
+def searcher(*units: Unit, done: tuple[str, ...] = (), stopped: Callable[[], bool] = lambda: False) -> PlanSearcher:
+    return PlanSearcher(units, done, stopped, lambda unit: None)
+
+
+def given(plan: PlanSearcher, trial: str) -> str | None:
+    """The unit that a trial is given, or 'FINISHED', or None."""
+    suggestion = plan.suggest(trial)
+    return suggestion["unit"] if isinstance(suggestion, dict) else suggestion
+
+
+def end(plan: PlanSearcher, trial: str, outcome: str = "done", **result: Any) -> None:
+    plan.on_trial_complete(trial, {"outcome": outcome, **result})
+
+
+def test_a_unit_is_handed_out_once_what_it_needs_is_done() -> None:
+    plan = searcher(unit("ledger"), unit("stage", "ledger"), unit("run", "stage"))
+    assert given(plan, "t1") == "ledger"
+    assert given(plan, "t2") is None
+    end(plan, "t1")
+    assert given(plan, "t2") == "stage"
+    assert given(plan, "t3") is None
+    end(plan, "t2")
+    assert given(plan, "t3") == "run"
+    end(plan, "t3")
+    assert given(plan, "t4") == FINISHED
+    assert plan.done == {"ledger", "stage", "run"}
+
+
+def test_what_is_done_already_counts() -> None:
+    plan = searcher(unit("run", "stage"), done=("stage",))
+    assert given(plan, "t1") == "run"
+
+
+def test_shared_stages_come_before_the_runs() -> None:
+    units = make_plan(ablations(tiny_config())).units
+    ledgers = [unit.id for unit in units if unit.ledger]
+    plan = searcher(*(unit for unit in units if not unit.ledger), done=tuple(ledgers))
+    first = given(plan, "t1")
+    shared = [unit.id for unit in units if unit.stage and not unit.run]
+    assert [first] == shared
+
+
+def test_a_whole_plan_is_handed_out_in_an_order_that_works() -> None:
+    units = {unit.id: unit for unit in make_plan(ablations(tiny_config())).units}
+    plan, done, running = searcher(*units.values()), set[str](), list[tuple[str, str]]()
+    for trial in range(1000):
+        name = given(plan, str(trial)) if len(running) < 2 else None
+        if name == FINISHED:
+            break
+        if name is None:  # as many at once as fit, or none is ready: the oldest ends
+            ended, finished = running.pop(0)
+            end(plan, ended)
+            done.add(finished)
+        else:
+            assert set(units[name].needs) <= done
+            running.append((str(trial), name))
+    assert done == set(units)
+    assert not running
+
+
+def test_finished_is_said_only_when_nothing_runs() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    assert given(plan, "t2") is None, "Tune never asks again after FINISHED, and this one may be lost"
+    end(plan, "t1")
+    assert given(plan, "t2") == FINISHED
+
+
+def test_what_needs_a_failed_unit_is_left() -> None:
+    plan = searcher(unit("bad"), unit("needs bad", "bad"), unit("needs that", "needs bad"), unit("free"))
+    assert given(plan, "t1") == "bad"
+    end(plan, "t1", "diverged", reason="the loss of step 7 is nan")
+    assert given(plan, "t2") == "free"
+    end(plan, "t2")
+    assert given(plan, "t3") == FINISHED
+    assert plan.failed == {"bad": "diverged: the loss of step 7 is nan"}
+    assert [unit.id for unit in plan.pending] == ["needs bad", "needs that"]
+
+
+def test_what_needs_a_unit_that_failed_before_is_left() -> None:
+    plan = searcher(unit("needs bad", "bad"), unit("free"), done=("other",))
+    assert given(plan, "t1") == "free"
+    end(plan, "t1")
+    assert given(plan, "t2") == FINISHED
+
+
+@pytest.mark.parametrize("how", [{"result": {"outcome": "lost_worker", "reason": "ActorDied"}}, {"error": True}, {"result": None}])
+def test_a_lost_unit_is_handed_out_again_but_not_for_ever(how: dict[str, Any]) -> None:
+    plan = searcher(unit("one"), unit("two", "one"))
+    for attempt in range(ATTEMPTS):
+        assert given(plan, f"t{attempt}") == "one"
+        plan.on_trial_complete(f"t{attempt}", **how)
+    assert given(plan, "last") == FINISHED
+    assert plan.failed == {"one": f"lost_worker: {'ActorDied' if how.get('result') else 'its process died'}"}
+
+
+def test_a_stopped_unit_neither_failed_nor_is_done() -> None:
+    plan = searcher(unit("one"), unit("two", "one"))
+    assert given(plan, "t1") == "one"
+    end(plan, "t1", "stopped")
+    assert (plan.done, plan.failed) == (set(), {})
+    assert given(plan, "t2") == FINISHED
+
+
+def test_nothing_starts_once_it_is_stopped() -> None:
+    asked = [False]
+    plan = searcher(unit("one"), unit("two"), stopped=lambda: asked[0])
+    assert given(plan, "t1") == "one"
+    asked[0] = True
+    assert given(plan, "t2") == FINISHED
+    assert [unit.id for unit in plan.pending] == ["two"]
+
+
+def test_whoever_watches_is_told_what_starts() -> None:
+    told: list[str] = []
+    plan = PlanSearcher([unit("one")], (), lambda: False, lambda unit: told.append(unit.title))
+    plan.suggest("t1")
+    assert told == ["title of one"]
+
+
+def test_tune_can_pickle_it_whatever_the_driver_watches_with(tmp_path: Path) -> None:
+    lock = threading.Lock()
+    plan = PlanSearcher([unit("one")], ("zero",), lambda: lock.locked(), lambda unit: None)
+    plan.suggest("t1")
+    again = pickle.loads(pickle.dumps(plan))
+    assert (again.done, [unit.id for unit in again.running.values()]) == ({"zero"}, ["one"])
+    plan.save(str(tmp_path / "state"))
+    plan.restore(str(tmp_path / "state"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupt(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0)  # handlers run between two steps of the main thread
+
+
+def test_the_first_ctrl_c_asks_to_stop_and_the_second_stops(tmp_path: Path) -> None:
+    told: list[str] = []
+    stop_file = tmp_path / ".sweep" / "stop"
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interruption(stop_file, told.append):
+        interrupt()
+        assert stop_file.exists()
+        assert told == ["stopping: running units write a checkpoint after their step; Ctrl-C again stops at once"]
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    assert not stop_file.exists()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_sigterm_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Interruption(tmp_path / "stop", lambda line: None):
+        interrupt(signal.SIGTERM)
+
+
+def test_a_stop_that_was_asked_of_an_earlier_sweep_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "stop").write_text("asked long ago")
+    with Interruption(tmp_path / "stop", lambda line: None):
+        assert not (tmp_path / "stop").exists()
+
+
+def test_outside_the_main_thread_signals_are_left_alone(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[Any] = []
+
+    def enter() -> None:
+        with Interruption(tmp_path / "stop", lambda line: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [before]
