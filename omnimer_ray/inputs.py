@@ -73,7 +73,7 @@ class Encoder:
         text = _repeat(text, self.processor.video_token, video.num_video_tokens if video else 0)
         text = _repeat(text, self.processor.audio_token, audio.num_audio_tokens if audio else 0)
         prompt = self._tokens(text)
-        ids = prompt if answer is None else prompt + self._tokens(answer + END_OF_TURN)
+        ids = prompt if answer is None else prompt + self._answer_tokens(answer)
         return Encoded(
             torch.tensor(ids),
             len(prompt),
@@ -85,7 +85,7 @@ class Encoder:
 
     def num_answer_tokens(self, answer: str) -> int:
         """Supervised tokens of an answer, <|im_end|> included."""
-        return len(self._tokens(answer + END_OF_TURN))
+        return len(self._answer_tokens(answer))
 
     def see(self, clip: Clip) -> Seen:
         """The clip's media as tensors, from memory where it is there."""
@@ -98,9 +98,13 @@ class Encoder:
             self._seen.popitem(last=False)
         return seen
 
-    def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _tokens(self, text: str, plain: bool = False) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         return ids
+
+    def _answer_tokens(self, answer: str) -> list[int]:
+        """A control token that a base spelled out in an explanation is plain text here."""
+        return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
 
     def _tensors(self, clip: Clip, media: ClipMedia) -> Seen:
         frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
