@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from omnimer_ray.errors import ResultsError
@@ -19,12 +21,20 @@ def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     """`tensors`: the fp32 parameters of `model` (a PeftModel) by name, as checkpoints.parameters gives them."""
     stored = {_stored(name): value for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
-    model.peft_config["default"].save_pretrained(str(folder))
+    settings = copy.copy(model.peft_config["default"])
+    settings.inference_mode = True  # as PEFT itself saves it: whoever loads the folder does not train on
+    settings.save_pretrained(str(folder))
 
 
 def load(model: Any, folder: Path) -> None:
-    """Sets a saved adapter into a PeftModel of the same placement. Raises ResultsError where names or shapes differ."""
-    stored = load_file(folder / WEIGHTS)
+    """Sets a saved adapter into a PeftModel of the same placement.
+
+    Raises ResultsError where the file cannot be read, and where names or shapes differ.
+    """
+    try:
+        stored = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(f"{folder / WEIGHTS} cannot be read ({error}); remove {folder}, and the same command makes it again") from None
     names = trainable(model)
     wrong = set(stored) ^ {_stored(name) for name in names}
     wrong |= {_stored(name) for name, parameter in names.items() if not wrong and stored[_stored(name)].shape != parameter.shape}

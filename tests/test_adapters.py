@@ -1,0 +1,101 @@
+"""A stage's adapter is a plain PEFT folder, and fits only where it belongs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from safetensors import safe_open
+
+from omnimer_ray import adapters
+from omnimer_ray.config import LoraConfig
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.inputs import Encoder, collate
+from omnimer_ray.thinker import PLACEMENTS, Thinker, load_thinker, place_lora, trainable
+
+
+def trained(thinker: Thinker, lora: LoraConfig, seed: int = 0) -> Any:
+    """A PeftModel whose B is no longer zero."""
+    model, _ = place_lora(thinker.model, lora, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in trainable(model).items():
+            if "lora_B" in name:
+                value.copy_(torch.empty(value.shape).normal_(0, 0.05, generator=generator))
+    return model
+
+
+def tensors(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().float().clone() for name, value in trainable(model).items()}
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_peft_loads_it_onto_the_plain_thinker(
+    placement: Any, tiny: Thinker, fresh: Thinker, tiny_base: Any, encoder: Encoder, corpus: Corpus, tmp_path: Path
+) -> None:
+    model = trained(fresh, LoraConfig(placement=placement))
+    adapters.save(model, tensors(model), tmp_path / "stage")
+    theirs = peft.PeftModel.from_pretrained(load_thinker(tiny_base, "fp32").model, str(tmp_path / "stage"))
+    inputs = collate([encoder.encode(clip, "emotion") for clip in corpus.clips[:3]], encoder.tokenizer.pad_token_id, "left")
+    with torch.no_grad():
+        logits = model(**inputs).logits
+        assert torch.equal(theirs(**inputs).logits, logits)
+        assert not torch.allclose(tiny.model(**inputs).logits, logits, atol=1e-3)
+
+
+def test_what_is_kept(fresh: Thinker, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig(rank=4, alpha=12))
+    adapters.save(model, tensors(model), tmp_path / "stage")
+    assert sorted(path.name for path in (tmp_path / "stage").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    about = json.loads((tmp_path / "stage" / "adapter_config.json").read_text())
+    assert (about["r"], about["lora_alpha"], about["peft_type"], about["inference_mode"]) == (4, 12, "LORA", True)
+    with safe_open(tmp_path / "stage" / adapters.WEIGHTS, framework="pt") as file:
+        assert len(list(file.keys())) == len(trainable(model)) == 2 * (16 + 8)
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float32}  # noqa: SIM118  it is no dict
+
+
+def test_round_trip_is_exact(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    adapters.save(model, tensors(model), tmp_path)
+    other = trained(load_thinker(tiny_base, "fp32"), LoraConfig(), seed=9)
+    adapters.load(other, tmp_path)
+    assert all(torch.equal(value, trainable(other)[name]) for name, value in trainable(model).items())
+
+
+def test_over_a_bf16_base_it_stays_fp32(tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(load_thinker(tiny_base, "bf16"), LoraConfig())
+    assert {value.dtype for value in trainable(model).values()} == {torch.float32}
+    adapters.save(model, tensors(model), tmp_path)
+    again, _ = place_lora(load_thinker(tiny_base, "bf16").model, LoraConfig(), seed=1)
+    adapters.load(again, tmp_path)
+    assert all(torch.equal(value, trainable(again)[name]) for name, value in trainable(model).items())
+
+
+@pytest.mark.parametrize("other", [LoraConfig(rank=4), LoraConfig(placement="thinker"), LoraConfig(placement="all")])
+def test_another_rank_or_placement_is_refused(other: LoraConfig, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    adapters.save(model, tensors(model), tmp_path)
+    target = trained(load_thinker(tiny_base, "fp32"), other)
+    before = tensors(target)
+    text = rf"^{tmp_path}/adapter_model.safetensors does not fit the run's LoRA: base_model\S+; it was made with another placement or rank$"
+    with pytest.raises(ResultsError, match=text):
+        adapters.load(target, tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in tensors(target).items())
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut"])
+def test_a_damaged_adapter_is_named(damage: str, fresh: Thinker, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    adapters.save(model, tensors(model), tmp_path)
+    path = tmp_path / adapters.WEIGHTS
+    if damage == "absent":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ResultsError, match=rf"^{path} cannot be read \(.*\); remove {tmp_path}, and the same command makes it again$"):
+        adapters.load(model, tmp_path)
