@@ -11,12 +11,26 @@ from omnimer_ray.plan import Unit, place
 from omnimer_ray.results import write_record
 from omnimer_ray.worker import Job, work
 
-STORAGE = ("ResultsError", "No space left", "OSError")  # a fault of the place, not of the run: told, not recorded
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),
     "out_of_memory": ("OutOfMemoryError", "out of memory"),
     "bad_data": ("MediaError", "CorpusError"),
     "failed": ("ConfigError", "BaseModelError"),
+}
+PASSING = {  # of processes, nodes and the network between them, then of the machine: told, not recorded
+    "lost_worker": (
+        "ActorDied",
+        "ActorUnavailable",
+        "NodeDied",
+        "WorkerCrashed",
+        "Preemption",
+        "HealthCheckTimeout",
+        "GroupStartup",
+        "onnection closed by peer",
+        "onnection reset by peer",
+    ),
+    "storage": ("ResultsError", "OSError", "No space left"),
+    "machine": ("MachineError", "MissingExtraError", "InsufficientClusterResources"),
 }
 
 
@@ -67,18 +81,27 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
 
 
 def classify(error: BaseException) -> dict[str, Any]:
-    """A failed worker group -> its kind and reason. Workers that died without raising were killed or lost."""
-    causes = list(getattr(error, "worker_failures", {}).values()) or [error]
-    for cause in causes:
-        cause = getattr(cause, "cause", None) or cause
-        text = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
-        for kind, marks in FAILURES.items():
-            if any(mark in f"{type(cause).__name__}: {cause}" for mark in marks):
-                return {"outcome": kind, "reason": text}
-    if any(mark in f"{type(cause).__name__}: {cause}" for cause in causes for mark in STORAGE):
-        return {"outcome": "storage", "reason": str(causes[0]).strip().splitlines()[-1]}
-    lost = all(any(mark in repr(cause) for mark in ("ActorDied", "ActorUnavailable", "NodeDied", "WorkerCrashed")) for cause in causes)
-    return {"outcome": "lost_worker" if lost else "failed", "reason": str(causes[0]).strip().splitlines()[-1]}
+    """A failed worker group -> its kind and reason. When one worker dies the others fail too, so one that was lost tells for all."""
+    causes = [_innermost(cause) for cause in getattr(error, "worker_failures", {}).values()] or [_innermost(error)]
+    for outcome, marks in {**FAILURES, **PASSING}.items():
+        for cause in causes:
+            told = f"{' '.join(kind.__name__ for kind in type(cause).__mro__)}: {cause}"
+            if any(mark in told for mark in marks):
+                return {"outcome": outcome, "reason": _reason(cause)}
+    return {"outcome": "failed", "reason": _reason(causes[0])}
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What Ray wrapped, however often."""
+    for name in ("controller_failure", "health_check_failure", "cause"):
+        if isinstance(inner := getattr(error, name, None), BaseException):
+            return _innermost(inner)
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """The last line, where Ray's and Python's traces put the error itself."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def record_failure(folder: Path, unit: Unit, outcome: str, reason: str) -> None:
@@ -93,7 +116,7 @@ def record_failure(folder: Path, unit: Unit, outcome: str, reason: str) -> None:
             "method": config.method,
             "task": config.task,
             "fold": config.corpus.fold,
-            "seed": config.seed,
+            "seed": config.seed if config.training else None,
         }
     standing = place(unit, folder)
     standing.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,126 @@
+"""What became of a trial: failures that would come again are recorded, those of the machine are not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import ablations, tiny_config
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.errors import (
+    BaseModelError,
+    ConfigError,
+    CorpusError,
+    DivergedError,
+    MachineError,
+    MediaError,
+    MissingExtraError,
+    ResultsError,
+)
+from omnimer_ray.plan import Unit, make_plan, outcome, place
+from omnimer_ray.results import read_record
+from omnimer_ray.trial import FAILURES, classify, record_failure
+
+
+class Wrapped(Exception):
+    """As Ray Train's errors are: the worker's own hangs below."""
+
+    def __init__(self, **below: Any) -> None:
+        super().__init__("Training failed due to worker errors:\nmuch text")
+        vars(self).update(below)
+
+
+class ActorDiedError(Exception):
+    """As Ray names it."""
+
+
+DIED = ActorDiedError("The actor died unexpectedly.\nThe actor is dead because its worker process has died.")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (DivergedError("the loss of step 3 is nan"), "diverged", "the loss of step 3 is nan"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory", "CUDA out of memory. Tried to allocate 2 GiB"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("no more"), "out_of_memory", "no more"),
+        (MediaError("clip_1: empty"), "bad_data", "clip_1: empty"),
+        (CorpusError("2 faults:\nrow 3: no label"), "bad_data", "row 3: no label"),
+        (ConfigError("no training items for prosody"), "failed", "no training items for prosody"),
+        (BaseModelError("no checkpoint"), "failed", "no checkpoint"),
+        (RuntimeError("Traceback\n  ...\nomnimer_ray.errors.DivergedError: the loss is inf"), "diverged", None),
+        (AssertionError(), "failed", "AssertionError"),
+        (ValueError("something new"), "failed", "something new"),
+        (ResultsError("cannot write x: No space left on device"), "storage", "cannot write x: No space left on device"),
+        (OSError(28, "No space left on device"), "storage", "[Errno 28] No space left on device"),
+        (FileNotFoundError(2, "No such file"), "storage", "[Errno 2] No such file"),
+        (MissingExtraError("peft", "train"), "machine", None),
+        (MachineError("too few cores"), "machine", "too few cores"),
+        (DIED, "lost_worker", "The actor is dead because its worker process has died."),
+        (RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:123"), "lost_worker", None),
+        (ConnectionResetError(104, "Connection reset by peer"), "lost_worker", None),
+    ],
+)
+def test_an_error_is_told_by_its_kind(error: Exception, kind: str, reason: str | None) -> None:
+    assert classify(error) == {"outcome": kind, "reason": reason or str(error).splitlines()[-1]}
+
+
+def test_the_workers_own_error_is_found_below_rays() -> None:
+    deep = Wrapped(worker_failures={0: Wrapped(cause=DivergedError("the loss is nan"))})
+    assert classify(deep) == {"outcome": "diverged", "reason": "the loss is nan"}
+    assert classify(Wrapped(worker_failures={1: Wrapped(health_check_failure=DIED)}))["outcome"] == "lost_worker"
+    assert classify(Wrapped(controller_failure=DIED))["outcome"] == "lost_worker"
+    assert classify(Wrapped(cause="no error"))["outcome"] == "failed"
+
+
+def test_one_lost_worker_tells_for_the_others() -> None:
+    collateral = RuntimeError("collective aborted")
+    assert classify(Wrapped(worker_failures={0: collateral, 1: DIED}))["outcome"] == "lost_worker"
+    assert classify(Wrapped(worker_failures={0: OSError("broken pipe"), 1: DIED}))["outcome"] == "lost_worker"
+
+
+def test_a_failure_that_would_come_again_goes_before_a_lost_worker() -> None:
+    assert classify(Wrapped(worker_failures={0: DIED, 1: DivergedError("nan")}))["outcome"] == "diverged"
+
+
+def test_rays_own_errors_are_known() -> None:
+    ray = pytest.importorskip("ray")
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    died = WorkerHealthCheckFailedError("A worker health check failed.", failure=ray.exceptions.ActorDiedError())
+    error = ray.train.WorkerGroupError("errors", {0: died})
+    assert classify(error)["outcome"] == "lost_worker"
+
+
+UNITS = make_plan(ablations(tiny_config())).units
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: str) -> None:
+    for unit in UNITS:
+        record_failure(tmp_path, unit, kind, "the reason")
+        if unit.ledger is None:
+            assert outcome(unit, tmp_path) == kind
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a part of the ledger has no record"
+
+
+def config_of(unit: Unit) -> RunConfig:
+    assert unit.run is not None
+    return unit.run.config
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
+    unit = next(unit for unit in UNITS if unit.run and unit.run.config.training is training)
+    record_failure(tmp_path, unit, "diverged", "nan")
+    record = read_record(place(unit, tmp_path))
+    assert record == {
+        "outcome": "diverged",
+        "reason": "nan",
+        "stages": [],
+        "signature": unit.id.removeprefix("run-"),
+        "method": "thinker",
+        "task": config_of(unit).task,
+        "fold": None,
+        "seed": 0 if training else None,
+        "files": {},
+    }
