@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import ray
 from ray import tune
@@ -38,16 +38,26 @@ class Outcome(NamedTuple):
     stopped: bool
 
 
+class Watcher(Protocol):
+    """Whoever is told when units start and end."""
+
+    def start(self, unit: Unit) -> None:
+        """A unit is handed to a trial."""
+
+    def end(self, unit: Unit, outcome: str) -> None:
+        """Its trial is over."""
+
+
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """Hands out the units of a plan whose needs are met, by the ones that are done already or by each other."""
 
-    def __init__(self, units: Iterable[Unit], done: Iterable[str], stopped: Callable[[], bool], started: Callable[[Unit], None]) -> None:
+    def __init__(self, units: Iterable[Unit], done: Iterable[str], stopped: Callable[[], bool], watch: Watcher) -> None:
         super().__init__(metric="outcome", mode="max")
         self.pending, self.done = list(units), set(done)
         self.running: dict[str, Unit] = {}
         self.failed: dict[str, str] = {}
         self.lost: Counter[str] = Counter()
-        self.stopped, self.started = stopped, started
+        self.stopped, self.watch = stopped, watch
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next ready unit; None while one may become ready; FINISHED when none can: Tune never asks again after it."""
@@ -58,7 +68,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             return None  # what runs may be what another unit needs, or may be lost and come back
         self.pending.remove(ready)
         self.running[trial_id] = ready
-        self.started(ready)
+        self.watch.start(ready)
         return {"unit": ready.id}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -72,10 +82,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             self.pending.insert(0, unit)
         elif outcome != "stopped":
             self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason') or 'its process died'}"
+        self.watch.end(unit, outcome)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
-        return {name: value for name, value in vars(self).items() if name not in ("stopped", "started")}
+        return {name: value for name, value in vars(self).items() if name not in ("stopped", "watch")}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
@@ -104,11 +115,11 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
     return offered
 
 
-def execute(units: dict[str, Unit], outcomes: dict[str, str | None], job: Job, at_once: int, started: Callable[[Unit], None]) -> Outcome:
+def execute(units: dict[str, Unit], outcomes: dict[str, str | None], job: Job, at_once: int, watch: Watcher) -> Outcome:
     """Runs what has no outcome yet; what needs a unit that failed is left. Returns when nothing more can start."""
     todo = [unit for unit in units.values() if outcomes[unit.id] is None]
     done = {name for name, outcome in outcomes.items() if outcome == "done"}
-    searcher = PlanSearcher(todo, done, job.stop_file.exists, started)
+    searcher = PlanSearcher(todo, done, job.stop_file.exists, watch)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(

@@ -162,7 +162,7 @@ def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) ->
         recorded = [name for name, outcome in outcomes.items() if outcome is not None]
         units = {unit.id: unit for unit in sweep.plan.units}
         with Interruption(job.stop_file, say), Progress(console, job.folder, extents, recorded) as progress:
-            return execute(units, outcomes, job, at_once, progress.start)
+            return execute(units, outcomes, job, at_once, progress)
     finally:
         ray.shutdown()
 

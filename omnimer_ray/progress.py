@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from rich.console import Console
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.plan import Plan, Unit, place
+from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.results import RECORD
 from omnimer_ray.schedule import num_steps
 
@@ -61,7 +61,19 @@ class Progress:
     def start(self, unit: Unit) -> None:
         """A unit was handed to a trial."""
         self.running[unit.id] = unit
-        self.console.print(f"[{self._clock()}] start  {unit.title}", highlight=False, markup=False, soft_wrap=True)
+        self._say(f"start  {unit.title}")
+
+    def end(self, unit: Unit, outcome: str) -> None:
+        """A trial said, or its death did, what became of its unit."""
+        del self.running[unit.id]
+        if outcome == "done":
+            self.finished.add(unit.id)
+            self._say(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
+        else:
+            self._say(f"{outcome.replace('_', ' '):6} {unit.title}")
+
+    def _say(self, text: str) -> None:
+        say_plainly(self.console)(f"[{self._clock()}] {text}")
 
     def __enter__(self) -> Self:
         if self._status:
@@ -79,30 +91,11 @@ class Progress:
     def _watch(self) -> None:
         last = time.monotonic()
         while not self._left.wait(1.0):
-            self._book_finished()
             if self._status:
                 self._status.update(self._line())
             elif time.monotonic() - last >= PLAIN_EVERY_SEC:
                 last = time.monotonic()
-                self.console.print(self._line(), highlight=False, markup=False, soft_wrap=True)
-        self._book_finished()
-
-    def _book_finished(self) -> None:
-        for unit in list(self.running.values()):
-            if unit.ledger is not None:
-                state = _read(self.folder / ".sweep" / "progress" / f"{unit.id}.json")
-                ended = bool(state) and state["done"] == state["total"]
-            else:
-                ended = (place(unit, self.folder) / RECORD).exists()
-            if ended:
-                del self.running[unit.id]
-                self.finished.add(unit.id)
-                self.console.print(
-                    f"[{self._clock()}] done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}",
-                    highlight=False,
-                    markup=False,
-                    soft_wrap=True,
-                )
+                self._say(self._line())
 
     def _matched(self, unit: Unit) -> str:
         """What LoRA was placed on, as the stage's record has it."""
@@ -111,7 +104,7 @@ class Progress:
 
     def _line(self) -> str:
         parts = [describe(unit, self.folder) for unit in list(self.running.values())]
-        return f"[{self._clock()}] {len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
+        return f"{len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
 
     def _time_left(self) -> str:
         total = sum(extent.work for extent in self.extents.values())

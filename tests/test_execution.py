@@ -23,8 +23,22 @@ def unit(name: str, *needs: str) -> Unit:
     return Unit(name, needs, None, None, "prosody", f"title of {name}")
 
 
+class Told:
+    """Remembers what a watcher is told; like the driver's, it cannot be pickled where it holds a lock."""
+
+    def __init__(self, lock: object = None) -> None:
+        self.lock = lock
+        self.lines: list[str] = []
+
+    def start(self, unit: Unit) -> None:
+        self.lines.append(f"start {unit.id}")
+
+    def end(self, unit: Unit, outcome: str) -> None:
+        self.lines.append(f"{unit.id} {outcome}")
+
+
 def searcher(*units: Unit, done: tuple[str, ...] = (), stopped: Callable[[], bool] = lambda: False) -> PlanSearcher:
-    return PlanSearcher(units, done, stopped, lambda unit: None)
+    return PlanSearcher(units, done, stopped, Told())
 
 
 def given(plan: PlanSearcher, trial: str) -> str | None:
@@ -136,16 +150,19 @@ def test_nothing_starts_once_it_is_stopped() -> None:
     assert [unit.id for unit in plan.pending] == ["two"]
 
 
-def test_whoever_watches_is_told_what_starts() -> None:
-    told: list[str] = []
-    plan = PlanSearcher([unit("one")], (), lambda: False, lambda unit: told.append(unit.title))
-    plan.suggest("t1")
-    assert told == ["title of one"]
+def test_whoever_watches_is_told_what_starts_and_how_it_ends() -> None:
+    watch = Told()
+    plan = PlanSearcher([unit("one"), unit("two"), unit("three")], (), lambda: False, watch)
+    for trial, result in (("t1", None), ("t2", {"outcome": "done"}), ("t3", {"outcome": "diverged", "reason": "nan"}), ("t4", None)):
+        plan.suggest(trial)
+        plan.on_trial_complete(trial, result)
+    starts_and_ends = ["start one", "one lost_worker", "start one", "one done", "start two", "two diverged", "start three"]
+    assert watch.lines == [*starts_and_ends, "three lost_worker"]
 
 
 def test_tune_can_pickle_it_whatever_the_driver_watches_with(tmp_path: Path) -> None:
     lock = threading.Lock()
-    plan = PlanSearcher([unit("one")], ("zero",), lambda: lock.locked(), lambda unit: None)
+    plan = PlanSearcher([unit("one")], ("zero",), lambda: lock.locked(), Told(lock))
     plan.suggest("t1")
     again = pickle.loads(pickle.dumps(plan))
     assert (again.done, [unit.id for unit in again.running.values()]) == ({"zero"}, ["one"])
