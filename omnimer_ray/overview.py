@@ -57,7 +57,7 @@ def differences(paper: RunConfig, recipe: RunConfig) -> list[str]:
 
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
-    """One line a variant: what differs from the baseline, its steps and signatures."""
+    """One line a variant: its runs, the steps of each, and what differs from the baseline."""
     training, validation = len(corpus.split("train")), len(corpus.split("validation"))
     width = max(len(name) for name in plan.space.variants)
     told = []

@@ -20,7 +20,7 @@ from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.results import RECORD
 from omnimer_ray.schedule import num_steps
 
-PLAIN_EVERY_SEC = 15.0
+LOOK_EVERY_SEC, PLAIN_EVERY_SEC = 1.0, 15.0
 STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
 
 
@@ -90,7 +90,7 @@ class Progress:
 
     def _watch(self) -> None:
         last = time.monotonic()
-        while not self._left.wait(1.0):
+        while not self._left.wait(LOOK_EVERY_SEC):
             if self._status:
                 self._status.update(self._line())
             elif time.monotonic() - last >= PLAIN_EVERY_SEC:

@@ -1,0 +1,82 @@
+"""The plan as a person reads it before anything starts."""
+
+from dataclasses import replace
+
+from making import ablations, clip, paper_config, tiny_config
+
+from omnimer_ray import overview
+from omnimer_ray.bases import TINY_NOTICE, Base
+from omnimer_ray.config import RunConfig
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.overview import States, differences, lines, say_all, summary, variant_lines
+from omnimer_ray.plan import SearchSpace, make_plan
+
+CLIPS = tuple(clip(f"a_{index}") for index in range(40)) + tuple(clip(f"b_{index}", split="validation") for index in range(8))
+CORPUS = Corpus("mini", CLIPS, "c0ffee", stand_in="generated faces")
+BASE = Base("tiny", None, "beef", TINY_NOTICE, 128)
+NEW = States(done=0, failed=0, resumable=0, new=18)
+
+
+def told(states: States = NEW, at_once: int | None = 2, corpus: Corpus = CORPUS) -> list[str]:
+    recipe = tiny_config()
+    return lines(make_plan(ablations(recipe)), corpus, BASE, paper_config(), states, at_once)
+
+
+def test_the_corpus_and_the_base_are_named_with_what_is_not_real() -> None:
+    assert told()[:4] == [
+        "corpus   mini: 40 train clips of 1 videos, 8 validation clips of 1 videos; fingerprint c0ffee",
+        "         STAND-IN: generated faces",
+        "base     tiny, revision beef",
+        f"         STAND-IN: {TINY_NOTICE}",
+    ]
+    assert "STAND-IN" not in "".join(told(corpus=replace(CORPUS, stand_in=None))[:2])
+
+
+def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> None:
+    found = differences(paper_config(), tiny_config())
+    assert f"recipe   {len(found)} settings differ from the paper's recipe:" in told()
+    assert [line for line in told() if "(paper's recipe:" in line] == [f"         {line}" for line in found]
+    assert differences(paper_config(), paper_config()) == []
+
+
+def test_a_variant_says_its_runs_its_steps_and_what_differs() -> None:
+    assert variant_lines(make_plan(ablations(tiny_config())), CORPUS) == [
+        "  Zero-shot              2 x 0 steps  training=False",
+        "  Base                   2 x 12 steps  the baseline",
+        "  Base + Text Aux        2 x 25 steps  auxiliaries={text}",
+        "  Base + Visual Aux      2 x 25 steps  auxiliaries={video}",
+        "  Base + Audio Aux       2 x 25 steps  auxiliaries={audio}",
+        "  All Aux (Multi-stage)  2 x 49 steps  auxiliaries={audio, text, video}, schedule=multi_stage",
+        "  All Aux (Hybrid)       2 x 50 steps  auxiliaries={audio, text, video}, schedule=hybrid",
+    ]
+
+
+def test_the_plan_in_one_line() -> None:
+    plan = make_plan(ablations(tiny_config()))
+    text = "12 trained runs in 13 stages (1 shared), 2 zero-shot evaluations, 3 parts of the supervision ledger"
+    assert summary(plan) == text
+    assert f"plan     {text}" in told()
+    assert summary(make_plan(space(tiny_config()))) == "1 trained runs in 1 stages (0 shared), 0 zero-shot evaluations"
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    return SearchSpace(recipe, {"Base": {}, "again": {"schedule": "multi_stage"}}, tasks=("sentiment",), grid=True)
+
+
+def test_what_stands_and_what_would_start() -> None:
+    assert told()[-1] == "         0 units recorded, 0 to go on with, 18 new; 2 at once"
+    states = States(done=5, failed=2, resumable=1, new=10)
+    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to go on with, 10 new, 2 recorded as failed"
+
+
+def test_merged_variants_are_told_and_have_no_line() -> None:
+    plan = make_plan(space(tiny_config()))
+    assert len(variant_lines(plan, CORPUS)) == 1
+    assert lines(plan, CORPUS, BASE, paper_config(), NEW, 1)[-1] == "         merged: variant 'again' is the same run as 'Base'"
+
+
+def test_lines_are_said_one_by_one() -> None:
+    heard: list[str] = []
+    say_all(["a", "b"], heard.append)
+    assert heard == ["a", "b"]
+    assert overview.lines is lines
