@@ -1,7 +1,7 @@
-"""How much memory a worker needs, from the base's config.json alone; nothing is loaded.
+"""How much memory a worker needs, by the arithmetic of its base's shape; nothing is loaded.
 
-D width, I width of the MLP, H heads, K width of keys and values, r rank, V vocabulary, L tokens; d, F and h the towers' widths.
-What a layer keeps for its backward pass was counted on a CPU with the real classes (tests/test_memory.py counts it again);
+D width, I width of the MLP, H heads, K width of keys and values, r rank, A answer tokens, V vocabulary; d, F, h, I of the towers.
+What a layer keeps for its backward pass was counted on a CPU with the real classes, and tests/test_memory.py counts it again;
 no card has confirmed a total yet.
 """
 
@@ -9,57 +9,18 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import LoraConfig, RunConfig
-from omnimer_ray.errors import BaseModelError
 from omnimer_ray.machine import MachineProfile
-from omnimer_ray.results import read_json
+from omnimer_ray.shape import TOWERS, Shape, lora_parameters, parameters
 
 GIB = 2**30
 BYTES = {"fp32": 4, "bf16": 2}
-TOWERS = {"thinker": 1, "thinker+audio": 2, "all": 3}  # of language, audio, vision: how many carry LoRA
 RESERVE_GIB = 1.0  # the driver's context, NCCL, what the allocator cannot use; an assumption
 PROMPT_TOKENS = 512  # a generous bound of an instruction with its transcript
+SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # the cheap ones first
 REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's default reduce_bucket_size, allocated whole in every backward pass
-
-
-class Shape(NamedTuple):
-    """The sizes in a Thinker's config.json; the defaults are those of transformers' classes, which fill in what the file leaves out."""
-
-    width: int = 3584
-    layers: int = 28
-    heads: int = 28
-    kv_heads: int = 4
-    mlp: int = 18944
-    vocabulary: int = 152064
-    audio_width: int = 1280
-    audio_layers: int = 32
-    audio_mlp: int = 5120
-    audio_mels: int = 128
-    audio_out: int = 3584
-    vision_width: int = 3584
-    vision_layers: int = 32
-    vision_mlp: int = 3420
-    vision_out: int = 3584
-    vision_patch: int = 3 * 2 * 14 * 14  # values of one patch
-    tied: bool = False  # embedding and head are one
-
-    @property
-    def kv_width(self) -> int:
-        """Of the keys, and of the values."""
-        return self.kv_heads * (self.width // self.heads)
-
-
-class Parameters(NamedTuple):
-    """How many parameters each part of a Thinker has."""
-
-    language: int
-    embedding: int
-    head: int
-    audio: int
-    vision: int
 
 
 class Item(NamedTuple):
@@ -116,68 +77,6 @@ class MemoryEstimate(NamedTuple):
         return max(self.training_gib, self.evaluation_gib)
 
 
-def read_shape(folder: Path) -> Shape:
-    """From a checkpoint's config.json, the whole Omni model's or the Thinker's alone. Raises BaseModelError."""
-    config = read_json(folder / "config.json")
-    config = config.get("thinker_config", config) if isinstance(config, dict) else {}
-    try:
-        return _shape(config["text_config"], config["audio_config"], config["vision_config"], config)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BaseModelError(f"{folder / 'config.json'} does not describe a Thinker ({error!r}); download the checkpoint again") from None
-
-
-def _shape(text: dict[str, Any], audio: dict[str, Any], vision: dict[str, Any], whole: dict[str, Any]) -> Shape:
-    given = {
-        "width": text.get("hidden_size"),
-        "layers": text.get("num_hidden_layers"),
-        "heads": text.get("num_attention_heads"),
-        "kv_heads": text.get("num_key_value_heads"),
-        "mlp": text.get("intermediate_size"),
-        "vocabulary": text.get("vocab_size"),
-        "audio_width": audio.get("d_model"),
-        "audio_layers": audio.get("encoder_layers"),
-        "audio_mlp": audio.get("encoder_ffn_dim"),
-        "audio_mels": audio.get("num_mel_bins"),
-        "audio_out": audio.get("output_dim"),
-        "vision_width": vision.get("hidden_size"),
-        "vision_layers": vision.get("depth"),
-        "vision_mlp": vision.get("intermediate_size"),
-        "vision_out": vision.get("out_hidden_size"),
-        "tied": whole.get("tie_word_embeddings"),
-    }
-    return Shape(**{name: value for name, value in given.items() if value is not None})
-
-
-def parameters(shape: Shape) -> Parameters:
-    """Exact counts, by the layers of transformers' modeling_qwen2_5_omni.py; biases stand where they do there."""
-    width, mlp, kv = shape.width, shape.mlp, shape.kv_width
-    layer = 2 * width * width + width + 2 * (width * kv + kv) + 3 * width * mlp + 2 * width
-    d, ffn = shape.audio_width, shape.audio_mlp
-    audio_layer = 4 * d * d + 3 * d + 2 * d * ffn + ffn + d + 4 * d
-    stem = 3 * d * shape.audio_mels + d + 3 * d * d + d
-    h, inner, merged = shape.vision_width, shape.vision_mlp, 4 * shape.vision_width
-    block = 4 * h * h + 4 * h + 3 * h * inner + 2 * inner + h + 2 * h
-    merger = h + merged * merged + merged + merged * shape.vision_out + shape.vision_out
-    table = shape.vocabulary * width
-    return Parameters(
-        language=shape.layers * layer + width,
-        embedding=table,
-        head=0 if shape.tied else table,
-        audio=shape.audio_layers * audio_layer + stem + 2 * shape.audio_out + 2 * d + d * shape.audio_out + shape.audio_out,
-        vision=shape.vision_layers * block + shape.vision_patch * h + merger,
-    )
-
-
-def lora_parameters(shape: Shape, lora: LoraConfig) -> int:
-    """Trainable parameters: rank x (inputs + outputs) of the four attention projections of each tower that carries LoRA."""
-    towers = (
-        shape.layers * (4 * shape.width + 2 * (shape.width + shape.kv_width)),
-        shape.audio_layers * 8 * shape.audio_width,
-        shape.vision_layers * 8 * shape.vision_width,
-    )
-    return lora.rank * sum(towers[: TOWERS[lora.placement]])
-
-
 def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
     """What a worker needs for micro-batches of the longest item; padding counts as tokens."""
     size, batch = BYTES[setup.precision], setup.micro_batch
@@ -208,6 +107,28 @@ def max_tokens(card_gib: float, shape: Shape, setup: Setup, answer: int = 0, aud
     return max(0, bisect.bisect_right(range(1 << 20), card_gib, key=needs) - 1)
 
 
+def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | None:
+    """Why a worker does not fit, and what of its profile would make it fit; None where it does."""
+    needed = estimate(shape, setup, item)
+    if needed.total_gib <= card_gib:
+        return None
+    told = (
+        f"a worker needs {needed.training_gib:.1f} GiB to train and {needed.evaluation_gib:.1f} to decode items of {item.total} tokens, "
+        f"and has {card_gib:.1f}; "
+    )
+    smaller, changes = setup, dict[str, object]()
+    for name, value in SAVINGS:
+        if getattr(smaller, name) == value:
+            continue
+        smaller, changes = smaller._replace(**{name: value}), {**changes, name: value}
+        if estimate(shape, smaller, item).total_gib <= card_gib:
+            return told + "it fits with " + ", ".join(f"{name}: {str(value).lower()}" for name, value in changes.items())
+    longest = max_tokens(card_gib, shape, smaller, item.answer)
+    if longest == 0:
+        return told + "no profile makes this base fit; choose a smaller base or a card with more memory"
+    return told + f"with every saving items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
+
+
 def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
     """As a profile runs a config."""
     return Setup(
@@ -233,26 +154,29 @@ def longest_item(config: RunConfig) -> Item:
 def _language_kept(shape: Shape, setup: Setup, tokens: int) -> float:
     """Bytes of one item that the language layers keep; with recompute their inputs, and one layer whole.
 
-    A layer keeps, in elements of its precision: the norms' inputs in fp32 (2 D floats), the attention's input, queries and output
-    (3 D), keys and values (2 K), gate, its activation and up (3 I), the four LoRA products (4 r); in fp32 a log-sum for each
-    head and a scale for each norm. Frozen projections keep nothing. Where items are padded a mask is kept, and keys and values
-    are repeated for all heads.
+    A layer keeps its norms' inputs in fp32 (2 D); queries, their output, keys and values (2 D + 2 K); gate, its activation and up
+    (3 I); the inputs of four LoRA projections (PEFT copies each to fp32 where the base is bf16) and their products (4 r, fp32);
+    in fp32 a log-sum for each head and a scale for each norm. Frozen projections keep nothing. Where items are padded a mask is
+    kept, and keys and values are repeated for all heads.
     """
-    size = BYTES[setup.precision]
-    padded = setup.micro_batch > 1
-    attention = 3 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width) + 4 * setup.lora.rank
-    layer = size * (attention + 3 * shape.mlp) + 4 * (2 * shape.width + shape.heads + 2)
+    size, padded = BYTES[setup.precision], setup.micro_batch > 1
+    attention = 2 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width)
+    inputs = 16 if setup.precision == "bf16" else 4  # bytes; in fp32 three share one, and the fourth is the attention's output
+    single = 4 * (2 * shape.width + shape.heads + 2 + 4 * setup.lora.rank)
+    layer = size * (attention + 3 * shape.mlp) + inputs * shape.width + single
     return tokens * (shape.layers * size * shape.width + layer if setup.recompute else shape.layers * layer)
 
 
 def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
-    """Bytes of one item that the towers with LoRA keep; a tower without is run without a trace.
+    """Bytes of one item that the towers with LoRA keep; a tower without runs and leaves no trace.
 
-    Audio: 8 d + F elements a layer and frame, two frames a token. Vision: 6 h + 3 I and the norms in fp32, four patches a token.
+    Audio: 6 d + F elements a layer and frame, two frames a token. Vision: 4 h + 3 I elements and 2 h in fp32, four patches a token.
+    Both: LoRA's inputs and products as above; attention goes chunk by chunk, so its output is never its input.
     """
-    size, towers, rank = BYTES[setup.precision], TOWERS[setup.lora.placement], 4 * setup.lora.rank
-    audio = size * (8 * shape.audio_width + shape.audio_mlp + rank)
-    vision = size * (6 * shape.vision_width + 3 * shape.vision_mlp + rank) + 8 * shape.vision_width
+    size, towers = BYTES[setup.precision], TOWERS[setup.lora.placement]
+    inputs, single = (16 if setup.precision == "bf16" else 8), 16 * setup.lora.rank
+    audio = size * (6 * shape.audio_width + shape.audio_mlp) + inputs * shape.audio_width + single
+    vision = size * (4 * shape.vision_width + 3 * shape.vision_mlp) + (inputs + 8) * shape.vision_width + single
     kept = 0.0
     for layer, width, layers, steps in (
         (audio, shape.audio_width, shape.audio_layers, 2 * item.audio if towers > 1 else 0),
@@ -263,7 +187,9 @@ def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
 
 
 def _training_state(count: int, setup: Setup) -> float:
-    """Bytes of LoRA and its optimizer. ZeRO shares Adam's moments and the fp32 copy out among workers, stage 2 the gradients too; never the frozen weights."""
-    size = BYTES[setup.precision]
+    """Bytes of the fp32 adapter and its optimizer, as DeepSpeed holds them.
+
+    ZeRO shares its copy of the parameters and Adam's moments out among workers, stage 2 the gradients too; never the frozen weights.
+    """
     gradients = 4 * count / (setup.workers if setup.zero_stage == 2 else 1)
-    return 2 * size * count + gradients + 12 * count / setup.workers + size * setup.bucket
+    return 4 * count + gradients + 12 * count / setup.workers + 4 * setup.bucket
