@@ -35,22 +35,23 @@ def write_plan(sweep: Sweep) -> None:
 
 
 def write_clips(sweep: Sweep) -> None:
-    """clips.parquet, with thumbnails of the validation clips."""
+    """clips.parquet, with thumbnails of the clips that are scored; one that holds these clips already is left."""
     import polars as pl
 
     from omnimer_ray.prepare import thumbnails
 
-    if (sweep.folder / "clips.parquet").exists():
-        return
-    schema = clips_schema()
-    rows = []
-    for clip in sweep.corpus.clips:
-        shown = clip.split == "validation" or sweep.request.folds is not None
-        strip = thumbnails(clip, sweep.recipe.media, default_cache()) if shown else None
-        rows.append(
-            {"clip": clip.id, "thumbnails": strip, **{name: getattr(clip, name) for name in schema if name not in ("clip", "thumbnails")}}
-        )
-    write_table(sweep.folder / "clips.parquet", pl.DataFrame(rows, schema=schema))
+    path, schema = sweep.folder / "clips.parquet", clips_schema()
+    names = [name for name in schema if name not in ("clip", "thumbnails")]
+    rows = [{"clip": clip.id, **{name: getattr(clip, name) for name in names}} for clip in sweep.corpus.clips]
+    clips = pl.DataFrame(rows, schema={name: kind for name, kind in schema.items() if name != "thumbnails"})
+    try:
+        if pl.read_parquet(path).drop("thumbnails").equals(clips):
+            return
+    except (OSError, pl.exceptions.PolarsError):
+        pass  # none yet, or not whole
+    shown = [clip.split == "validation" or sweep.request.folds is not None for clip in sweep.corpus.clips]
+    strips = [thumbnails(c, sweep.recipe.media, default_cache()) if s else None for c, s in zip(sweep.corpus.clips, shown, strict=True)]
+    write_table(path, clips.with_columns(pl.Series("thumbnails", strips, pl.Binary)).select(list(schema)))
 
 
 def write_ledger(sweep: Sweep) -> None:

@@ -1,11 +1,17 @@
 """Small made-up configs, clips and spaces for tests of what needs no model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omnimer_ray.bases import Base
 from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig, changed
-from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.machine import load_profile
+from omnimer_ray.plan import make_plan
 from omnimer_ray.recipes import omnimer_qwen7b, omnimer_tiny
+from omnimer_ray.request import Request, Sweep
+from omnimer_ray.spaces import find_space
 from search_spaces.ablations import space as ablations
 
 CORPUS = CorpusConfig(name="mini", fingerprint="c0ffee")
@@ -90,4 +96,17 @@ def clip(name: str, split: str = "train", **changes: Any) -> Clip:
     return Clip(**{**same, "id": name, "split": split, **changes})
 
 
-__all__ = ["ALL", "BASE", "CORPUS", "OTHER_VALUE", "ablations", "clip", "paper_config", "tiny_config", "whole_config"]
+def sweep_of(folder: Path, clips: Sequence[Clip]) -> Sweep:
+    """`ablations` of the tiny recipe on these clips, with its results in `folder`."""
+    request = Request(
+        "ablations", "mini", "tiny", "laptop", folder, None, None, None, None, (), False, "python -m omnimer_ray.sweep ablations"
+    )
+    corpus = Corpus("mini", tuple(clips), CORPUS.fingerprint, stand_in="generated faces")
+    recipe = tiny_config()
+    plan = make_plan(ablations(recipe))
+    base = Base("tiny", None, BASE.revision, None, 128)
+    place = folder / "ablations" / "mini-tiny"
+    return Sweep(request, find_space("ablations"), corpus, base, load_profile("laptop"), recipe, plan, place, folder / "ledgers" / "key")
+
+
+__all__ = ["ALL", "BASE", "CORPUS", "OTHER_VALUE", "ablations", "clip", "paper_config", "sweep_of", "tiny_config", "whole_config"]

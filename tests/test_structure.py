@@ -1,0 +1,187 @@
+"""The house stands: imports point up one list, and what plans or analyses loads neither torch nor ray."""
+
+import ast
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Every module of omnimer_ray; each imports only from those before it. A new file finds its place here.
+ORDER = [
+    "errors",
+    "config",
+    "recipes",
+    "metrics",
+    "results",
+    "corpora.clips",
+    "corpora.strict",
+    "corpora.files",
+    "corpora.select",
+    "corpora.indomer_join",
+    "corpora.indomer",
+    "corpora.check",
+    "corpora.suspicious",
+    "corpora.mini_text",
+    "corpora.mini_recipe",
+    "corpora.mini_plan",
+    "corpora.faces",
+    "corpora.speech",
+    "corpora.rendering",
+    "corpora.mini",
+    "corpora.stand_ins",
+    "corpora",
+    "corpora.__main__",
+    "media_container",
+    "media_decode",
+    "media_inspect",
+    "media_child",
+    "media_cache",
+    "media",
+    "prepare",
+    "instructions",
+    "shape",
+    "bases",
+    "inputs",
+    "thinker",
+    "adapters",
+    "checkpoints",
+    "generation",
+    "supervision",
+    "schedule",
+    "evaluation",
+    "training",
+    "machine",
+    "memory",
+    "plan",
+    "spaces",
+    "lease",
+    "progress",
+    "overview",
+    "request",
+    "export",
+    "worker",
+    "trial",
+    "execution",
+    "launch",
+    "sweep",
+    "tiny.words",
+    "tiny.build",
+    "tiny.make",
+    "tiny",
+]
+# The rooms of the design in their order; plan stands before trial, which is handed the plan's units.
+HOUSE = "errors config metrics results corpora media instructions inputs thinker generation schedule evaluation training plan trial sweep"
+TORCH_SIDE = {
+    "adapters",
+    "checkpoints",
+    "evaluation",
+    "execution",
+    "generation",
+    "inputs",
+    "thinker",
+    "tiny.build",
+    "tiny.make",
+    "training",
+}
+HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna"}
+OF_A_SPACE = {"config", "plan", "recipes"}
+OF_THE_ANALYSIS = {"errors", "config", "metrics", "results", "corpora.clips"}
+
+
+def module_of(path: Path) -> str:
+    """omnimer_ray/corpora/clips.py -> corpora.clips; a package by its own name."""
+    return ".".join(path.relative_to(ROOT / "omnimer_ray").with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_of(path): path
+    for path in sorted((ROOT / "omnimer_ray").rglob("*.py"))
+    if path.parent != ROOT / "omnimer_ray" or path.stem != "__init__"
+}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The full names that a file imports, anywhere in it; `from x import y` is x.y where that is a module of ours."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner.removeprefix("omnimer_ray.") in MODULES else str(node.module)
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of omnimer_ray that a file imports."""
+    return {name.removeprefix("omnimer_ray.") for name in imports_of(path) if name.startswith("omnimer_ray.")}
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    assert sorted(MODULES) == sorted(ORDER)
+    places = [ORDER.index(name) for name in HOUSE.split()]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_only_point_up_the_list(module: str) -> None:
+    above = set(ORDER[: ORDER.index(module)])
+    assert ours(MODULES[module]) <= above
+
+
+def test_only_the_launch_of_a_sweep_reaches_into_the_analysis() -> None:
+    assert {module for module, path in MODULES.items() if any(name.split(".")[0] == "analysis" for name in imports_of(path))} == {"launch"}
+    assert not any(name.split(".")[0] == "search_spaces" for path in MODULES.values() for name in imports_of(path))
+
+
+@pytest.mark.parametrize(("package", "allowed"), [("search_spaces", OF_A_SPACE), ("analysis", OF_THE_ANALYSIS)])
+def test_what_plans_and_what_analyses_stands_on_the_light_core(package: str, allowed: set[str]) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert ours(path) <= allowed, path
+        assert not {name.split(".")[0] for name in imports_of(path)} & HEAVY, path
+
+
+def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_light_modules_load_no_heavy_package() -> None:
+    packages = [path.stem for path in (ROOT / "analysis").glob("*.py") if not path.stem.startswith("__")]
+    light = [f"omnimer_ray.{module}" for module in ORDER if module not in TORCH_SIDE and not module.endswith("__main__")]
+    names = [*light, "search_spaces.ablations", "analysis", *(f"analysis.{name}" for name in packages)]
+    code = """if True:
+        import importlib, json, sys
+        heavy, loaded = set(sys.argv[1].split()), {}
+        for name in sys.argv[2:]:
+            before = set(sys.modules)
+            importlib.import_module(name)
+            if found := heavy & (set(sys.modules) - before):
+                loaded[name] = sorted(found)
+        print(json.dumps(loaded))
+    """
+    ended = python(code, " ".join(HEAVY), *names)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == {}
+
+
+def test_help_loads_next_to_nothing() -> None:
+    code = """if True:
+        import sys
+        from omnimer_ray.sweep import main
+        try:
+            main()
+        except SystemExit as end:
+            print(sorted(set(sys.argv.pop().split()) & set(sys.modules)), end.code, file=sys.stderr)
+    """
+    unwanted = HEAVY | {"polars", "numpy", "pydantic", "sklearn", "matplotlib", "jinja2", "yaml"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = python(code.replace("sys.argv.pop()", repr(" ".join(unwanted))), "--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "--dry-run" in ended.stdout
+    assert ended.stderr.split("\n")[0] == "[] 0"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5, "seconds of processor time"
