@@ -1,0 +1,198 @@
+"""Before anything runs: what is wrong is said. After it ran: what failed, what is left, and the command that goes on."""
+
+import importlib.util
+import io
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import clip, sweep_of, tiny_config
+from rich.console import Console
+
+from omnimer_ray import launch
+from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
+from omnimer_ray.execution import Outcome
+from omnimer_ray.lease import Lease
+from omnimer_ray.plan import SearchSpace, Unit, make_plan, place
+from omnimer_ray.request import Sweep
+from omnimer_ray.results import write_record
+from omnimer_ray.trial import record_failure
+
+CLIPS = (*(clip(f"{video}_{index}") for video in "abcd" for index in range(5)), clip("e_1", split="validation"))
+COMMAND = "python -m omnimer_ray.sweep ablations"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return sweep_of(tmp_path, CLIPS)
+
+
+def one(sweep: Sweep, title: str) -> Unit:
+    return next(unit for unit in sweep.plan.units if unit.title == title)
+
+
+def told(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
+    lines: list[str] = []
+    return launch._tell(ended, sweep, lines.append), lines
+
+
+def finish(sweep: Sweep, *units: Unit) -> None:
+    for unit in units:
+        place(unit, sweep.folder).mkdir(parents=True, exist_ok=True)
+        write_record(place(unit, sweep.folder), {"outcome": "done"})
+
+
+def test_a_whole_sweep_says_nothing_more(sweep: Sweep) -> None:
+    assert told(sweep, Outcome((), {}, (), False)) == (0, [])
+    assert told(sweep, None) == (0, [])
+
+
+def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None:
+    unit = one(sweep, "Base / emotion, seed 0")
+    assert told(sweep, Outcome((), {unit.id: "storage: disk full"}, ("x", "y"), False)) == (
+        4,
+        [
+            "failed: Base / emotion, seed 0: storage: disk full",
+            "2 units were not started, for what they need is not there",
+            f"what was finished is kept. Go on with:  {COMMAND}",
+        ],
+    )
+
+
+def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) -> None:
+    unit = one(sweep, "Base / emotion, seed 0")
+    record_failure(sweep.folder, unit, "diverged", "nan")
+    again = f"1 units are recorded as failed. Start them again with:  {COMMAND} --retry failed"
+    assert told(sweep, Outcome((), {unit.id: "diverged: nan"}, (), False)) == (
+        4,
+        ["failed: Base / emotion, seed 0: diverged: nan", again],
+    )
+    assert told(sweep, None) == (4, [again]), "the same command later"
+
+
+def test_a_stopped_sweep_says_how_to_go_on(sweep: Sweep) -> None:
+    assert told(sweep, Outcome((), {}, ("x",), True)) == (
+        130,
+        ["1 units were not started", f"what was finished is kept. Go on with:  {COMMAND}"],
+    )
+
+
+def test_whether_anything_can_start(sweep: Sweep) -> None:
+    units = sweep.plan.units
+    shared = next(unit for unit in units if unit.run is None and unit.stage is not None)
+    rows = [unit for unit in units if "Multi-stage" in unit.title]
+    new: dict[str, str | None] = {unit.id: None for unit in units}
+    done: dict[str, str | None] = {unit.id: "done" for unit in units}
+    assert launch._can_start(sweep.plan, new)
+    assert not launch._can_start(sweep.plan, done)
+    waiting = done | {unit.id: None for unit in rows}
+    assert launch._can_start(sweep.plan, waiting)
+    assert not launch._can_start(sweep.plan, waiting | {shared.id: "diverged"})
+    assert not launch._can_start(sweep.plan, waiting | {shared.id: None, units[0].id: "failed"}), "also where the failed one is far above"
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch._check_extras()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "qwen_omni_utils" else object())
+    with pytest.raises(MissingExtraError, match=r"^package 'qwen-omni-utils' is not installed; it comes with the extra 'train'"):
+        launch._check_extras()
+
+
+def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(2**40, 2**40, 2**20 * 123))
+    with pytest.raises(ResultsError) as raised:
+        launch._check_disk(tmp_path / "results" / "ablations")
+    assert str(raised.value) == f"{tmp_path} has 123 MiB free, and a sweep needs 500; free some, or give another --results"
+
+
+def test_a_relative_folder_inside_a_ray_job_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch._check_place(sweep.request._replace(results=Path("results")))
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    launch._check_place(sweep.request)
+    with pytest.raises(
+        ConfigError, match=r"^--results results is relative, and a Ray job's working folder is temporary; give an absolute path"
+    ):
+        launch._check_place(sweep.request._replace(results=Path("results")))
+
+
+def planned(sweep: Sweep, folds: int | None = None, **changes: Any) -> Sweep:
+    return sweep._replace(plan=make_plan(SearchSpace(tiny_config(**changes), {"Base": {}}), folds))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"global_batch": 128}, "20 items x 5 epochs do not fill one global batch of 128; "),
+        ({"block": 4}, "micro_batch 8 x workers 1 does not divide block 4; "),
+        ({"folds": 6}, "folds 6 must be from 2 to 5, the number of source videos"),
+        ({"folds": 5, "epochs": 0.8}, "16 items x 0.8 epochs do not fill one global batch of 16; "),
+    ],
+)
+def test_stages_that_could_not_run_are_named(sweep: Sweep, changes: dict[str, Any], text: str) -> None:
+    launch._check_stages(sweep)
+    with pytest.raises(ConfigError) as raised:
+        launch._check_stages(planned(sweep, **changes))
+    assert str(raised.value).startswith(text)
+
+
+@pytest.fixture
+def given(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """The sweep that any request comes to."""
+    monkeypatch.setattr(launch, "prepare", lambda request: sweep)
+    return sweep
+
+
+def run(sweep: Sweep) -> tuple[int, str]:
+    console = Console(file=io.StringIO(), width=500)
+    code = launch.run(sweep.request, False, console)
+    assert isinstance(console.file, io.StringIO)
+    return code, console.file.getvalue()
+
+
+def test_ctrl_c_before_any_worker_started_says_how_to_go_on(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "read_corpus", interrupted)
+    code, text = run(given)
+    assert code == 130
+    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> None:
+    with Lease(given.folder), pytest.raises(ResultsError, match="is in use by another sweep"):
+        run(given)
+    assert [file.name for file in given.folder.iterdir()] == [".sweep"]
+
+
+def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
+    finish(given, one(given, "Zero-shot / emotion"))
+    record_failure(given.folder, one(given, "Base / emotion, seed 0"), "diverged", "nan")
+    begun = one(given, "Base / sentiment, seed 0")
+    assert begun.stage is not None
+    stage = given.folder / "stages" / begun.stage.key
+    stage.mkdir(parents=True)
+    (stage / "history.jsonl").write_text('{"step": 3, "num_steps": 6, "loss": 0.5}\n')
+    console = Console(file=io.StringIO(), width=500)
+    assert launch.status(given.request, console) == 0
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        f"{given.folder}: not running",
+        "1 units done, 1 failed, 1 begun, 15 not begun",
+        "  Base / sentiment, seed 0: step 3 of 6, loss 0.500",
+        "  Base / emotion, seed 0: diverged",
+        f"go on with:  {COMMAND}",
+    ]
+
+
+def test_a_plan_as_data(given: Sweep) -> None:
+    finish(given, one(given, "Zero-shot / emotion"))
+    data: dict[str, Any] = dict(launch.as_data(given.request))
+    assert (data["space"], data["running"], data["stages"], data["shared_stages"]) == ("ablations", False, 13, 1)
+    states = {unit["title"]: unit["state"] for unit in data["units"]}
+    assert (states["Zero-shot / emotion"], states["Base / emotion, seed 0"]) == ("done", "new")
+    with Lease(given.folder):
+        assert launch.as_data(given.request)["running"] is True

@@ -1,0 +1,113 @@
+"""A command's arguments come to a corpus, a base, a recipe, a plan and folders; what stands is read from the folders alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import clip, sweep_of
+
+from omnimer_ray.errors import ConfigError
+from omnimer_ray.instructions import Style
+from omnimer_ray.overview import States
+from omnimer_ray.plan import Unit, place
+from omnimer_ray.request import Request, Sweep, prepare
+from omnimer_ray.results import write_record
+from omnimer_ray.supervision import build, ledger_key, missing
+from omnimer_ray.trial import record_failure
+
+CLIPS = (*(clip(f"a_{index}") for index in range(8)), clip("b_1", split="validation"))
+
+
+def request(folder: Path, **changes: Any) -> Request:
+    same = Request("ablations", "mini", "tiny", "laptop", folder, None, None, None, None, (), False, "the command")
+    return same._replace(**changes)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return sweep_of(tmp_path, CLIPS)
+
+
+def supervise(sweep: Sweep, kind: Any, clips: int = 8) -> None:
+    answer = '{"sentiment": "neutral", "keywords": [], "explanation": "flat"}'
+    todo = missing(sweep.ledger, kind, CLIPS)[:clips]
+    build(
+        lambda some, given: [answer] * len(some), todo, kind, Style("prompt", "en"), 8, sweep.ledger / f"{kind}.0.jsonl", lambda *far: None
+    )
+
+
+def one(sweep: Sweep, title: str) -> Unit:
+    return next(unit for unit in sweep.plan.units if unit.title == title)
+
+
+def test_planning_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = prepare(request(tmp_path / "results"))
+    assert (made.corpus.name, made.base.name, made.recipe.global_batch, len(made.plan.units)) == ("mini", "tiny", 16, 18)
+    assert len(made.corpus.split("train")) >= 160
+    assert len(made.corpus.split("validation")) >= 80
+    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "cache" / "omnimer_ray" / "mini").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "folder"),
+    [
+        ({}, "mini-tiny"),
+        ({"limit": 64}, "mini-tiny-limit64"),
+        ({"limit": 64, "folds": 3}, "mini-tiny-limit64-folds3"),
+        ({"seeds": 2}, "mini-tiny"),
+    ],
+)
+def test_every_selection_has_a_folder_of_its_own(tmp_path: Path, shared_cache: Path, changes: dict[str, Any], folder: str) -> None:
+    made = prepare(request(tmp_path, **changes))
+    assert made.folder == tmp_path / "ablations" / folder
+    assert made.ledger == tmp_path / "ledgers" / ledger_key(made.recipe)
+
+
+def test_seeds_and_folds_reach_the_plan(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, seeds=2, folds=3, limit=64))
+    assert {(row.seed, row.fold) for row in made.plan.rows if row.variant == "Base"} == {(s, f) for s in range(2) for f in range(3)}
+    assert len(made.corpus.clips) == 64
+    assert made.recipe.corpus.folds == 3
+
+
+def test_too_small_a_limit_is_named(tmp_path: Path, shared_cache: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^corpus: limit: Input should be greater than or equal to 8$"):
+        prepare(request(tmp_path, limit=4))
+
+
+def test_all_is_new_at_first(sweep: Sweep) -> None:
+    assert sweep.states() == States(done=0, failed=0, resumable=0, new=18)
+
+
+def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    supervise(sweep, "text_keywords", clips=3)
+    done, begun, failed = (one(sweep, f"{variant} / sentiment, seed 0") for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)"))
+    place(done, sweep.folder).mkdir(parents=True)
+    write_record(place(done, sweep.folder), {"outcome": "done"})
+    assert begun.stage is not None
+    (sweep.folder / "stages" / begun.stage.key).mkdir(parents=True)
+    record_failure(sweep.folder, failed, "diverged", "nan")
+    assert sweep.states() == States(done=2, failed=1, resumable=2, new=13)
+    assert (sweep.outcome(done), sweep.outcome(begun), sweep.outcome(failed)) == ("done", None, "diverged")
+    assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
+    assert sweep.outcome(one(sweep, "supervision: text_keywords")) is None
+
+
+def test_failures_are_forgotten_on_request_and_nothing_else(sweep: Sweep) -> None:
+    done, failed = one(sweep, "Base / sentiment, seed 0"), one(sweep, "Zero-shot / emotion")
+    place(done, sweep.folder).mkdir(parents=True)
+    write_record(place(done, sweep.folder), {"outcome": "done"})
+    record_failure(sweep.folder, failed, "out_of_memory", "no more")
+    sweep.forget_failures()
+    assert (sweep.outcome(done), sweep.outcome(failed)) == ("done", None)
+
+
+def test_with_folds_supervision_is_made_of_every_clip_that_some_fold_trains_on(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    recipe = sweep.recipe.model_copy(update={"corpus": sweep.recipe.corpus.model_copy(update={"folds": 3})})
+    ledger = one(sweep, "supervision: prosody")
+    assert sweep.outcome(ledger) == "done"
+    assert sweep._replace(recipe=recipe).outcome(ledger) is None, "b_1 is trained on in two folds of three"
