@@ -97,7 +97,14 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
 def connect(profile: MachineProfile, offered: Resources) -> Resources:
     """Starts Ray here, or joins the profile's cluster; what it offers to runs."""
-    quiet = {"RAY_TRAIN_V2_ENABLED": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "RAY_AIR_NEW_OUTPUT": "0", "TUNE_RESULT_BUFFER_LENGTH": "0"}
+    # Workers do the work here: at Ray's own niceness of 15, any other busy process starves them.
+    quiet = {
+        "RAY_worker_niceness": "0",
+        "RAY_TRAIN_V2_ENABLED": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_RESULT_BUFFER_LENGTH": "0",
+    }
     for name, value in {**quiet, "OMP_NUM_THREADS": str(profile.threads_per_worker)}.items():
         os.environ.setdefault(name, value)
     if profile.address is not None or os.environ.get("RAY_ADDRESS"):

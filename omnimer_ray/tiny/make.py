@@ -33,7 +33,10 @@ from omnimer_ray.training import Placement, join_alone, start_engine, train
 
 SEED = 1000
 NUM_CLIPS = 2000
-EPOCHS = 1.4
+PHASES: tuple[tuple[float, dict[Kind, float] | None], ...] = (  # epochs and mixture; faces are learned most slowly
+    (1.4, None),
+    (0.6, {"text_keywords": 0.2, "facial_expression": 0.6, "prosody": 0.2}),
+)
 STYLE = Style("prompt", "en")
 OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_decay=0.01)
 
@@ -55,21 +58,23 @@ def main(out: Path = TINY_FOLDER) -> None:
     print(f"tiny Thinker of {sum(p.numel() for p in thinker.model.parameters()):,} parameters saved in {out}")
 
 
-def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tuple[Item, ...]]) -> None:
-    """All parameters, by the project's one training loop in this process."""
+def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tuple[Item, ...]], first: int = 0) -> None:
+    """All parameters, by the project's one training loop in this process; every phase has a fresh optimizer and cosine."""
     config = omnimer_tiny(CorpusConfig(name="mini", fingerprint=""), BaseConfig(name="tiny", revision=""))
-    encoder = Encoder(thinker.processor, config, default_cache())
-    schedule = Schedule(items, epochs=EPOCHS, global_batch=24, block=8, seed=SEED)
+    encoder = Encoder(thinker.processor, config, default_cache(), memory_bytes=3 << 30)
     placement = Placement(micro_batch=8, checkpoint_every=10**9)
     thinker.model.requires_grad_(True)
     join_alone()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
-        train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
-        trained = parameters(engine)
-    with torch.no_grad():
-        for name, parameter in thinker.model.named_parameters():
-            parameter.copy_(trained[name])
+    for position, (epochs, mixture) in list(enumerate(PHASES))[first:]:
+        schedule = Schedule(items, epochs=epochs, global_batch=24, block=8, seed=SEED, stage_position=position, mixture=mixture)
+        with tempfile.TemporaryDirectory() as folder:
+            engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
+            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
+            trained = parameters(engine)
+            engine.destroy()
+        with torch.no_grad():
+            for name, parameter in thinker.model.named_parameters():
+                parameter.copy_(trained[name])
 
 
 def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
