@@ -68,7 +68,7 @@ def test_an_unknown_profile_lists_the_near_ones() -> None:
         load_profile("laptob")
     there = PROFILES / "laptob.yaml"
     assert str(raised.value).startswith(f"machine profile 'laptob': no file {there}; did you mean 'laptop'")
-    with pytest.raises(MachineError, match=r"machine profile 'no/rtx309\.yaml': no file no/rtx309\.yaml; did you mean 'rtx3090'\?"):
+    with pytest.raises(MachineError, match=r"machine profile 'no/rtx309\.yaml': no file no/rtx309\.yaml; did you mean 'rtx3090'"):
         load_profile("no/rtx309.yaml")
 
 

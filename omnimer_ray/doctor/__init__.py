@@ -1,0 +1,32 @@
+"""Is this machine, cluster, corpus and base fit to start? Each check gives one finding: fine, or what to do.
+
+Run:  python -m omnimer_ray.doctor [--machine PROFILE] [--corpus SPEC] [--base NAME] [--results DIR] [--quick]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omnimer_ray.doctor import host, network, software, work
+from omnimer_ray.doctor.finding import Finding, refuse
+from omnimer_ray.machine import MachineProfile, local_resources
+
+__all__ = ["Finding", "quick_findings", "refuse"]
+
+
+def quick_findings(profile: MachineProfile, results: Path) -> list[Finding]:
+    """What can be known in a second or two without Ray or torch: all that would fail, or hang for minutes, in a sweep."""
+    cards = host.nvidia_cards()
+    found = [
+        software.python(),
+        software.packages(),
+        software.compiler(profile),
+        host.cores(profile),
+        host.memory(profile),
+        host.disk(results),
+        host.storage(results, shared=network.cluster_address(profile) is not None),
+        host.cards(profile, cards),
+        network.token(profile),
+        network.open_servers(),
+    ]
+    return found if network.cluster_address(profile) else [*found, work.machine(profile, local_resources())]

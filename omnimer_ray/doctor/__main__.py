@@ -1,0 +1,72 @@
+"""The command: one line a check, `fine` or what to do; exit code 0 when all are fine, 1 otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnimer_ray.doctor import Finding
+from omnimer_ray.errors import OmniMERError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def doctor(
+    machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
+    corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
+    base: Annotated[str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name such as Qwen/Qwen2.5-Omni-7B.")] = "tiny",
+    results: Annotated[Path, typer.Option(help="Where results folders would go.")] = Path("results"),
+    quick: Annotated[bool, typer.Option("--quick", help="Only what is known in seconds, without Ray and torch.")] = False,
+) -> None:
+    """Say whether this machine, its cluster, a corpus and a base are fit to start a sweep, or what to do.
+
+    Exit codes: 0 all is fine, 1 something is to be mended, 2 usage.
+    """
+    checked = broken = 0
+    for finding in _findings(machine, corpus, base, results, quick):
+        typer.echo(str(finding))
+        checked, broken = checked + 1, broken + (not finding.ok)
+    typer.echo(f"{broken} of {checked} checks ask for something to be mended" if broken else f"all {checked} checks are fine")
+    raise typer.Exit(int(broken > 0))
+
+
+def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) -> Iterator[Finding]:
+    from omnimer_ray import doctor
+    from omnimer_ray.doctor import cluster, host, network, software, work, workers
+    from omnimer_ray.machine import load_profile, local_resources
+
+    profile = load_profile(machine)
+    yield from doctor.quick_findings(profile, results)
+    if quick:
+        return
+    yield software.operators(profile)
+    offered, found = local_resources(), host.nvidia_cards()
+    cards = [] if isinstance(found, str) else found
+    if network.cluster_address(profile):
+        told = cluster.check(profile, results)
+        yield from told.findings
+        offered, cards = told.offered, told.cards
+    else:
+        yield workers.all_reduce(profile, workers.local_slots(profile, len(cards)))
+    yield work.corpus(corpus)
+    finding, located = work.base(base)
+    yield finding
+    yield work.fits(profile, located, offered, cards)
+
+
+def main() -> None:
+    """The entry point: an error that a person can mend is one line, not a traceback."""
+    try:
+        app()
+    except OmniMERError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

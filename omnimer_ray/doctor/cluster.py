@@ -1,0 +1,203 @@
+"""Checks that need the running Ray cluster: its nodes, the storage that they share, its dashboard, its pairs of workers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omnimer_ray.doctor import host, network, software, work, workers
+from omnimer_ray.doctor.finding import Finding
+from omnimer_ray.machine import MachineProfile, Resources
+
+PACKAGES = ("torch", "transformers", "peft", "deepspeed", "polars")
+LIMIT_SEC = 60.0  # for an answer of a node
+SEEN_WITHIN_SEC = 10.0  # what one machine wrote, another may see only after NFS's cache has aged
+
+
+class Report(NamedTuple):
+    """What a node says of itself."""
+
+    versions: tuple[str, ...]
+    packages: Finding
+    cards: list[host.Card] | str
+    read: str  # what stood in the driver's file, or why it could not be read
+    written: str | None  # why it could not write; None where it could
+
+
+class Cluster(NamedTuple):
+    """What was found, and what later checks need of it."""
+
+    findings: list[Finding]
+    offered: Resources
+    cards: list[host.Card]
+
+
+def check(profile: MachineProfile, results: Path) -> Cluster:
+    """Joins the cluster, asks every node, and leaves it again."""
+    import ray
+
+    address = network.cluster_address(profile) or "auto"
+    nobody = Cluster([], Resources(0, 0), [])
+    if fault := _unreachable(address):
+        return nobody._replace(findings=[Finding("cluster", False, fault)])
+    try:
+        context = ray.init(address=address, log_to_driver=False, logging_level="error")
+    except Exception as error:  # Ray raises many types; each means: there is no joining
+        last = (str(error).strip().splitlines() or [repr(error)])[0]
+        return nobody._replace(findings=[Finding("cluster", False, f"the Ray cluster at {address} cannot be joined: {last}")])
+    try:
+        return examine(profile, results, context.dashboard_url)
+    finally:
+        ray.shutdown()
+
+
+def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cluster:
+    """The checks of the cluster that this process has joined."""
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = ray.cluster_resources()
+    offered = Resources(there.get("CPU", 0.0), there.get("GPU", 0.0))
+    try:
+        storage, reports = _ask_nodes(nodes, results)
+    except Exception as error:  # whatever a node raised or failed to do in time
+        last = (str(error).strip().splitlines() or [repr(error)])[-1]
+        finding = Finding("cluster", False, f"a node does not answer ({last}); is omnimer_ray installed there? see ray status")
+        return Cluster([finding, work.machine(profile, offered)], offered, [])
+    cards = [card for report in reports.values() if not isinstance(report.cards, str) for card in report.cards]
+    findings = [
+        alike(reports),
+        work.machine(profile, offered),
+        storage,
+        network.open_servers(dashboard=dashboard or None),
+        *(host.cards(profile, report.cards, {})._replace(name=f"cards {name}"[:14]) for name, report in reports.items() if report.cards),
+        workers.all_reduce(profile, _slots(profile, nodes)),
+    ]
+    return Cluster(findings, offered, cards)
+
+
+def alike(reports: dict[str, Report]) -> Finding:
+    """All nodes have packages that fit, in the same versions."""
+    faults = [f"{name}: {report.packages.text}" for name, report in reports.items() if not report.packages.ok]
+    first = next(iter(reports))
+    for name, report in reports.items():
+        for package, here, there in zip(PACKAGES, reports[first].versions, report.versions, strict=True):
+            if here != there:
+                faults.append(f"{package} is {here} on {first} and {there} on {name}")
+    if faults:
+        return Finding("cluster", False, f"{'; '.join(faults)}; install the same lock file on every machine")
+    return Finding("cluster", True, f"{len(reports)} nodes with the same packages: {', '.join(reports)}")
+
+
+def common(results: Path, reports: dict[str, Report], token: str, wait_sec: float = SEEN_WITHIN_SEC) -> Finding:
+    """Every node has read what stood in the shared folder, and what it wrote is seen here."""
+    faults = [f"{name} reads {report.read!r}" for name, report in reports.items() if report.read != token]
+    faults += [f"{name} cannot write ({report.written})" for name, report in reports.items() if report.written]
+    began = time.monotonic()
+    for name, report in reports.items():
+        mine = results / f".doctor-{token}-{name}"
+        while report.written is None and not mine.exists() and time.monotonic() - began < wait_sec:
+            time.sleep(0.1)
+        if report.written is None and not mine.exists():
+            faults.append(f"what {name} wrote is not seen here after {wait_sec:g} s")
+    if faults:
+        told = "; ".join(faults)
+        return Finding(
+            "shared storage",
+            False,
+            f"{results} is not the same folder everywhere: {told}; mount one storage on all machines, and name it in --results",
+        )
+    return Finding(
+        "shared storage", True, f"{results} is read and written by {len(reports)} nodes, seen within {time.monotonic() - began:.1f} s"
+    )
+
+
+def report_of_node(results: str, token: str, name: str) -> Report:
+    """Runs on a node: what it is, and whether it reads and writes the shared folder."""
+    import importlib.metadata
+
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            versions.append("absent")
+    folder, read, written = Path(results), "", None
+    try:
+        read = (folder / f".doctor-{token}").read_text()
+    except OSError as error:
+        read = error.strerror or str(error)
+    try:
+        (folder / f".doctor-{token}-{name}").write_text(name)
+    except OSError as error:
+        written = error.strerror or str(error)
+    return Report(tuple(versions), software.packages(), host.nvidia_cards(), read, written)
+
+
+def _ask_nodes(nodes: list[dict[str, Any]], results: Path) -> tuple[Finding, dict[str, Report]]:
+    import ray
+
+    token = uuid.uuid4().hex
+    with _standing(results, token):
+        task = ray.remote(report_of_node)
+        asked = {}
+        for index, node in enumerate(nodes):
+            name = f"{node['NodeManagerHostname']}-{index}"
+            asked[name] = task.options(num_cpus=0, max_retries=0, scheduling_strategy=_at(node)).remote(str(results), token, name)
+        reports = dict(zip(asked, ray.get(list(asked.values()), timeout=LIMIT_SEC), strict=True))
+        return common(results, reports, token), reports
+
+
+@contextlib.contextmanager
+def _standing(results: Path, token: str) -> Iterator[None]:
+    """A file for the nodes to read; it and theirs are gone afterwards."""
+    with contextlib.suppress(OSError):  # told as what a node could not read
+        results.mkdir(parents=True, exist_ok=True)
+        (results / f".doctor-{token}").write_text(token)
+    try:
+        yield
+    finally:
+        for path in results.glob(f".doctor-{token}*"):
+            path.unlink(missing_ok=True)
+
+
+def _slots(profile: MachineProfile, nodes: list[dict[str, Any]]) -> list[workers.Handle]:
+    """One a card of the cluster; without cards one a node, and two on a node that is alone."""
+    import ray
+
+    actor = ray.remote(workers.Slot)
+    device = "cuda" if profile.gpus_per_worker else "cpu"
+    handles = []
+    for index, node in enumerate(nodes):
+        count = int(node["Resources"].get("GPU", 0)) if profile.gpus_per_worker else 1 + (len(nodes) == 1)
+        for place in range(count):
+            options = {"num_cpus": 0, "num_gpus": int(device == "cuda"), "scheduling_strategy": _at(node)}
+            slot = actor.options(**options).remote(node["NodeManagerAddress"], device, dict(profile.environment))
+            name = f"{node['NodeManagerHostname']}-{index}/{place}"
+            handles.append(
+                workers.Handle(name, lambda method, *rest, slot=slot: ray.get(getattr(slot, method).remote(*rest), timeout=2 * LIMIT_SEC))
+            )
+    return handles
+
+
+def _at(node: dict[str, Any]) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+
+
+def _unreachable(address: str) -> str | None:
+    """Ray waits for minutes where nobody answers: a plain connection tells at once."""
+    name, _, port = address.rpartition(":")
+    if not (name and port.isdigit()):
+        return None
+    try:
+        socket.create_connection((name.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        return f"nobody answers at {address} ({error.strerror or error}); start the cluster (cluster/README.md), or correct the profile's address"
+    return None

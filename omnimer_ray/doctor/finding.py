@@ -1,0 +1,26 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from omnimer_ray.errors import MachineError
+
+
+class Finding(NamedTuple):
+    """One check: what is there where it is fine, what to do where it is not."""
+
+    name: str
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'fine' if self.ok else 'MEND'}  {self.name:14}  {self.text}"
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raises MachineError with everything that is to be mended, one a line; nothing where all is fine."""
+    if broken := [finding for finding in findings if not finding.ok]:
+        told = "\n".join(f"  {finding.name}: {finding.text}" for finding in broken)
+        raise MachineError(f"{len(broken)} of {len(findings)} checks of this machine failed (python -m omnimer_ray.doctor):\n{told}")

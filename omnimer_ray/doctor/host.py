@@ -1,0 +1,157 @@
+"""Checks of this machine: cores, memory, disk, the results' folder, the cards and their driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.doctor.finding import Finding
+from omnimer_ray.doctor.software import unwritable
+from omnimer_ray.errors import MachineError
+from omnimer_ray.machine import MachineProfile, concurrency, local_resources
+
+GIB = 2**30
+WORKER_GIB = 1.3  # torch, transformers and DeepSpeed imported, the tiny base in training; seen on a CPU
+RAY_GIB = 1.0  # raylet, GCS, the driver
+FREE_GIB = 0.5
+RAY_DISK_SHARE = 0.95  # Ray spills nothing, and warns without end, on a disk that is fuller
+
+
+class Card(NamedTuple):
+    """One GPU as nvidia-smi tells of it."""
+
+    name: str
+    memory_gib: float
+    driver: str
+
+    @property
+    def accelerator_type(self) -> str:
+        """As Ray spells it where it knows no shorter name: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
+        return self.name.removeprefix("NVIDIA ").strip().replace(" ", "-")
+
+
+def nvidia_cards(limit_sec: float = 10) -> list[Card] | str:
+    """The cards, none where there is no nvidia-smi; or why nvidia-smi does not tell."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_sec, check=False)
+    except subprocess.TimeoutExpired:
+        return f"nvidia-smi did not answer within {limit_sec:g} s"
+    if done.returncode:
+        return ((done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    rows = [line.split(", ") for line in done.stdout.strip().splitlines()]
+    return [Card(name, float(mib) / 1024, driver) for name, mib, driver in rows]
+
+
+def cards(profile: MachineProfile, found: Sequence[Card] | str, environ: dict[str, str] | None = None) -> Finding:
+    """The cards are there, answer, are the profile's type, and are all visible."""
+    if isinstance(found, str):
+        return Finding("cards", False, f"the NVIDIA driver does not answer: {found}; load the driver or restart the machine")
+    if not found:
+        if profile.gpus_per_worker and profile.address is None:
+            return Finding(
+                "cards", False, "the profile asks for cards and there is no nvidia-smi; install the driver, or take another --machine"
+            )
+        return Finding("cards", True, "none here")
+    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and len([part for part in visible.split(",") if part.strip()]) < len(found):
+        return Finding(
+            "cards", False, f"CUDA_VISIBLE_DEVICES={visible} hides some of {len(found)} cards from Ray, which counts them all; unset it"
+        )
+    other = sorted({card.accelerator_type for card in found} - {profile.accelerator_type})
+    if profile.accelerator_type and other and profile.address is None:
+        return Finding(
+            "cards",
+            False,
+            f"there is {', '.join(other)} where the profile's accelerator_type is {profile.accelerator_type}; set or drop it",
+        )
+    smallest = min(card.memory_gib for card in found)
+    return Finding("cards", True, f"{len(found)} x {found[0].name}, {smallest:.1f} GiB, driver {found[0].driver}")
+
+
+def cores(profile: MachineProfile, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> Finding:
+    """The cores that this process may use are really its own: a container's quota below them slows every worker down."""
+    seen = len(os.sched_getaffinity(0))
+    try:
+        allowed, period = quota.read_text().split()
+        share = float(seen) if allowed == "max" else int(allowed) / int(period)
+    except (OSError, ValueError):
+        share = float(seen)
+    if share < seen and profile.max_concurrent_runs is None:
+        return Finding(
+            "cores",
+            False,
+            f"{seen} cores are seen, and the container's quota is {share:g}; set max_concurrent_runs in the profile, or use --cpuset-cpus",
+        )
+    return Finding("cores", True, f"{seen} cores" + (f" seen, {share:g} by the container's quota" if share < seen else ""))
+
+
+def memory(profile: MachineProfile, meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> Finding:
+    """Enough for the processes of as many runs as would go on at once; the base's weights are another check."""
+    available = available_gib(meminfo, limit)
+    if profile.address is not None:
+        return Finding("memory", True, f"{available:.1f} GiB available on this machine")
+    try:
+        runs = concurrency(profile, local_resources())
+    except MachineError:
+        runs = 1  # told by the check of the machine
+    workers = max(1, profile.workers_per_run)
+    needed = RAY_GIB + runs * workers * WORKER_GIB
+    if needed > available:
+        fits = max(1, int((available - RAY_GIB) / (workers * WORKER_GIB)))
+        way_out = f"set max_concurrent_runs: {fits} in the profile" if fits < runs else "free some, or take a larger machine"
+        return Finding(
+            "memory", False, f"{available:.1f} GiB are available, and {runs} runs of {workers} workers need about {needed:.1f}; {way_out}"
+        )
+    return Finding("memory", True, f"{available:.1f} GiB available, about {needed:.1f} needed for {runs} runs of {workers} workers")
+
+
+def available_gib(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> float:
+    """What processes can still take: MemAvailable, or the container's limit less what it has taken."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    available = int(lines["MemAvailable"].split()[0]) / 2**20
+    try:
+        taken = int(limit.with_name("memory.current").read_text())
+        return min(available, (int(limit.read_text()) - taken) / GIB)
+    except (OSError, ValueError):  # no container, or one without a limit
+        return available
+
+
+def disk(results: Path) -> Finding:
+    """Room for results, for cached media and for Ray's session."""
+    tight, told = [], []
+    for what, folder in (("results", results), ("the media cache", default_cache()), ("Ray's session", Path(tempfile.gettempdir()))):
+        usage = shutil.disk_usage(existing(folder))
+        free = usage.free / GIB
+        told.append(f"{free:.0f} GiB for {what}")
+        if free < FREE_GIB:
+            tight.append(f"{folder} ({what}) has {free:.1f} GiB free and needs {FREE_GIB}")
+        elif what.startswith("Ray") and usage.used / usage.total > RAY_DISK_SHARE:
+            tight.append(f"{folder} is {usage.used / usage.total:.0%} full, and Ray stops writing at {RAY_DISK_SHARE:.0%}")
+    if tight:
+        return Finding("disk", False, f"{'; '.join(tight)}; free some, or set --results, XDG_CACHE_HOME or TMPDIR to a larger disk")
+    return Finding("disk", True, f"free: {', '.join(told)}")
+
+
+def storage(results: Path, shared: bool) -> Finding:
+    """The results' folder is absolute where other machines are to find it, and can be written and read."""
+    if shared and not results.is_absolute():
+        return Finding("storage", False, f"--results {results} is relative; give an absolute path that all machines of the cluster share")
+    there = existing(results)
+    if fault := unwritable(there):
+        return Finding("storage", False, f"{there} cannot be written ({fault}); mend its rights, or give another --results")
+    return Finding("storage", True, f"{there} is written and read from here")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())

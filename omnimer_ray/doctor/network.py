@@ -1,0 +1,124 @@
+"""Checks of who can reach Ray: token authentication, and servers of Ray that are open to other machines without it.
+
+Whoever reaches Ray's ports without a token runs code as the person who started it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.doctor.finding import Finding
+from omnimer_ray.machine import MachineProfile
+
+# Process -> its options for host and port, and what answers there only to those who may use it.
+SERVERS = {
+    "dashboard/dashboard.py": ("--host", "--port", "/api/jobs/"),
+    "dashboard/agent.py": ("--node-ip-address", "--listen-port", "/api/job_agent/jobs/doctor/logs"),
+}
+MAKE_TOKEN = "ray get-auth-token --generate, the same file on every machine"
+
+
+class Server(NamedTuple):
+    """A server of Ray that runs on this machine."""
+
+    kind: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}{self.path}"
+
+
+def cluster_address(profile: MachineProfile) -> str | None:
+    """Of the running cluster that a sweep would join, if any."""
+    return profile.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def token(profile: MachineProfile, environ: Mapping[str, str] = os.environ, home: Path | None = None) -> Finding:
+    """Token authentication is on wherever Ray is reached; the token itself is never read.
+
+    Ray 2.60 turns it on by itself in the cluster that ray.init starts, and for address 'auto' where a token is there; for an
+    explicit address never (ray/_private/worker.py, authentication_token_setup.py).
+    """
+    mode = environ.get("RAY_AUTH_MODE")
+    if mode is not None and mode.lower() != "token":
+        return Finding("token", False, f"RAY_AUTH_MODE={mode}: whoever reaches Ray's ports runs code here; unset it, or set it to token")
+    address = cluster_address(profile)
+    if address is None:
+        return Finding("token", True, "on in the cluster that a sweep starts here")
+    if mode is None and address != "auto":
+        return Finding("token", False, f"the cluster is at {address}; export RAY_AUTH_MODE=token, here and where its nodes are started")
+    if not _token_there(environ, home or Path.home()):
+        return Finding("token", False, f"no token is found; make one: {MAKE_TOKEN} (or RAY_AUTH_TOKEN_PATH)")
+    return Finding("token", True, f"on for the cluster at {address}")
+
+
+def _token_there(environ: Mapping[str, str], home: Path) -> bool:
+    if environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = Path(environ.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
+    return path.is_file() and path.stat().st_size > 0
+
+
+def open_servers(processes: Path = Path("/proc"), dashboard: str | None = None) -> Finding:
+    """No server of Ray answers without a token, unless only this machine reaches it; `dashboard` is one more, as host:port."""
+    servers = list(ray_servers(processes))
+    if dashboard is not None:
+        host, _, port = dashboard.rpartition(":")
+        servers.append(Server("dashboard", host.strip("[]"), int(port), SERVERS["dashboard/dashboard.py"][2]))
+    reachable = [server for server in servers if not _loopback(server.host)]
+    if open_ones := sorted({f"{server.kind} at {server.host}:{server.port}" for server in reachable if answers(server)}):
+        return Finding(
+            "open servers",
+            False,
+            f"Ray's {' and '.join(open_ones)} takes jobs from everybody without a token; stop that cluster (ray stop), "
+            f"make a token ({MAKE_TOKEN}) and start it again with RAY_AUTH_MODE=token, or with --dashboard-host 127.0.0.1",
+        )
+    if not servers:
+        return Finding("open servers", True, "no Ray runs here")
+    return Finding(
+        "open servers", True, f"{len(reachable)} of {len(servers)} servers of Ray can be reached from outside, and ask for a token"
+    )
+
+
+def ray_servers(processes: Path) -> Iterable[Server]:
+    """Dashboards and agents by the command lines of the processes that run here."""
+    for path in processes.glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it ended
+            continue
+        for script, (host, port, url) in SERVERS.items():
+            if any(word.endswith(script) for word in words):
+                given = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+                if given.get(port, "0").isdigit() and int(given.get(port, "0")):
+                    yield Server(Path(script).stem, given.get(host, "127.0.0.1"), int(given[port]), url)
+
+
+def answers(server: Server, limit_sec: float = 1.0) -> bool:
+    """Whether a server does anything for somebody without a token."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    request = urllib.request.Request(server._replace(host=everywhere.get(server.host, server.host)).url)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=limit_sec):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code not in (401, 403)
+    except (OSError, ValueError):  # nobody there
+        return False
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

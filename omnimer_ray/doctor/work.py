@@ -1,0 +1,80 @@
+"""Checks of what is asked for: the profile, the corpus, the base, and whether the base fits the workers' memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from omnimer_ray.bases import Base, locate
+from omnimer_ray.config import CorpusConfig
+from omnimer_ray.corpora import load
+from omnimer_ray.doctor.finding import Finding
+from omnimer_ray.doctor.host import Card, available_gib
+from omnimer_ray.errors import OmniMERError
+from omnimer_ray.machine import MachineProfile, Resources, concurrency
+from omnimer_ray.memory import estimate, longest_item, refusal, setup_of
+from omnimer_ray.recipes import recipe_for
+from omnimer_ray.shape import read_shape
+
+CARD_GIB = {"GeForce-RTX-3090": 24.0}  # of the cards that profiles name
+
+
+def machine(profile: MachineProfile, offered: Resources) -> Finding:
+    """At least one run fits what is offered."""
+    try:
+        runs = concurrency(profile, offered)
+    except OmniMERError as error:
+        return Finding("profile", False, str(error))
+    return Finding("profile", True, f"{runs} runs at once on {offered.cpus:g} cores and {offered.gpus:g} cards")
+
+
+def corpus(spec: str) -> Finding:
+    """The corpus is read, and a release's media are there; a generated one is only planned."""
+    try:
+        loaded = load(spec, need_media=spec != "mini")
+    except OmniMERError as error:
+        return Finding("corpus", False, str(error))
+    splits = Counter(clip.split for clip in loaded.clips)
+    told = ", ".join(f"{splits[split]} {split}" for split in ("train", "validation", "test") if splits[split])
+    return Finding("corpus", True, f"{loaded.name}: {told} clips")
+
+
+def base(name: str) -> tuple[Finding, Base | None]:
+    """The base is found, and its weights are on this machine."""
+    try:
+        found = locate(name)
+    except OmniMERError as error:
+        return Finding("base", False, str(error)), None
+    if found.folder is None:
+        return Finding("base", False, f"{name} is on the hub, but not on this machine; run `hf download {name}` on every machine"), found
+    return Finding("base", True, f"{found.name}, revision {found.revision}"), found
+
+
+def fits(profile: MachineProfile, found: Base | None, offered: Resources, cards: Sequence[Card] = ()) -> Finding:
+    """A worker's memory, estimated from the base's shape for the longest item that its recipe allows, against what a worker gets."""
+    if found is None or found.folder is None:
+        return Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")
+    config = recipe_for(found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())
+    try:
+        shape = read_shape(found.folder)
+        there = _memory_of_a_worker(profile, offered, cards)
+    except OmniMERError as error:
+        return Finding("fits", False, str(error))
+    setup, item = setup_of(profile, config), longest_item(config)
+    needed = estimate(shape, setup, item).total_gib
+    if there is None:
+        return Finding("fits", True, f"a worker needs about {needed:.1f} GiB of its card, and no card is seen from here to compare with")
+    if fault := refusal(there, shape, setup, item):
+        return Finding("fits", False, fault)
+    return Finding("fits", True, f"a worker needs about {needed:.1f} GiB of {there:.1f} for items of up to {item.total} tokens")
+
+
+def _memory_of_a_worker(profile: MachineProfile, offered: Resources, cards: Sequence[Card]) -> float | None:
+    """GiB: of the smallest card, or a share of this machine; None where the cards are elsewhere and of an unknown type."""
+    if not profile.gpus_per_worker:
+        return available_gib() / (concurrency(profile, offered) * max(1, profile.workers_per_run))
+    share = min(1.0, profile.gpus_per_worker)
+    if cards:
+        return share * min(card.memory_gib for card in cards)
+    known = CARD_GIB.get(profile.accelerator_type or "")
+    return None if known is None else share * known
