@@ -55,10 +55,11 @@ def write_clips(sweep: Sweep) -> None:
 
 
 def write_ledger(sweep: Sweep) -> None:
-    """ledger.parquet: the entries of all instructions so far."""
+    """ledger.parquet: the entries of all instructions so far, of every ledger that the plan needs."""
     import polars as pl
 
-    kinds = [unit.ledger for unit in sweep.plan.units if unit.ledger is not None]
+    parts = [unit.ledger for unit in sweep.plan.units if unit.ledger is not None]
     known = {clip.id for clip in sweep.corpus.clips}
-    rows = [entry for kind in kinds for clip, entry in sorted(read_entries(sweep.ledger, kind).items()) if clip in known]
+    entries = [sorted(read_entries(sweep.ledgers / part.key, part.kind).items()) for part in parts]
+    rows = [entry for part in entries for clip, entry in part if clip in known]
     write_table(sweep.folder / "ledger.parquet", pl.DataFrame(rows, schema=ledger_schema()))

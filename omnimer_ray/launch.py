@@ -24,7 +24,6 @@ from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.request import Request, Sweep, prepare, read_corpus
-from omnimer_ray.results import write_json
 from omnimer_ray.schedule import check_split, check_steps
 
 if TYPE_CHECKING:
@@ -112,7 +111,8 @@ def _run(sweep: Sweep, console: Console) -> int:
     if _can_start(sweep.plan, outcomes):
         from omnimer_ray.prepare import prepare_media
 
-        prepare_media(sweep.corpus.clips, sweep.recipe.media, default_cache(), os.cpu_count() or 1, say)
+        for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
+            prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, say)
         ended = _execute(sweep, outcomes, console)
     else:
         say("nothing is left to start; the tables are built again")
@@ -143,14 +143,13 @@ def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) ->
 
     job = Job(
         sweep.folder.resolve(),
-        sweep.ledger.resolve(),
+        sweep.ledgers.resolve(),
         default_cache(),
         sweep.request.base,
         sweep.profile,
         f"{os.getpid()}-{int(time.time())}",
     )
     write_manifest(job.work / "manifest.json", sweep.corpus.clips)
-    write_json(job.work / "recipe.json", sweep.recipe.model_dump(mode="json"))
     shutil.rmtree(job.work / "progress", ignore_errors=True)
     clips = sweep.corpus
     extents = extents_of(sweep.plan, len(clips.split("train")), len(clips.split("validation")))

@@ -16,6 +16,7 @@ from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, 
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.instructions import PROMPTS_HASH
 from omnimer_ray.results import read_record
+from omnimer_ray.supervision import ledger_key
 
 EVERYWHERE = (
     "corpus",
@@ -61,14 +62,22 @@ class Row(NamedTuple):
     signature: str
 
 
+class LedgerPart(NamedTuple):
+    """One instruction's auxiliary answers under one setting of all that determines them."""
+
+    key: str  # of the ledger: runs whose base sees or writes something else have another one
+    kind: Kind
+    config: RunConfig  # of the first run that needs it, over all its folds
+
+
 class Unit(NamedTuple):
     """A unit of work: a part of the ledger, or one stage with its run's evaluation, or an evaluation alone."""
 
-    id: str  # 'ledger-<kind>', 'stage-<key>' or 'run-<signature>'
+    id: str  # 'ledger-<key>-<kind>', 'stage-<key>' or 'run-<signature>'
     needs: tuple[str, ...]  # units that must be recorded first
     stage: Stage | None
     run: Run | None
-    ledger: Kind | None
+    ledger: LedgerPart | None
     title: str  # for people
 
 
@@ -104,7 +113,9 @@ class Plan:
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """Every unit of work, a predecessor always before what needs it, shared stages first."""
-        ledgers = {kind: _ledger_unit(kind) for stage in self.stages.values() for kind in stage.kinds if kind in AUXILIARY_KIND.values()}
+        ledgers: dict[str, Unit] = {}
+        for part in (part for stage in self.stages.values() for part in _ledger_parts(stage)):
+            ledgers.setdefault(_ledger_id(part), Unit(_ledger_id(part), (), None, None, part, f"supervision: {part.kind}"))
         first: dict[str, Unit] = {}  # stages that several runs continue
         last: dict[str, Unit] = {}
         owner: dict[str, str] = {}  # last stage -> the unit that trains it
@@ -225,8 +236,13 @@ def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predec
     )
 
 
-def _ledger_unit(kind: Kind) -> Unit:
-    return Unit(f"ledger-{kind}", (), None, None, kind, f"supervision: {kind}")
+def _ledger_parts(stage: Stage) -> list[LedgerPart]:
+    config = stage.config.model_copy(update={"corpus": stage.config.corpus.model_copy(update={"fold": None})})
+    return [LedgerPart(ledger_key(config), kind, config) for kind in stage.kinds if kind in AUXILIARY_KIND.values()]
+
+
+def _ledger_id(part: LedgerPart) -> str:
+    return f"ledger-{part.key}-{part.kind}"
 
 
 def _stage_unit(stage: Stage) -> Unit:
@@ -247,5 +263,5 @@ def _run_unit(run: Run, owner: str | None, title: str) -> Unit:
 
 
 def _needs(stage: Stage) -> tuple[str, ...]:
-    ledgers = tuple(f"ledger-{kind}" for kind in stage.kinds if kind in AUXILIARY_KIND.values())
+    ledgers = tuple(_ledger_id(part) for part in _ledger_parts(stage))
     return ledgers + ((f"stage-{stage.predecessor}",) if stage.predecessor else ())

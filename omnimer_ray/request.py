@@ -17,7 +17,7 @@ from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.results import RECORD
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
-from omnimer_ray.supervision import ledger_key, missing
+from omnimer_ray.supervision import missing
 
 
 class Request(NamedTuple):
@@ -48,12 +48,13 @@ class Sweep(NamedTuple):
     recipe: RunConfig
     plan: Plan
     folder: Path
-    ledger: Path
+    ledgers: Path  # shared by all sweeps of these results
 
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
         if unit.ledger is not None:
-            return None if missing(self.ledger, unit.ledger, splits_of(self.recipe, self.corpus.clips)) else "done"
+            key, kind, config = unit.ledger
+            return None if missing(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else "done"
         return outcome(unit, self.folder)
 
     def states(self) -> overview.States:
@@ -72,7 +73,7 @@ class Sweep(NamedTuple):
 
     def begun(self, unit: Unit) -> bool:
         if unit.ledger is not None:
-            return any(self.ledger.glob(f"{unit.ledger}.*.jsonl"))
+            return any((self.ledgers / unit.ledger.key).glob(f"{unit.ledger.kind}.*.jsonl"))
         return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
 
 
@@ -91,7 +92,7 @@ def prepare(request: Request) -> Sweep:
     plan = make_plan(space, request.folds)
     part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
     folder = request.results / file.name / f"{corpus.name}-{recipe.base.name}{part}"
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers" / ledger_key(recipe))
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers")
 
 
 def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:

@@ -20,10 +20,10 @@ from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
 from omnimer_ray.machine import MachineProfile
-from omnimer_ray.plan import Run, Stage, Unit
+from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.schedule import Item, Schedule
-from omnimer_ray.supervision import build, eligible, ledger_hash, missing, read_entries
+from omnimer_ray.supervision import build, eligible, ledger_hash, ledger_key, missing, read_entries
 
 if TYPE_CHECKING:
     from omnimer_ray.inputs import Encoder
@@ -37,7 +37,7 @@ class Job:
     """What every unit of a sweep shares."""
 
     folder: Path  # of the results
-    ledger: Path  # of the supervision's entries
+    ledgers: Path  # of the supervision's entries, a folder for each key
     cache: Path
     base: str  # as the person named it: 'tiny', a folder, a hub name
     profile: MachineProfile
@@ -78,26 +78,27 @@ class Worker:
         self.job, self.unit, self.rank, self.workers = job, unit, rank, workers
         self.began = time.monotonic()
         self.device = _device()
-        self.config = _config(job, unit)
+        self.config = _config(unit)
         self.clips = read_manifest(job.work / "manifest.json", self.config)
 
-    def supervise(self, kind: Kind) -> dict[str, Any]:
+    def supervise(self, part: LedgerPart) -> dict[str, Any]:
         """One instruction's part of the ledger, shared out over the workers, each with a file of its own."""
         from omnimer_ray.generation import generate
 
+        kind, ledger = part.kind, self.job.ledgers / part.key
         thinker, encoder = self._load()
 
         def ask(clips: Sequence[Clip], given: Sequence[str | None]) -> list[str]:
             items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
             return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
 
-        todo = missing(self.job.ledger, kind, self.clips)
+        todo = missing(ledger, kind, self.clips)
         _barrier()  # every worker has the same list before one of them makes it shorter
-        path = self.job.ledger / f"{kind}.{self.rank}.jsonl"
+        path = ledger / f"{kind}.{self.rank}.jsonl"
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
         build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
         _barrier()
-        return {"outcome": "stopped" if missing(self.job.ledger, kind, self.clips) else "done"}
+        return {"outcome": "stopped" if missing(ledger, kind, self.clips) else "done"}
 
     def train_and_evaluate(self) -> dict[str, Any]:
         """The unit's stage, unless it is recorded, then its run's evaluation and record."""
@@ -134,7 +135,7 @@ class Worker:
             adapters.load(model, self.job.folder / "stages" / stage.predecessor)
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
-        schedule = make_schedule(stage, self.clips, self.job.ledger)
+        schedule = make_schedule(stage, self.clips, self.job.ledgers / ledger_key(stage.config))
         tensors = self._train(thinker, encoder, stage, schedule, folder)
         if tensors is None:
             return thinker, False
@@ -215,7 +216,7 @@ class Worker:
             "num_items": {kind: len(items) for kind, items in schedule.items.items()},
             "num_steps": schedule.num_steps,
             "matched": matched,
-            "ledger_hash": ledger_hash(self.job.ledger, kinds, self.clips) if kinds else None,
+            "ledger_hash": ledger_hash(self.job.ledgers / ledger_key(stage.config), kinds, self.clips) if kinds else None,
             **self._seen(),
         }
 
@@ -293,12 +294,10 @@ def _weights(golds: Sequence[str], balance: str) -> list[float]:
     return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
 
 
-def _config(job: Job, unit: Unit) -> RunConfig:
-    if unit.run is not None:
-        return unit.run.config
-    if unit.stage is not None:
-        return unit.stage.config
-    return RunConfig.model_validate(json.loads((job.work / "recipe.json").read_text(encoding="utf-8")))
+def _config(unit: Unit) -> RunConfig:
+    part = unit.run or unit.stage or unit.ledger
+    assert part is not None
+    return part.config
 
 
 def _device() -> Any:

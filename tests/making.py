@@ -106,7 +106,7 @@ def sweep_of(folder: Path, clips: Sequence[Clip]) -> Sweep:
     plan = make_plan(ablations(recipe))
     base = Base("tiny", None, BASE.revision, None, 128)
     place = folder / "ablations" / "mini-tiny"
-    return Sweep(request, find_space("ablations"), corpus, base, load_profile("laptop"), recipe, plan, place, folder / "ledgers" / "key")
+    return Sweep(request, find_space("ablations"), corpus, base, load_profile("laptop"), recipe, plan, place, folder / "ledgers")
 
 
 __all__ = ["ALL", "BASE", "CORPUS", "OTHER_VALUE", "ablations", "clip", "paper_config", "sweep_of", "tiny_config", "whole_config"]

@@ -20,7 +20,7 @@ FINISHED = str(Searcher.FINISHED)
 
 
 def unit(name: str, *needs: str) -> Unit:
-    return Unit(name, needs, None, None, "prosody", f"title of {name}")
+    return Unit(name, needs, None, None, None, f"title of {name}")
 
 
 class Told:

@@ -13,7 +13,7 @@ from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.instructions import Style
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import clips_schema, ledger_schema, read_json
-from omnimer_ray.supervision import build, missing
+from omnimer_ray.supervision import build, ledger_key, missing
 
 CLIPS = (clip("a_1"), clip("a_2"), clip("b_1", split="validation", emotion="fear", sentiment="negative", audio_sentiment=None))
 
@@ -97,11 +97,12 @@ def test_a_damaged_table_is_made_again(sweep: Sweep, shown: list[str]) -> None:
 def test_the_ledger_is_written_as_far_as_it_goes(sweep: Sweep) -> None:
     write_ledger(sweep)
     assert pl.read_parquet(sweep.folder / "ledger.parquet").is_empty()
-    todo = missing(sweep.ledger, "prosody", CLIPS)
+    ledger = sweep.ledgers / ledger_key(sweep.recipe)
+    todo = missing(ledger, "prosody", CLIPS)
     answer = '{"sentiment": "neutral", "explanation": "flat"}'
     gone = clip("gone_1")  # of an earlier release
     asked = [*todo, gone]
-    build(lambda clips, given: [answer] * len(clips), asked, "prosody", Style("prompt", "en"), 8, sweep.ledger / "prosody.0.jsonl", print)
+    build(lambda clips, given: [answer] * len(clips), asked, "prosody", Style("prompt", "en"), 8, ledger / "prosody.0.jsonl", print)
     write_ledger(sweep)
     frame = pl.read_parquet(sweep.folder / "ledger.parquet")
     assert dict(frame.schema) == ledger_schema()

@@ -14,6 +14,7 @@ from omnimer_ray.config import changed
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.plan import Plan, SearchSpace, Stage, Unit, make_plan, make_run, outcome, place
 from omnimer_ray.results import write_record
+from omnimer_ray.supervision import ledger_key
 
 LEDGERS = {"text_keywords", "facial_expression", "prosody"}
 
@@ -125,6 +126,22 @@ def test_runs_that_end_in_one_stage_train_it_once() -> None:
     assert len(plan.stages) == 1
     assert first.needs == ()
     assert second.needs == third.needs == (first.id,)
+
+
+def test_what_the_base_sees_or_writes_otherwise_has_a_ledger_of_its_own() -> None:
+    aux = {"auxiliaries": {"text"}}
+    variants = {"En": aux, "Id": aux | {"answer_language": "id"}, "Rank 4": aux | {"lora.rank": 4}, "Long": aux | {"media.max_sec": 9}}
+    plan = make_plan(space(variants, seeds=(0, 1)), folds=2)
+    parts = [unit.ledger for unit in plan.units if unit.ledger]
+    assert [(part.kind, part.config.answer_language, part.config.media.max_sec) for part in parts] == [
+        ("text_keywords", "en", 8),
+        ("text_keywords", "id", 8),
+        ("text_keywords", "en", 9),
+    ]
+    assert all(part.config.corpus.folds == 2 and part.config.corpus.fold is None for part in parts), "made for all folds together"
+    for unit in plan.units:
+        if unit.run:
+            assert unit.needs == (f"ledger-{ledger_key(unit.run.config)}-text_keywords",)
 
 
 def test_seeds_and_folds_multiply_rows_and_zero_shot_has_no_seed() -> None:

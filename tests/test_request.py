@@ -9,7 +9,7 @@ from making import clip, sweep_of
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.instructions import Style
 from omnimer_ray.overview import States
-from omnimer_ray.plan import Unit, place
+from omnimer_ray.plan import Unit, make_plan, place
 from omnimer_ray.request import Request, Sweep, prepare
 from omnimer_ray.results import write_record
 from omnimer_ray.supervision import build, ledger_key, missing
@@ -30,10 +30,9 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def supervise(sweep: Sweep, kind: Any, clips: int = 8) -> None:
     answer = '{"sentiment": "neutral", "keywords": [], "explanation": "flat"}'
-    todo = missing(sweep.ledger, kind, CLIPS)[:clips]
-    build(
-        lambda some, given: [answer] * len(some), todo, kind, Style("prompt", "en"), 8, sweep.ledger / f"{kind}.0.jsonl", lambda *far: None
-    )
+    ledger, style = sweep.ledgers / ledger_key(sweep.recipe), Style("prompt", "en")
+    todo = missing(ledger, kind, CLIPS)[:clips]
+    build(lambda some, given: [answer] * len(some), todo, kind, style, 8, ledger / f"{kind}.0.jsonl", lambda *far: None)
 
 
 def one(sweep: Sweep, title: str) -> Unit:
@@ -62,7 +61,7 @@ def test_planning_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_every_selection_has_a_folder_of_its_own(tmp_path: Path, shared_cache: Path, changes: dict[str, Any], folder: str) -> None:
     made = prepare(request(tmp_path, **changes))
     assert made.folder == tmp_path / "ablations" / folder
-    assert made.ledger == tmp_path / "ledgers" / ledger_key(made.recipe)
+    assert made.ledgers == tmp_path / "ledgers"
 
 
 def test_seeds_and_folds_reach_the_plan(tmp_path: Path, shared_cache: Path) -> None:
@@ -107,7 +106,6 @@ def test_failures_are_forgotten_on_request_and_nothing_else(sweep: Sweep) -> Non
 
 def test_with_folds_supervision_is_made_of_every_clip_that_some_fold_trains_on(sweep: Sweep) -> None:
     supervise(sweep, "prosody")
-    recipe = sweep.recipe.model_copy(update={"corpus": sweep.recipe.corpus.model_copy(update={"folds": 3})})
-    ledger = one(sweep, "supervision: prosody")
-    assert sweep.outcome(ledger) == "done"
-    assert sweep._replace(recipe=recipe).outcome(ledger) is None, "b_1 is trained on in two folds of three"
+    assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
+    folded = sweep._replace(plan=make_plan(sweep.plan.space, folds=3))
+    assert folded.outcome(one(folded, "supervision: prosody")) is None, "b_1 is trained on in two folds of three"
