@@ -74,8 +74,8 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
         alike(reports),
         work.machine(profile, offered),
         storage,
-        network.open_servers(dashboard=dashboard or None),
-        *(host.cards(profile, report.cards, {})._replace(name=f"cards {name}"[:14]) for name, report in reports.items() if report.cards),
+        *([network.dashboard(dashboard)] if dashboard else []),
+        *(host.cards(profile, report.cards, {})._replace(name=f"cards {name}") for name, report in reports.items() if report.cards),
         workers.all_reduce(profile, _slots(profile, nodes)),
     ]
     return Cluster(findings, offered, cards)
@@ -83,7 +83,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
 
 def alike(reports: dict[str, Report]) -> Finding:
     """All nodes have packages that fit, in the same versions."""
-    faults = [f"{name}: {report.packages.text}" for name, report in reports.items() if not report.packages.ok]
+    faults = sorted({report.packages.text for report in reports.values() if not report.packages.ok})
     first = next(iter(reports))
     for name, report in reports.items():
         for package, here, there in zip(PACKAGES, reports[first].versions, report.versions, strict=True):
@@ -180,7 +180,9 @@ def _slots(profile: MachineProfile, nodes: list[dict[str, Any]]) -> list[workers
             slot = actor.options(**options).remote(node["NodeManagerAddress"], device, dict(profile.environment))
             name = f"{node['NodeManagerHostname']}-{index}/{place}"
             handles.append(
-                workers.Handle(name, lambda method, *rest, slot=slot: ray.get(getattr(slot, method).remote(*rest), timeout=2 * LIMIT_SEC))
+                workers.Handle(
+                    name, lambda method, *rest, slot=slot: ray.get(getattr(slot, method).remote(*rest), timeout=2 * workers.LIMIT_SEC)
+                )
             )
     return handles
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -16,12 +17,10 @@ from typing import NamedTuple
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.machine import MachineProfile
 
-# Process -> its options for host and port, and what answers there only to those who may use it.
-SERVERS = {
-    "dashboard/dashboard.py": ("--host", "--port", "/api/jobs/"),
-    "dashboard/agent.py": ("--node-ip-address", "--listen-port", "/api/job_agent/jobs/doctor/logs"),
-}
+JOBS = "/api/jobs/"  # of a dashboard
+AGENT_JOBS = "/api/job_agent/jobs/doctor/logs"  # of the agent that every node has
 MAKE_TOKEN = "ray get-auth-token --generate, the same file on every machine"
+RESTART = f"stop it (ray stop), make a token ({MAKE_TOKEN}) and start it again with RAY_AUTH_MODE=token"
 
 
 class Server(NamedTuple):
@@ -34,6 +33,7 @@ class Server(NamedTuple):
 
     @property
     def url(self) -> str:
+        """Where it would list jobs."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}{self.path}"
 
 
@@ -68,39 +68,37 @@ def _token_there(environ: Mapping[str, str], home: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def open_servers(processes: Path = Path("/proc"), dashboard: str | None = None) -> Finding:
-    """No server of Ray answers without a token, unless only this machine reaches it; `dashboard` is one more, as host:port."""
-    servers = list(ray_servers(processes))
-    if dashboard is not None:
-        host, _, port = dashboard.rpartition(":")
-        servers.append(Server("dashboard", host.strip("[]"), int(port), SERVERS["dashboard/dashboard.py"][2]))
+def open_servers(processes: Path = Path("/proc")) -> Finding:
+    """No server of Ray on this machine that others can reach takes jobs without a token."""
+    servers = sorted(set(ray_servers(processes)))
     reachable = [server for server in servers if not _loopback(server.host)]
-    if open_ones := sorted({f"{server.kind} at {server.host}:{server.port}" for server in reachable if answers(server)}):
-        return Finding(
-            "open servers",
-            False,
-            f"Ray's {' and '.join(open_ones)} takes jobs from everybody without a token; stop that cluster (ray stop), "
-            f"make a token ({MAKE_TOKEN}) and start it again with RAY_AUTH_MODE=token, or with --dashboard-host 127.0.0.1",
-        )
-    if not servers:
-        return Finding("open servers", True, "no Ray runs here")
-    return Finding(
-        "open servers", True, f"{len(reachable)} of {len(servers)} servers of Ray can be reached from outside, and ask for a token"
-    )
+    if open_ones := [f"{server.kind} at {server.host}:{server.port}" for server in reachable if answers(server)]:
+        return Finding("open servers", False, f"Ray's {' and '.join(open_ones)} takes jobs from everybody without a token; {RESTART}")
+    told = f"none of Ray's {len(servers)} servers here takes jobs from outside without a token" if servers else "no Ray runs here"
+    return Finding("open servers", True, told)
+
+
+def dashboard(url: str) -> Finding:
+    """The dashboard of a cluster, at HOST:PORT, asks for a token; where it does not, the cluster's other ports, open to all, do not either."""
+    host, _, port = url.rpartition(":")
+    if answers(Server("dashboard", host.strip("[]"), int(port), JOBS)):
+        return Finding("dashboard", False, f"the cluster of the dashboard at {url} runs anybody's code without a token; {RESTART}")
+    return Finding("dashboard", True, f"{url} asks for a token")
 
 
 def ray_servers(processes: Path) -> Iterable[Server]:
-    """Dashboards and agents by the command lines of the processes that run here."""
+    """Dashboards and nodes' agents, by the command lines of the processes that run here; an agent's stands in its raylet's."""
     for path in processes.glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
+            line = path.read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:  # it ended
             continue
-        for script, (host, port, url) in SERVERS.items():
-            if any(word.endswith(script) for word in words):
-                given = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
-                if given.get(port, "0").isdigit() and int(given.get(port, "0")):
-                    yield Server(Path(script).stem, given.get(host, "127.0.0.1"), int(given[port]), url)
+        program = line.split("--")[0]
+        given = dict(re.findall(r"--([a-z-]+)=(\S+)", line))
+        if "dashboard/dashboard.py" in program and given.get("port", "").isdigit():
+            yield Server("dashboard", given.get("host", "127.0.0.1"), int(given["port"]), JOBS)
+        elif "raylet/raylet" in program and int(given.get("listen-port", "0")):
+            yield Server("agent", given.get("node-ip-address", "127.0.0.1"), int(given["listen-port"]), AGENT_JOBS)
 
 
 def answers(server: Server, limit_sec: float = 1.0) -> bool:

@@ -100,7 +100,9 @@ def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shuti
         missing.append(f"a folder for what is compiled: {folder} cannot be written ({fault}); set TORCH_EXTENSIONS_DIR to a local one")
     if missing:
         return Finding("compiler", False, f"DeepSpeed's op cannot be built or found; it needs {'; '.join(missing)}")
-    return Finding("compiler", True, f"DeepSpeed's op is {'built' if built else 'built at its first use, in a minute,'} and kept in {folder}")
+    return Finding(
+        "compiler", True, f"DeepSpeed's op is {'built' if built else 'built at its first use, in a minute,'} and kept in {folder}"
+    )
 
 
 def unwritable(folder: Path) -> str | None:
