@@ -12,70 +12,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Every module of omnimer_ray; each imports only from those before it. A new file finds its place here.
-ORDER = [
-    "errors",
-    "config",
-    "recipes",
-    "metrics",
-    "results",
-    "corpora.clips",
-    "corpora.strict",
-    "corpora.files",
-    "corpora.select",
-    "corpora.indomer_join",
-    "corpora.indomer",
-    "corpora.check",
-    "corpora.suspicious",
-    "corpora.mini_text",
-    "corpora.mini_recipe",
-    "corpora.mini_plan",
-    "corpora.faces",
-    "corpora.speech",
-    "corpora.rendering",
-    "corpora.mini",
-    "corpora.stand_ins",
-    "corpora",
-    "corpora.__main__",
-    "media_container",
-    "media_decode",
-    "media_inspect",
-    "media_child",
-    "media_cache",
-    "media",
-    "prepare",
-    "instructions",
-    "shape",
-    "bases",
-    "inputs",
-    "thinker",
-    "adapters",
-    "checkpoints",
-    "generation",
-    "supervision",
-    "schedule",
-    "evaluation",
-    "training",
-    "machine",
-    "memory",
-    "plan",
-    "spaces",
-    "lease",
-    "progress",
-    "overview",
-    "request",
-    "export",
-    "worker",
-    "trial",
-    "execution",
-    "launch",
-    "sweep",
-    "tiny.words",
-    "tiny.build",
-    "tiny.make",
-    "tiny",
-]
+LIST = """
+    errors config recipes metrics results
+    corpora.clips corpora.strict corpora.files corpora.select corpora.indomer_join corpora.indomer corpora.check corpora.suspicious
+    corpora.mini_text corpora.mini_recipe corpora.mini_plan corpora.faces corpora.speech corpora.rendering corpora.mini corpora.stand_ins
+    corpora corpora.__main__
+    media_container media_decode media_inspect media_child media_cache media prepare
+    instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
+    machine memory plan spaces
+    doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
+    lease progress overview request export worker trial execution launch sweep
+    tiny.words tiny.build tiny.make tiny
+"""
+ORDER = LIST.split()
 # The rooms of the design in their order; plan stands before trial, which is handed the plan's units.
-HOUSE = "errors config metrics results corpora media instructions inputs thinker generation schedule evaluation training plan trial sweep"
+HOUSE = "errors config metrics results corpora media instructions inputs thinker generation schedule evaluation training plan doctor trial sweep"
 TORCH_SIDE = {
     "adapters",
     "checkpoints",
