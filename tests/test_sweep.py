@@ -141,7 +141,7 @@ FILES = {
         ),
         ("{here}/absent.py", 2, "ConfigError: search space '{here}/absent.py': no such file"),
         ("ablations --limit 4", 2, "ConfigError: corpus: limit: Input should be greater than or equal to 8"),
-        ("ablations --folds 300", 2, "ConfigError: folds 300 must be from 2 to "),
+        ("ablations --folds 60", 2, "ConfigError: folds 60 must be from 2 to "),
         ("ablations --json", 2, "ConfigError: --json goes with --dry-run or --status"),
         ("ablations --retry all", 2, "ConfigError: --retry 'all': only 'failed' can be tried again"),
     ],
