@@ -1,15 +1,17 @@
 # make ablations   the whole experiment on this machine: environment, tiny Thinker, generated corpus, tables, report
 # make test        the tests
 # make check       ruff and mypy
+# make chaos      kills a short sweep at random moments until it is done, and compares with an undisturbed one
 # make lock        resolve requirements.lock again (names, versions, hashes; no addresses)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1
+KILLS ?= 20
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
 
-.PHONY: ablations test check lock clean
+.PHONY: ablations test check chaos lock clean
 
 ablations: $(VENV)/installed
 	$(BIN)/python -m omnimer_ray.sweep ablations --seeds $(SEEDS)
@@ -28,6 +30,9 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+chaos: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python tests/chaos.py --kills $(KILLS)
 
 lock: $(VENV)/installed
 	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-package omnimer-ray --no-annotate --no-header --output-file requirements.lock

@@ -6,7 +6,8 @@ import chaos
 import pytest
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kills_change_nothing(tmp_path: Path, shared_cache: Path) -> None:
     left = chaos.contents(chaos.undisturbed(tmp_path / "undisturbed", "laptop", 48))
     ending = chaos.disturbed(tmp_path / "disturbed", "laptop", 48, kills=3, seed=1)
