@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1
 KILLS ?= 20
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
 
 .PHONY: ablations test check chaos lock clean
