@@ -5,7 +5,6 @@ They do not depend on the number of workers, and nothing is unpickled. Two are k
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import file_hash, write_atomically, write_json
+from omnimer_ray.results import file_hash, read_json, write_atomically, write_json
 from omnimer_ray.thinker import trainable
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -42,11 +41,12 @@ def load(engine: Any, folder: Path, identity: str, device: str) -> int:
     Raises ResultsError for a checkpoint of another stage: it must never be trained further by mistake.
     """
     for place in reversed(_standing(folder)):
-        about = json.loads((place / "checkpoint.json").read_text())
+        about = read_json(place / "checkpoint.json")
         if about["identity"] != identity:
             raise ResultsError(f"{place} belongs to stage {about['identity']}, not {identity}; remove it, and the stage starts anew")
-        if file_hash(place / "state.safetensors") == about["hash"]:
-            _set(engine, place / "state.safetensors", int(about["step"]), device)
+        state = place / "state.safetensors"
+        if state.exists() and file_hash(state) == about["hash"]:
+            _set(engine, state, int(about["step"]), device)
             return int(about["step"])
     return 0
 

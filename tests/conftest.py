@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # tests of the light core load no torch
+    from lessons import Parts
     from workers import Workers
 
     from omnimer_ray.bases import Base
@@ -106,6 +107,16 @@ def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
     from omnimer_ray.inputs import Encoder
 
     return Encoder(tiny.processor, recipe, shared_cache)
+
+
+@pytest.fixture(scope="session")
+def parts(corpus: Corpus, recipe: RunConfig, shared_cache: Path) -> Parts:
+    """What a worker of a test needs to train."""
+    from lessons import Parts
+
+    from omnimer_ray.config import OptimizerConfig
+
+    return Parts(corpus, recipe.model_copy(update={"optimizer": OptimizerConfig(learning_rate=1e-3)}), shared_cache)
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,10 @@ from omnimer_ray.training import Placement, join_alone, start_engine, train, tra
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_KIND.values())
 EXPLANATIONS = ("an even tone", "the words tell of nothing in particular", "one corner of the mouth is raised, then the other")
-AVERAGES = (("items", False), ("items", True), ("tokens", True))  # loss average, unequal weights
 
 Tensors = dict[str, torch.Tensor]
+Averages = tuple[tuple[str, bool], ...]  # loss average, unequal weights
+AVERAGES: Averages = (("items", False), ("items", True), ("tokens", True))
 
 
 class Parts(NamedTuple):
@@ -83,44 +84,63 @@ def adapted(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
     return model, Encoder(thinker.processor, parts.recipe, parts.cache)
 
 
-def steps_seen(parts: Parts, placement: Placement, precision: str = "fp32") -> dict[tuple[str, bool], Step]:
-    """One step at rate 0 for each of AVERAGES, through DeepSpeed."""
+def steps_seen(parts: Parts, placement: Placement, averages: Averages = AVERAGES, precision: str = "fp32") -> dict[tuple[str, bool], Step]:
+    """One step at rate 0 for each of `averages`, through DeepSpeed."""
     join_alone()
     model, encoder = adapted(parts, precision)
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), placement)
     seen = _watch(engine)
     steps = {}
-    for average, weighted in AVERAGES:
+    for average, weighted in averages:
         loss = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
         steps[average, weighted] = Step(loss, dict(seen))
     engine.destroy()
     return steps
 
 
-def stage(parts: Parts, placement: Placement, folder: Path, num_steps: int, stop_after: int | None = None) -> Trained:
-    """Trains a stage from whatever stands in `folder`; asks it to stop after `stop_after` steps of this process."""
+def stage(parts: Parts, placement: Placement, folder: Path, identity: str = "stage", stop_after: int | None = None) -> Trained:
+    """Trains a stage of eight steps from whatever stands in `folder`; asks it to stop after `stop_after` steps of this process."""
     join_alone()
     model, encoder = adapted(parts)
-    plan = schedule(parts, weighted=True, steps=num_steps)
+    plan = short(parts)
     engine = start_engine(model, parts.recipe.optimizer, plan, placement)
     losses: dict[int, float] = {}
-    # The question comes after a step is computed and before it is reported.
-    whole = train(
-        engine,
-        encoder,
-        parts.clips,
-        plan,
-        parts.recipe.optimizer,
-        "items",
-        placement,
-        folder,
-        "stage",
-        lambda report: losses.update({report.step: report.loss}),
-        lambda: stop_after is not None and len(losses) + 1 >= stop_after,
-    )
-    trained = Trained(whole, checkpoints.parameters(engine), losses)
-    engine.destroy()
-    return trained
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        whole = train(
+            engine,
+            encoder,
+            parts.clips,
+            plan,
+            parts.recipe.optimizer,
+            "items",
+            placement,
+            folder,
+            identity,
+            lambda report: losses.update({report.step: report.loss}),
+            _Bell(stop_after),
+        )
+        return Trained(whole, checkpoints.parameters(engine), losses)
+    finally:
+        engine.destroy()
+
+
+def short(parts: Parts) -> Schedule:
+    """Eight steps of one block: of text and sound in turn."""
+    clips = parts.corpus.split("train")
+    items = {kind: tuple(Item(clip.id, kind, answer(clip, kind, n), 0.5 + n % 5) for n, clip in enumerate(clips)) for kind in KINDS[1::2]}
+    return Schedule(items, epochs=2, global_batch=8, block=8, seed=3)
+
+
+class _Bell:
+    """Rings when it is asked for the `at`th time; a step asks once, after it was computed."""
+
+    def __init__(self, at: int | None) -> None:
+        self.at, self.asked = at, 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.asked == self.at
 
 
 def distance(ours: Tensors, theirs: Tensors) -> float:
