@@ -67,7 +67,7 @@ class LedgerPart(NamedTuple):
 
     key: str  # of the ledger: runs whose base sees or writes something else have another one
     kind: Kind
-    config: RunConfig  # of the first run that needs it, over all its folds
+    config: RunConfig  # of a run that needs it, over all its folds
 
 
 class Unit(NamedTuple):
@@ -113,9 +113,12 @@ class Plan:
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """Every unit of work, a predecessor always before what needs it, shared stages first."""
-        ledgers: dict[str, Unit] = {}
-        for part in (part for stage in self.stages.values() for part in _ledger_parts(stage)):
-            ledgers.setdefault(_ledger_id(part), Unit(_ledger_id(part), (), None, None, part, f"supervision: {part.kind}"))
+        parts = {_ledger_id(part): part for stage in self.stages.values() for part in _ledger_parts(stage)}
+        several = len({part.key for part in parts.values()}) > 1
+        ledgers = [
+            Unit(name, (), None, None, part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several)
+            for name, part in parts.items()
+        ]
         first: dict[str, Unit] = {}  # stages that several runs continue
         last: dict[str, Unit] = {}
         owner: dict[str, str] = {}  # last stage -> the unit that trains it
@@ -126,7 +129,7 @@ class Plan:
             last[unit.id] = unit
             if run.stages:
                 owner.setdefault(run.stages[-1].key, unit.id)
-        return (*ledgers.values(), *first.values(), *last.values())
+        return (*ledgers, *first.values(), *last.values())
 
     def num_shared(self) -> int:
         """Stages that more than one run uses."""

@@ -138,6 +138,7 @@ def test_what_the_base_sees_or_writes_otherwise_has_a_ledger_of_its_own() -> Non
         ("text_keywords", "id", 8),
         ("text_keywords", "en", 9),
     ]
+    assert {unit.title for unit in plan.units if unit.ledger} == {f"supervision: text_keywords, ledger {part.key[:6]}" for part in parts}
     assert all(part.config.corpus.folds == 2 and part.config.corpus.fold is None for part in parts), "made for all folds together"
     for unit in plan.units:
         if unit.run:
