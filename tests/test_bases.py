@@ -56,7 +56,7 @@ def test_a_full_models_config_tells_the_width_of_its_thinker(tmp_path: Path) -> 
 
 def test_a_config_without_the_thinkers_width_is_refused(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "mine", config_json='{"model_type": "qwen2_5_omni", "thinker_config": {}}')
-    with pytest.raises(BaseModelError, match="gives no text_config.hidden_size of its Thinker; download the checkpoint again"):
+    with pytest.raises(BaseModelError, match=r"gives no text_config\.hidden_size of its Thinker; download the checkpoint again"):
         locate(str(folder))
 
 
