@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from omnimer_ray.bases import Base
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.results import write_atomically
 from omnimer_ray.thinker import trainable
@@ -17,12 +18,13 @@ from omnimer_ray.thinker import trainable
 WEIGHTS = "adapter_model.safetensors"
 
 
-def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base) -> None:
     """`tensors`: the fp32 parameters of `model` (a PeftModel) by name, as checkpoints.parameters gives them."""
     stored = {_stored(name): value for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     settings = copy.copy(model.peft_config["default"])
     settings.inference_mode = True  # as PEFT itself saves it: whoever loads the folder does not train on
+    settings.base_model_name_or_path, settings.revision = base.name, base.commit  # PEFT would name a path of this machine
     settings.save_pretrained(str(folder))
 
 

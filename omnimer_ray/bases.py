@@ -35,6 +35,11 @@ class Base(NamedTuple):
         return BaseConfig(name=Path(self.name).name, revision=self.revision)
 
     @property
+    def commit(self) -> str | None:
+        """Of the hub, where anyone can fetch it; None for a folder, whose revision is a hash of its contents."""
+        return self.revision if "/" in self.name else None
+
+    @property
     def source(self) -> str:
         """What `from_pretrained` takes."""
         return str(self.folder) if self.folder else self.name

@@ -1,10 +1,15 @@
-"""What the analysis reads beside the records: plan.json, clips.parquet, ledger.parquet."""
+"""What the analysis reads beside the records: plan.json, clips.parquet, ledger.parquet; and a recorded run's scores."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.metrics import Scores, scores
+from omnimer_ray.plan import Run
 from omnimer_ray.request import Sweep
-from omnimer_ray.results import clips_schema, ledger_schema, write_json, write_table
+from omnimer_ray.results import clips_schema, ledger_schema, read_record, write_json, write_table
 from omnimer_ray.supervision import read_entries
 
 
@@ -63,3 +68,15 @@ def write_ledger(sweep: Sweep) -> None:
     entries = [sorted(read_entries(sweep.ledgers / part.key, part.kind).items()) for part in parts]
     rows = [entry for part in entries for clip, entry in part if clip in known]
     write_table(sweep.folder / "ledger.parquet", pl.DataFrame(rows, schema=ledger_schema()))
+
+
+def run_scores(folder: Path, run: Run) -> Scores | None:
+    """What a run's predictions on its own corpus are worth; None while it is not done."""
+    import polars as pl
+
+    place, config = folder / "runs" / run.signature, run.config
+    if (read_record(place) or {}).get("outcome") != "done":
+        return None
+    frame = pl.read_parquet(place / "predictions.parquet")
+    mine = frame.filter((pl.col("instruction") == config.task) & (pl.col("evaluation_corpus") == config.corpus.name))
+    return scores(mine["gold"].to_list(), mine["prediction"].to_list(), LABELS[config.task])

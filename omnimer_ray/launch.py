@@ -7,16 +7,19 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from omnimer_ray import overview
+from omnimer_ray.card import write_card
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
+from omnimer_ray.events import write_events
 from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.lease import Lease, holder
 from omnimer_ray.machine import concurrency, local_resources
@@ -118,6 +121,8 @@ def _run(sweep: Sweep, console: Console) -> int:
         say("nothing is left to start; the tables are built again")
     write_clips(sweep)
     write_ledger(sweep)
+    for unit in sweep.plan.units:  # what a worker's end did not reach
+        _write_takeaways(sweep, unit)
     from analysis import terminal_tables, write_all
 
     files = write_all(sweep.folder)
@@ -160,10 +165,19 @@ def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) ->
         at_once = concurrency(sweep.profile, offered)
         recorded = [name for name, outcome in outcomes.items() if outcome is not None]
         units = {unit.id: unit for unit in sweep.plan.units}
-        with Interruption(job.stop_file, say), Progress(console, job.folder, extents, recorded) as progress:
+        with (
+            Interruption(job.stop_file, say),
+            Progress(console, job.folder, extents, recorded, partial(_write_takeaways, sweep)) as progress,
+        ):
             return execute(units, outcomes, job, at_once, progress)
     finally:
         ray.shutdown()
+
+
+def _write_takeaways(sweep: Sweep, unit: Unit) -> None:
+    """What a person takes from a unit that ended: its curves and its adapter's card."""
+    write_events(sweep, unit)
+    write_card(sweep, unit)
 
 
 def _tell(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> int:

@@ -80,6 +80,11 @@ class Unit(NamedTuple):
     ledger: LedgerPart | None
     title: str  # for people
 
+    @property
+    def trains(self) -> bool:
+        """Whether it trains its stage itself, not the run before it that ends with the same stage."""
+        return self.stage is not None and not any(need.startswith("run-") for need in self.needs)
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -224,19 +229,22 @@ def _stages(config: RunConfig) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predecessor: str | None) -> str:
-    """Hashes only what this stage depends on: an auxiliary stage does not know the main task."""
+def settings_of(config: RunConfig, kinds: tuple[Kind, ...]) -> dict[str, Any]:
+    """The settings that a stage of these kinds depends on: an auxiliary stage does not know the main task."""
     data = config.model_dump()
-    identity = {name: data[name] for name in EVERYWHERE}
+    settings = {name: data[name] for name in EVERYWHERE}
     if config.task in kinds:
-        identity.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
+        settings.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
     if set(kinds) - {config.task}:
-        identity["supervision"] = data["supervision"]
+        settings["supervision"] = data["supervision"]
     if config.mixture and len(kinds) > 1:
-        identity["mixture"] = {kind: config.mixture[kind] for kind in kinds}
-    return content_hash(
-        {"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, "kinds": kinds, "position": position, "predecessor": predecessor, **identity}
-    )
+        settings["mixture"] = {kind: config.mixture[kind] for kind in kinds}
+    return settings
+
+
+def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predecessor: str | None) -> str:
+    chain = {"kinds": kinds, "position": position, "predecessor": predecessor}
+    return content_hash({"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, **chain, **settings_of(config, kinds)})
 
 
 def _ledger_parts(stage: Stage) -> list[LedgerPart]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from rich.console import Console
 
 from omnimer_ray.config import RunConfig
+from omnimer_ray.errors import OmniMERError
 from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.results import RECORD
 from omnimer_ray.schedule import num_steps
@@ -49,8 +50,11 @@ def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
 class Progress:
     """Prints until it is left: on a terminal one line that changes, else a plain line every quarter of a minute."""
 
-    def __init__(self, console: Console, folder: Path, extents: dict[str, Extent], recorded: Iterable[str]) -> None:
-        self.console, self.folder, self.extents = console, folder, extents
+    def __init__(
+        self, console: Console, folder: Path, extents: dict[str, Extent], recorded: Iterable[str], after: Callable[[Unit], None]
+    ) -> None:
+        """`after` is given every unit whose trial is over; what it cannot write it may raise, and that is told."""
+        self.console, self.folder, self.extents, self.after = console, folder, extents, after
         self.finished = set(recorded)
         self.already = sum(extents[name].work for name in self.finished)
         self.running: dict[str, Unit] = {}
@@ -71,6 +75,10 @@ class Progress:
             self._say(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
         else:
             self._say(f"{outcome.replace('_', ' '):6} {unit.title}")
+        try:
+            self.after(unit)
+        except OmniMERError as error:  # the sweep goes on, and tries again at its end
+            self._say(str(error))
 
     def _say(self, text: str) -> None:
         say_plainly(self.console)(f"[{self._clock()}] {text}")

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
 
+GIVEN = ("epochs", "global_batch", "lora.rank")  # the settings marked [P] in config.py; the other numbers are assumed
+
 
 def omnimer_qwen7b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
     """The paper's recipe: 5 epochs [P], global batch 128 [P], rank 8 [P]; learning rate 1e-4 and alpha 16 [A]. It is RunConfig's defaults."""

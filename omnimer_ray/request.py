@@ -50,6 +50,11 @@ class Sweep(NamedTuple):
     folder: Path
     ledgers: Path  # shared by all sweeps of these results
 
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """What is generated rather than real; said wherever its numbers are."""
+        return tuple(notice for notice in (self.corpus.stand_in, self.base.stand_in) if notice)
+
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
         if unit.ledger is not None:

@@ -4,9 +4,9 @@ results/<space>/<corpus>-<base>[-limitN][-foldsK]/
   plan.json                 which signature stands in which row of the tables
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made
-  stages/<key>/             adapter.safetensors, history.jsonl, checkpoints/, record.json
+  stages/<key>/             adapter_model.safetensors, adapter_config.json, history.jsonl, checkpoints/, record.json; README.md
   runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
-  tables/ figures/ report.html
+  tables/ figures/ report.html tensorboard/
 """
 
 from __future__ import annotations
@@ -126,6 +126,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         if not (folder / name).exists():
             raise ResultsError(f"{folder / name} is gone but recorded; remove {folder}, and the same command makes it again")
     return record
+
+
+def read_history(stage: Path) -> list[dict[str, Any]]:
+    """The steps that a stage's worker logged, in order; a line that a kill cut short is left out."""
+    path = stage / "history.jsonl"
+    steps = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            steps.append(json.loads(line))
+    return [step for step in steps if isinstance(step, dict) and "step" in step]
 
 
 def file_hash(path: Path) -> str:

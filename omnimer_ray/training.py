@@ -23,7 +23,7 @@ from omnimer_ray.config import OptimizerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.inputs import IGNORED, Encoder, collate, labels
-from omnimer_ray.results import write_atomically
+from omnimer_ray.results import read_history, write_atomically
 from omnimer_ray.schedule import Item, Schedule, micro_batches
 from omnimer_ray.thinker import trainable
 
@@ -64,7 +64,7 @@ class StepReport(NamedTuple):
     num_steps: int
     loss: float  # over the global batch, averaged as configured
     learning_rate: float
-    sec: float  # since the loop began in this process
+    sec: float  # that the step took
 
 
 def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float:
@@ -138,11 +138,11 @@ def train(
 
     Every rank runs every line. Raises DivergedError when a loss is not finite.
     """
-    began = time.monotonic()
     step = checkpoints.load(engine, folder, identity, placement.device)
-    _cut_history(folder / "history.jsonl", step)
+    _cut_history(folder, step)
     engine.train()
     for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
+        began = time.monotonic()
         rate = learning_rate(settings, step, schedule.num_steps)
         loss = train_step(engine, encoder, clips, step_items, loss_average, placement, rate)
         step += 1
@@ -206,15 +206,10 @@ def _diverged(step: int, loss: float, step_items: Sequence[tuple[Item, ...]]) ->
     return f"the loss of step {step} is {loss}; its clips: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}; try a smaller optimizer.learning_rate"
 
 
-def _cut_history(path: Path, step: int) -> None:
+def _cut_history(folder: Path, step: int) -> None:
     """Drops what was logged behind the checkpoint, so that a resumed stage has each step once."""
+    path = folder / "history.jsonl"
     if dist.get_rank() or not path.exists():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue  # a line that a kill cut short
-    write_atomically(path, lambda temporary: temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8"))
+    kept = "".join(json.dumps(entry) + "\n" for entry in read_history(folder) if entry["step"] <= step)
+    write_atomically(path, lambda temporary: temporary.write_text(kept, encoding="utf-8"))

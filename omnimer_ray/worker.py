@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnimer_ray.bases import locate
 from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
@@ -79,6 +80,7 @@ class Worker:
         self.began = time.monotonic()
         self.device = _device()
         self.config = _config(unit)
+        self.base = locate(job.base)
         self.clips = read_manifest(job.work / "manifest.json", self.config)
 
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
@@ -113,11 +115,10 @@ class Worker:
         return {"outcome": "done"}
 
     def _load(self) -> tuple[Thinker, Encoder]:
-        from omnimer_ray.bases import locate
         from omnimer_ray.inputs import Encoder
         from omnimer_ray.thinker import load_thinker
 
-        thinker = load_thinker(locate(self.job.base), self.config.base.precision, self.device)
+        thinker = load_thinker(self.base, self.config.base.precision, self.device)
         return thinker, Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
 
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
@@ -140,7 +141,7 @@ class Worker:
         if tensors is None:
             return thinker, False
         if self.rank == 0:
-            adapters.save(model, tensors, folder)
+            adapters.save(model, tensors, folder, self.base)
             write_record(folder, self._stage_record(stage, schedule, str(matched)))
             checkpoints.forget(folder)
         _barrier()

@@ -10,6 +10,7 @@ from making import ablations, tiny_config
 from rich.console import Console
 
 from omnimer_ray import progress
+from omnimer_ray.errors import ResultsError
 from omnimer_ray.plan import Unit, make_plan, place
 from omnimer_ray.progress import Extent, Progress, describe, extents_of, last_step, say_plainly
 from omnimer_ray.results import write_record
@@ -42,7 +43,7 @@ def lines_of(console: Console) -> list[str]:
 
 
 def a_progress(folder: Path, recorded: tuple[str, ...] = ()) -> Progress:
-    return Progress(Console(file=io.StringIO(), width=40), folder, EXTENTS, recorded)
+    return Progress(Console(file=io.StringIO(), width=40), folder, EXTENTS, recorded, lambda unit: None)
 
 
 def write_history(folder: Path, unit: Unit, *lines: str) -> None:
@@ -82,6 +83,22 @@ def test_a_unit_that_is_not_done_is_not_called_done(tmp_path: Path, outcome: str
     told.end(ZERO, outcome)
     assert lines_of(told.console)[1] == f"[  0:00] {said:6} Zero-shot / emotion"
     assert (told.finished, told.running) == (set(), {})
+
+
+def test_every_unit_that_ended_is_handed_on_and_what_fails_there_is_told(tmp_path: Path, clock: Clock) -> None:
+    told, ended = a_progress(tmp_path), []
+
+    def after(unit: Unit) -> None:
+        ended.append(unit)
+        raise ResultsError("cannot write the card: no space left")
+
+    told.after = after
+    for unit, outcome in ((BASE, "diverged"), (ZERO, "done")):
+        told.start(unit)
+        told.end(unit, outcome)
+    assert ended == [BASE, ZERO]
+    assert lines_of(told.console)[-1] == "[  0:00] cannot write the card: no space left"
+    assert told.finished == {ZERO.id}
 
 
 def test_how_far_a_unit_is(tmp_path: Path) -> None:
@@ -132,7 +149,7 @@ def test_where_there_is_no_terminal_plain_lines_come_now_and_then(tmp_path: Path
 
 def test_on_a_terminal_one_line_changes(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
-    with Progress(console, tmp_path, EXTENTS, ()) as told:
+    with Progress(console, tmp_path, EXTENTS, (), lambda unit: None) as told:
         told.start(ZERO)
     assert "starting workers" in "".join(lines_of(console))
 

@@ -21,7 +21,7 @@ LIST = """
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
     machine memory plan spaces
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
-    lease progress overview request export worker trial execution launch sweep
+    lease progress overview request export events card worker trial execution launch sweep
     tiny.words tiny.build tiny.make tiny
 """
 ORDER = LIST.split()
@@ -39,7 +39,7 @@ TORCH_SIDE = {
     "tiny.make",
     "training",
 }
-HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna"}
+HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
 OF_A_SPACE = {"config", "plan", "recipes"}
 OF_THE_ANALYSIS = {"errors", "config", "metrics", "results", "corpora.clips"}
 

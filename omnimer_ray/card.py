@@ -1,0 +1,145 @@
+"""The model card of a stage's adapter, `stages/<key>/README.md`: what it is, what it scores, what was set, how to load it.
+
+The same records give the same text; it is written behind the record, and again when a run that ends with the stage is scored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omnimer_ray.bases import TINY, Base
+from omnimer_ray.config import Kind, flat
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.export import run_scores
+from omnimer_ray.instructions import Style, conversation
+from omnimer_ray.metrics import Scores
+from omnimer_ray.plan import Stage, Unit, settings_of
+from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
+from omnimer_ray.request import Sweep
+from omnimer_ray.results import read_record, write_atomically
+
+CARD = "README.md"
+ANY_CLIP = Clip("", "", "", "train", "{the transcript}", None, None, None, None, None, None, None)
+OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # told above, or no number that a paper gives
+
+
+def write_card(sweep: Sweep, unit: Unit) -> None:
+    """The card of the unit's stage, once that is recorded as done."""
+    if unit.stage is None or unit.ledger is not None:
+        return
+    folder = sweep.folder / "stages" / unit.stage.key
+    record = read_record(folder)
+    if record is None or record["outcome"] != "done":
+        return
+    users = [other for other in sweep.plan.units if other.stage is not None and other.stage.key == unit.stage.key] or [unit]
+    scores = {user.title: found for user in users if user.run and (found := run_scores(sweep.folder, user.run))}
+    text = card(users[0].title, unit.stage, record, sweep.base, sweep.stand_ins, scores)
+    if not (folder / CARD).exists() or (folder / CARD).read_text(encoding="utf-8") != text:
+        write_atomically(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins: tuple[str, ...], scores: dict[str, Scores]) -> str:
+    """Markdown behind the few lines of YAML that a hub reads; `scores` by the titles of the runs that end with the stage."""
+    blocks = [
+        _head(base),
+        f"# {_cell(title)}",
+        *(f"> **Stand-in.** {notice}. Its numbers show that the machine works, not what helps recognition." for notice in stand_ins),
+        "A LoRA adapter for the Thinker of Qwen2.5-Omni, trained by omnimer_ray after OmniMER (arXiv 2512.19379).",
+        _table(("", ""), _facts(stage, record, base)),
+        "## Scores",
+        *(_score_lines(scores) or ["Not evaluated: other stages go on from it, or its run's record does not stand yet."]),
+        "## Load",
+        f"```python\n{loading(stage, base)}\n```",
+        "## Ask",
+        "Trained on these instructions, with frames and sound as the settings say; an answer is one JSON object.",
+        *(f"```\n{_asked(stage, kind)}\n```" for kind in stage.kinds),
+        "## Settings",
+        "[P] is the paper's value, [A] is assumed: the paper is silent.",
+        _table(("setting", "value", ""), _settings(stage)),
+        "## License",
+        "Not set: it is for whoever publishes the adapter to choose, within the terms of the base and of the corpus.",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def loading(stage: Stage, base: Base) -> str:
+    """The lines that load the adapter where its card lies, with torch, transformers and peft alone."""
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[stage.config.base.precision]
+    pinned = f", revision={base.commit!r}" if base.commit else ""
+    where = {TINY: "from omnimer_ray.bases import TINY_FOLDER as base"}.get(base.name, f"base = {base.name!r}")
+    hint = "" if base.commit or base.name == TINY else f"  # the folder whose contents have the hash {base.revision}"
+    return "\n".join(
+        [
+            "import torch",
+            "from peft import PeftModel",
+            "from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration",
+            "",
+            f"{where}{hint}",
+            f"thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(base{pinned}, dtype=torch.{dtype})",
+            'model = PeftModel.from_pretrained(thinker, ".").eval()  # the folder of this card',
+            f"processor = Qwen2_5OmniProcessor.from_pretrained(base{pinned})",
+        ]
+    )
+
+
+def _head(base: Base) -> str:
+    known = [f"base_model: {base.name}"] if base.commit else []
+    return "\n".join(["---", "library_name: peft", *known, "tags:", "- lora", "- omnimer_ray", "---"])
+
+
+def _facts(stage: Stage, record: dict[str, Any], base: Base) -> list[tuple[str, ...]]:
+    corpus = stage.config.corpus
+    limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
+    fold = f", fold {corpus.fold} of {corpus.folds} held out" if corpus.folds else ""
+    before = f"; it went on from `{stage.predecessor}` and holds what that one learned" if stage.predecessor else ""
+    return [
+        ("stage", f"`{stage.key}`, seed {stage.config.seed}{before}"),
+        ("base", f"{base.name}, {'commit' if base.commit else 'contents'} `{base.revision}`, {stage.config.base.precision}"),
+        ("corpus", f"{corpus.name}, fingerprint `{corpus.fingerprint}`{limit}{fold}"),
+        ("trained on", ", ".join(f"{kind} ({items} items)" for kind, items in sorted(record["num_items"].items()))),
+        ("steps", f"{record['num_steps']} of {stage.config.global_batch} items"),
+        ("adapter", record["matched"]),
+    ]
+
+
+def _score_lines(scores: dict[str, Scores]) -> list[str]:
+    lines = []
+    for title, of in scores.items():
+        parts = zip(of.labels, of.support, of.precision, of.recall, of.f1, strict=True)
+        lines += [
+            f"{_cell(title)}, on {of.num_clips} held-out clips: accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, weighted F1 "
+            f"{of.weighted_f1:.3f}; {of.unparsed} answers were no label, and count as wrong.",
+            _table(
+                ("class", "clips", "precision", "recall", "F1"),
+                [(label, str(clips), *(f"{value:.3f}" for value in values)) for label, clips, *values in parts],
+            ),
+        ]
+    return lines
+
+
+def _settings(stage: Stage) -> list[tuple[str, ...]]:
+    """Every setting that the stage depends on, with where it comes from."""
+    config = stage.config
+    paper = flat(omnimer_qwen7b(config.corpus, config.base).model_dump())
+    lines: list[tuple[str, ...]] = []
+    for name, value in flat(settings_of(config, stage.kinds)).items():
+        if not name.startswith(OWN):
+            source = "[A]" if name not in GIVEN else "[P]" if value == paper[name] else f"the paper's: {paper[name]} [P]"
+            lines.append((name, str(value), source))
+    return lines
+
+
+def _asked(stage: Stage, kind: Kind) -> str:
+    """The conversation with a clip, media as placeholders."""
+    messages = conversation(ANY_CLIP, kind, Style.of(stage.config))
+    return "\n".join(f"{said['role']}: " + "".join(part.get("text", f"<{part['type']}>") for part in said["content"]) for said in messages)
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [headings, tuple(":--" if place == 0 else "--:" if len(headings) > 3 else ":--" for place in range(len(headings))), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """One line that ends no table cell."""
+    return " ".join(text.split()).replace("|", "\\|")
