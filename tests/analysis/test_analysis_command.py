@@ -43,6 +43,19 @@ def test_a_folder_that_holds_no_results_is_said_in_one_line(tmp_path: Path) -> N
     assert ended.stdout == ""
 
 
+def test_a_missing_extra_is_said_in_one_line(small: Path) -> None:
+    code = "import sys; sys.modules['mlflow'] = None; from analysis.__main__ import app; app()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(small), "--mlflow", "sqlite:///never.db"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("MissingExtraError: package 'mlflow' is not installed")
+    assert not (small / "tables").exists()
+
+
 def test_help_is_instant_and_says_what_a_folder_is() -> None:
     began = time.perf_counter()
     ended = command("--help")
@@ -52,7 +65,7 @@ def test_help_is_instant_and_says_what_a_folder_is() -> None:
 
 def test_importing_the_analysis_loads_neither_torch_nor_ray_nor_media() -> None:
     assert loaded("import analysis, analysis.__main__") == "[]"
-    rooms = "ablation figures folder per_class planned render report statistics sweep_tables units"
+    rooms = "ablation figures folder mlflow_store per_class planned render report statistics sweep_tables units"
     assert loaded("; ".join(f"import analysis.{room}" for room in rooms.split())) == "[]"
 
 
