@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from analysis.folder import Results
 
-__all__ = ["load", "terminal_tables", "write_all"]
+__all__ = ["load", "terminal_tables", "write_all", "write_search"]
 
 
 # The packages behind these are imported when they are called: `import analysis` and `--help` are instant.
@@ -36,3 +36,10 @@ def terminal_tables(folder: str | Path) -> str:
     from analysis import sweep_tables
 
     return sweep_tables.terminal_tables(folder)
+
+
+def write_search(folder: str | Path) -> list[Path]:
+    """Rebuild `tables/search.md` and `.csv`, the trials of a search; they need no finished run."""
+    from analysis import search_table
+
+    return search_table.write_search(folder)

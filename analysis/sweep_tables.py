@@ -18,10 +18,12 @@ def write_all(folder: str | Path) -> list[Path]:
     """Rebuild `tables/`, `figures/` and `report.html` from the records; returns the files, report last."""
     from analysis.figures import figures
     from analysis.report import report
+    from analysis.search_table import search_pages
     from omnimer_ray.results import write_atomically
 
     results = load(folder)
-    pages = {results.folder / "tables" / name: text for name, text in tables(results).items()}
+    texts = {**tables(results), **search_pages(results.folder)}
+    pages = {results.folder / "tables" / name: text for name, text in texts.items()}
     images = {results.folder / "figures" / name: image for name, image in figures(results).items()}
     pages[results.folder / "report.html"] = report(results, {path.name: image for path, image in images.items()})
     contents = {**images, **{path: text.encode() for path, text in pages.items()}}

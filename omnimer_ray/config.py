@@ -42,9 +42,12 @@ class CorpusConfig(Frozen):
     limit: int | None = Field(None, ge=8)  # clips over all splits, their shares kept
     folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
     fold: int | None = Field(None, ge=0)  # which fold is held out; None with folds: no run, but what all folds share
+    development: int | None = Field(None, ge=2)  # one of so many parts of train, by source video, is held out and evaluated instead
 
     @model_validator(mode="after")
-    def _fold_needs_folds(self) -> Self:
+    def _sides_fit(self) -> Self:
+        if self.development is not None and self.folds is not None:
+            raise ValueError(f"development {self.development} does not go with folds {self.folds}; a run is evaluated on one of the two")
         if self.fold is not None and (self.folds is None or self.fold >= self.folds):
             raise ValueError(f"fold {self.fold} does not fit folds {self.folds}; it must be below the number of folds")
         return self

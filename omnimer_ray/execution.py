@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
@@ -20,10 +20,15 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from omnimer_ray.machine import MachineProfile, Resources
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.machine import MachineProfile, Resources, concurrency, local_resources
 from omnimer_ray.plan import Unit
+from omnimer_ray.progress import Progress
+from omnimer_ray.request import Sweep
+from omnimer_ray.rungs import Pruning
 from omnimer_ray.trial import run_unit
-from omnimer_ray.worker import Job
+from omnimer_ray.worker import Job, write_manifest
 
 ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
 WAITING_CPUS = 0.001  # Tune refuses a trial that asks for nothing
@@ -51,6 +56,8 @@ class Watcher(Protocol):
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """Hands out the units of a plan whose needs are met, by the ones that are done already or by each other."""
 
+    driver: tuple[str, ...] = ("stopped", "watch")  # what belongs to the driver's process
+
     def __init__(self, units: Iterable[Unit], done: Iterable[str], stopped: Callable[[], bool], watch: Watcher) -> None:
         super().__init__(metric="outcome", mode="max")
         self.pending, self.done = list(units), set(done)
@@ -61,7 +68,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next ready unit; None while one may become ready; FINISHED when none can: Tune never asks again after it."""
-        ready = next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
+        ready = self.ready()
         if self.stopped() or (ready is None and not self.running):
             return str(Searcher.FINISHED)
         if ready is None:
@@ -69,7 +76,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.pending.remove(ready)
         self.running[trial_id] = ready
         self.watch.start(ready)
-        return {"unit": ready.id}
+        return {"unit": ready}
+
+    def ready(self) -> Unit | None:
+        """The next unit that may start."""
+        return next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Books what became of a unit; a lost one is handed out again, and what needs a failed one never is."""
@@ -86,7 +97,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
-        return {name: value for name, value in vars(self).items() if name not in ("stopped", "watch")}
+        return {name: value for name, value in vars(self).items() if name not in self.driver}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
@@ -122,12 +133,10 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
     return offered
 
 
-def execute(units: dict[str, Unit], outcomes: dict[str, str | None], job: Job, at_once: int, watch: Watcher) -> Outcome:
-    """Runs what has no outcome yet; what needs a unit that failed is left. Returns when nothing more can start."""
-    todo = [unit for unit in units.values() if outcomes[unit.id] is None]
-    done = {name for name, outcome in outcomes.items() if outcome == "done"}
-    searcher = PlanSearcher(todo, done, job.stop_file.exists, watch)
-    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job, units=units), _trial_resources(job.profile))
+def execute(searcher: PlanSearcher, job: Job, at_once: int) -> Outcome:
+    """Runs what the searcher hands out. Returns when nothing more can start."""
+    before = set(searcher.done)
+    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
@@ -136,8 +145,28 @@ def execute(units: dict[str, Unit], outcomes: dict[str, str | None], job: Job, a
     )
     tuner.fit()
     return Outcome(
-        tuple(sorted(searcher.done - done)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
+        tuple(sorted(searcher.done - before)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
     )
+
+
+def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning | None = None) -> Job:
+    """What the units of a sweep share; `clips` are all that its workers are ever handed."""
+    session = f"{os.getpid()}-{int(time.time())}"
+    job = Job(folder.resolve(), sweep.ledgers.resolve(), default_cache(), sweep.request.base, sweep.profile, session, pruning)
+    write_manifest(job.work / "manifest.json", clips)
+    shutil.rmtree(job.work / "progress", ignore_errors=True)
+    return job
+
+
+def carry_out(job: Job, searcher: PlanSearcher, progress: Progress, say: Callable[[str], None]) -> Outcome:
+    """Starts or joins Ray, runs what the searcher hands out, and leaves Ray."""
+    say("starting Ray" if job.profile.address is None else f"joining the Ray cluster at {job.profile.address}")
+    try:
+        at_once = concurrency(job.profile, connect(job.profile, local_resources()))
+        with Interruption(job.stop_file, say), progress:
+            return execute(searcher, job, at_once)
+    finally:
+        ray.shutdown()
 
 
 def _trial_resources(profile: MachineProfile) -> dict[str, float]:

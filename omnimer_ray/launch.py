@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.request import Request, Sweep, prepare, read_corpus
 from omnimer_ray.schedule import check_split, check_steps
+from omnimer_ray.search import read_trials, trial_plan
 
 if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
@@ -47,6 +47,9 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     _check_stages(sweep)
     say(f"{sweep.file.name}: {sweep.file.question}")
     overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
+    if sweep.search is not None:
+        _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
+        overview.say_all(overview.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
     if dry_run:
         return DONE
     _check_extras()
@@ -55,7 +58,9 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         with Lease(sweep.folder):
             if request.retry:
                 sweep.forget_failures()
-            return _run(sweep, console)
+            if request.corpus == "mini":  # planned from its recipe; from here on its media must stand
+                sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=say))
+            return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
         say(f"stopped at once; what was finished is kept. Go on with:  {request.command}")
         return INTERRUPTED
@@ -67,6 +72,8 @@ def status(request: Request, console: Console | None = None) -> int:
     sweep = prepare(request)
     held = holder(sweep.folder)
     say(f"{sweep.folder}: {f'running, pid {held[1]} on {held[0]}' if held else 'not running'}")
+    if sweep.search is not None:
+        say(overview.counted(sweep.search, read_trials(sweep.folder)))
     states = sweep.states()
     say(f"{states.done} units done, {states.failed} failed, {states.resumable} begun, {states.new} not begun")
     for unit in sweep.plan.units:
@@ -101,13 +108,29 @@ def as_data(request: Request) -> dict[str, object]:
             for unit in plan.units
         ],
         "command": request.command,
+        **({"trials": [trial._asdict() for trial in read_trials(sweep.folder)]} if sweep.search is not None else {}),
     }
+
+
+def _run_search(sweep: Sweep, console: Console) -> int:
+    """The trials, unless all have ended, then the best of them beside Base as any other plan."""
+    from omnimer_ray.searching import closing, run_trials
+
+    say = say_plainly(console)
+    write_plan(sweep)
+    code = run_trials(sweep, console)
+    if code != DONE:
+        return code
+    sweep = sweep._replace(plan=sweep.make_plan())
+    overview.say_all(overview.variant_lines(sweep.plan, sweep.corpus), say)
+    _check_stages(sweep)
+    code = _run(sweep, console)
+    overview.say_all(closing(sweep), say)
+    return code
 
 
 def _run(sweep: Sweep, console: Console) -> int:
     say = say_plainly(console)
-    if sweep.request.corpus == "mini":  # planned from its recipe; from here on its media must stand
-        sweep = sweep._replace(corpus=read_corpus(sweep.request, need_media=True, progress=say))
     outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
     write_plan(sweep)
     ended: Outcome | None = None
@@ -141,37 +164,15 @@ def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
 
 
 def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) -> Outcome:
-    import ray
+    from omnimer_ray.execution import PlanSearcher, carry_out, make_job
 
-    from omnimer_ray.execution import Interruption, connect, execute
-    from omnimer_ray.worker import Job, write_manifest
-
-    job = Job(
-        sweep.folder.resolve(),
-        sweep.ledgers.resolve(),
-        default_cache(),
-        sweep.request.base,
-        sweep.profile,
-        f"{os.getpid()}-{int(time.time())}",
-    )
-    write_manifest(job.work / "manifest.json", sweep.corpus.clips)
-    shutil.rmtree(job.work / "progress", ignore_errors=True)
-    clips = sweep.corpus
-    extents = extents_of(sweep.plan, len(clips.split("train")), len(clips.split("validation")))
-    say = say_plainly(console)
-    say("starting Ray" if sweep.profile.address is None else f"joining the Ray cluster at {sweep.profile.address}")
-    try:
-        offered = connect(sweep.profile, local_resources())
-        at_once = concurrency(sweep.profile, offered)
-        recorded = [name for name, outcome in outcomes.items() if outcome is not None]
-        units = {unit.id: unit for unit in sweep.plan.units}
-        with (
-            Interruption(job.stop_file, say),
-            Progress(console, job.folder, extents, recorded, partial(_write_takeaways, sweep)) as progress,
-        ):
-            return execute(units, outcomes, job, at_once, progress)
-    finally:
-        ray.shutdown()
+    job = make_job(sweep, sweep.folder, sweep.corpus.clips)
+    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    recorded = [name for name, outcome in outcomes.items() if outcome is not None]
+    progress = Progress(console, job.folder, extents, recorded, partial(_write_takeaways, sweep))
+    todo = [unit for unit in sweep.plan.units if outcomes[unit.id] is None]
+    done = [name for name, outcome in outcomes.items() if outcome == "done"]
+    return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, say_plainly(console))
 
 
 def _write_takeaways(sweep: Sweep, unit: Unit) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from omnimer_ray.bases import Base
 from omnimer_ray.config import RunConfig, flat
-from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import extent
+from omnimer_ray.search import Search, Trial
 
 
 class States(NamedTuple):
@@ -40,6 +43,28 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
         + (f"; {at_once} at once" if at_once else ""),
     ]
     return [*told, *(f"         merged: {line}" for line in plan.merged)]
+
+
+def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[str]:
+    """What a search draws from, on what its trials are scored, and how many there were."""
+    clips = development_splits(corpus.clips, search.development)
+    low, high = (search.baseline.optimizer.learning_rate * factor for factor in search.rate_factors)
+    drawn = f"{len(search.subsets)} subsets, ranks {_listed(search.ranks)}, alphas {_listed(search.alphas)}, rates {low:.2g} to {high:.2g}"
+    return [
+        f"search   {search.num_trials} trials of {search.task}: {drawn}",
+        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none is handed a validation clip",
+        f"         pruned at {_listed([f'{rung:.0%}' for rung in search.rungs])} of a stage unless in the best 1/{search.reduction}"
+        if search.rungs
+        else "         none is pruned",
+        f"         {counted(search, trials)}; then the best {search.num_confirmed} beside Base on seeds {_listed(search.confirmation_seeds)}",
+    ]
+
+
+def counted(search: Search, trials: list[Trial]) -> str:
+    """Trials by what became of them."""
+    outcomes = Counter((trial.outcome or "not over").replace("_", " ") for trial in trials)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    return f"{len(trials)} of {search.num_trials} trials asked for" + (f": {told}" if told else "")
 
 
 def summary(plan: Plan) -> str:
@@ -77,12 +102,16 @@ def _plain(value: Any) -> str:
 
 
 def _sides(corpus: Corpus) -> str:
-    sides: list[str] = []
-    for split in ("train", "validation", "test"):
-        clips = [clip for clip in corpus.clips if clip.split == split]
-        if clips:
-            sides.append(f"{len(clips)} {split} clips of {len({clip.source_video for clip in clips})} videos")
-    return ", ".join(sides)
+    return ", ".join(side for split in ("train", "validation", "test") if (side := _side(corpus.clips, split)))
+
+
+def _side(clips: Sequence[Clip], split: str) -> str:
+    found = [clip for clip in clips if clip.split == split]
+    return f"{len(found)} {split} clips of {len({clip.source_video for clip in found})} videos" if found else ""
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
 
 
 def say_all(told: list[str], say: Callable[[str], None]) -> None:

@@ -248,7 +248,7 @@ def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predec
 
 
 def _ledger_parts(stage: Stage) -> list[LedgerPart]:
-    config = stage.config.model_copy(update={"corpus": stage.config.corpus.model_copy(update={"fold": None})})
+    config = stage.config.model_copy(update={"corpus": stage.config.corpus.model_copy(update={"fold": None, "development": None})})
     return [LedgerPart(ledger_key(config), kind, config) for kind in stage.kinds if kind in AUXILIARY_KIND.values()]
 
 

@@ -115,7 +115,7 @@ class Progress:
         return f"{len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
 
     def _time_left(self) -> str:
-        total = sum(extent.work for extent in self.extents.values())
+        total = sum(extent.work for extent in list(self.extents.values()))  # a search adds to them meanwhile
         done = sum(self.extents[name].work for name in self.finished) + sum(self._partly(unit) for unit in list(self.running.values()))
         gained, elapsed = done - self.already, time.monotonic() - self.began
         if gained <= 0 or elapsed < 20:

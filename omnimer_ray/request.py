@@ -12,10 +12,12 @@ from omnimer_ray.config import CorpusConfig, RunConfig, parse
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine import MachineProfile, load_profile
 from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.results import RECORD
+from omnimer_ray.search import Search, confirmation, read_trials
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
 from omnimer_ray.supervision import missing
 
@@ -49,6 +51,11 @@ class Sweep(NamedTuple):
     plan: Plan
     folder: Path
     ledgers: Path  # shared by all sweeps of these results
+    search: Search | None = None  # whose best trials are the plan's variants
+
+    def make_plan(self) -> Plan:
+        """The plan anew: that of a search follows its trials."""
+        return self.plan if self.search is None else make_plan(confirmation(self.search, read_trials(self.folder)))
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -94,10 +101,15 @@ def prepare(request: Request) -> Sweep:
     space = load_space(file, recipe)
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))
-    plan = make_plan(space, request.folds)
     part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
     folder = request.results / file.name / f"{corpus.name}-{recipe.base.name}{part}"
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers")
+    search = space if isinstance(space, Search) else None
+    if search is not None and request.folds:
+        raise ConfigError(
+            f"--folds {request.folds} does not go with a search: it chooses on a development part of train and confirms on validation"
+        )
+    plan = make_plan(confirmation(space, read_trials(folder)) if isinstance(space, Search) else space, request.folds)
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", search)
 
 
 def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:

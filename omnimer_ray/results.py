@@ -1,6 +1,7 @@
 """Stage and run records: written once, whole, and read back. A run counts when its `record.json` stands.
 
 results/<space>/<corpus>-<base>[-limitN][-foldsK]/
+  trials.json, trials/      of a search: what became of every trial; the study, and stages/, runs/, rungs/ that fill no cell of a table
   plan.json                 which signature stands in which row of the tables
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made

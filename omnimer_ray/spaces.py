@@ -11,12 +11,13 @@ from typing import NamedTuple
 from omnimer_ray.config import RunConfig
 from omnimer_ray.errors import ConfigError, near
 from omnimer_ray.plan import SearchSpace
+from omnimer_ray.search import Search
 
 FOLDER = Path(__file__).parent.parent / "search_spaces"
 
 
 class SpaceFile(NamedTuple):
-    """A file that defines `space(recipe) -> SearchSpace`; its docstring's first line is the question."""
+    """A file that defines `space(recipe)`, a SearchSpace or a Search; its docstring's first line is the question."""
 
     name: str
     path: Path
@@ -42,7 +43,7 @@ def find_space(name: str) -> SpaceFile:
     return known[name]
 
 
-def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace:
+def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace | Search:
     """Runs the file's `space(recipe)`. Raises ConfigError where it has none or returns something else."""
     specification = importlib.util.spec_from_file_location(f"search_space_{file.name}", file.path)
     assert specification is not None
@@ -52,15 +53,15 @@ def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace:
         specification.loader.exec_module(module)
     except Exception as error:  # the file is the person's own code: whatever it raises is told with its place
         raise ConfigError(f"search space {file.path} cannot be run: {type(error).__name__}: {error}") from error
-    make: Callable[[RunConfig], SearchSpace] | None = getattr(module, "space", None)
+    make: Callable[[RunConfig], SearchSpace | Search] | None = getattr(module, "space", None)
     if not callable(make):
         raise ConfigError(f"search space {file.path} defines no function space(recipe); search_spaces/ablations.py is an example")
     try:
         space = make(recipe)
     except Exception as error:
         raise ConfigError(f"search space {file.path}: space(recipe) raised {type(error).__name__}: {error}") from error
-    if not isinstance(space, SearchSpace):
-        raise ConfigError(f"search space {file.path}: space(recipe) returned {type(space).__name__}, not SearchSpace")
+    if not isinstance(space, SearchSpace | Search):
+        raise ConfigError(f"search space {file.path}: space(recipe) returned {type(space).__name__}, not SearchSpace or Search")
     return space
 
 

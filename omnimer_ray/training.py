@@ -132,11 +132,11 @@ def train(
     folder: Path,
     identity: str,
     report: Callable[[StepReport], None],
-    should_stop: Callable[[], bool],
+    should_stop: Callable[[int], bool],
 ) -> bool:
     """Trains a stage from its last checkpoint in `folder` to its end; True when it is whole, False when it was asked to stop.
 
-    Every rank runs every line. Raises DivergedError when a loss is not finite.
+    Every rank runs every line, and asks `should_stop` after every step. Raises DivergedError when a loss is not finite.
     """
     step = checkpoints.load(engine, folder, identity, placement.device)
     _cut_history(folder, step)
@@ -148,7 +148,7 @@ def train(
         step += 1
         if not math.isfinite(loss):
             raise DivergedError(_diverged(step, loss, step_items))
-        stop = _any(should_stop(), placement.device)
+        stop = _any(should_stop(step), placement.device)
         if stop or step % placement.checkpoint_every == 0:
             checkpoints.save(engine, folder, identity, step)
         if dist.get_rank() == 0:

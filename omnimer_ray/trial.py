@@ -34,14 +34,14 @@ PASSING = {  # of processes, nodes and the network between them, then of the mac
 }
 
 
-def run_unit(config: dict[str, Any], job: Job, units: dict[str, Unit]) -> None:
+def run_unit(config: dict[str, Any], job: Job) -> None:
     """The Tune trainable: one worker group for one unit; what became of it is the trial's one report.
 
     A failure that would come again becomes a record; a lost worker does not, and the plan's searcher hands its unit out again.
     """
     from ray import tune
 
-    unit = units[config["unit"]]
+    unit: Unit = config["unit"]
     result = _fit(job, unit)
     if result["outcome"] in FAILURES:
         record_failure(job.folder, unit, result["outcome"], result["reason"])

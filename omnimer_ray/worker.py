@@ -11,18 +11,21 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnimer_ray.bases import locate
 from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
-from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.corpora.clips import LABELS, Clip
+from omnimer_ray.corpora.select import evaluated_split, splits_of
 from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
 from omnimer_ray.machine import MachineProfile
+from omnimer_ray.metrics import scores
 from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
+from omnimer_ray.rungs import PRUNED, Judge, Pruning
 from omnimer_ray.schedule import Item, Schedule
 from omnimer_ray.supervision import build, eligible, ledger_hash, ledger_key, missing, read_entries
 
@@ -43,6 +46,7 @@ class Job:
     base: str  # as the person named it: 'tiny', a folder, a hub name
     profile: MachineProfile
     session: str  # of the driver, for names that must not repeat
+    pruning: Pruning | None = None  # of the trials of a search
 
     @property
     def work(self) -> Path:
@@ -82,6 +86,7 @@ class Worker:
         self.config = _config(unit)
         self.base = locate(job.base)
         self.clips = read_manifest(job.work / "manifest.json", self.config)
+        self.judge: Judge | None = None
 
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
         """One instruction's part of the ledger, shared out over the workers, each with a file of its own."""
@@ -108,6 +113,8 @@ class Worker:
         stage, run = self.unit.stage, self.unit.run
         if stage is not None:
             thinker, whole = self._trained(thinker, encoder, stage)
+            if self.judge is not None and self.judge.pruned:
+                return self._prune(self.judge)
             if not whole:
                 return {"outcome": "stopped"}
         if run is not None:
@@ -156,6 +163,11 @@ class Worker:
         placement = Placement(profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(thinker.model, config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
+        if self.job.pruning is not None and self.unit.run is not None:  # its last stage, which has main items
+            score = partial(self._development_f1, thinker, encoder, self.unit.run.config)
+            self.judge = Judge(self.job.pruning, self.job.folder, self.unit.run, schedule.num_steps, score)
+            if self.judge.pruned:
+                return None  # a kill came between verdict and record
         whole = train(
             engine,
             encoder,
@@ -167,29 +179,60 @@ class Worker:
             folder,
             stage.key,
             lambda step: None,
-            self.job.stop_file.exists,
+            self._should_stop,
         )
         tensors = checkpoints.parameters(engine) if whole else None
         engine.destroy()
         return tensors
 
-    def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
-        import polars as pl
+    def _should_stop(self, step: int) -> bool:
+        """Whether somebody asked for it, or the trial was pruned."""
+        pruned = self.judge is not None and self.judge(step)
+        return pruned or self.job.stop_file.exists()
+
+    def _prune(self, judge: Judge) -> dict[str, Any]:
+        """A pruned trial's record; what it trained is dropped."""
+        from omnimer_ray import checkpoints
+
+        run, verdict = self.unit.run, judge.pruned
+        assert run is not None
+        assert verdict is not None
+        if self.rank == 0:
+            record = self._run_record(run)
+            steps = record["num_steps"] + judge.step_of(verdict)
+            folder = self.job.folder / "runs" / run.signature
+            write_json(folder / "config.json", run.config.model_dump(mode="json"))
+            write_record(folder, {**record, "outcome": PRUNED, "reason": verdict.reason, "num_steps": steps})
+            checkpoints.forget(self.job.folder / "stages" / run.stages[-1].key)
+        return {"outcome": PRUNED, "reason": verdict.reason}
+
+    def _development_f1(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> float:
+        """Macro F1 of the adapter as it stands, in the middle of its training, which goes on as if nothing had been asked."""
+        thinker.model.eval()
+        rows = self._answers(thinker, encoder, config, lambda done, total: None)
+        thinker.model.train()
+        return scores([row["gold"] for row in rows], [row["prediction"] for row in rows], LABELS[config.task]).macro_f1
+
+    def _answers(self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
+        """Predictions on the split that the run is evaluated on, in corpus order; every rank answers its part and gets all."""
         import torch.distributed as dist
 
         from omnimer_ray.evaluation import evaluate
 
-        thinker.model.eval()
-        validation = [clip for clip in self.clips if clip.split == "validation"]
-        mine = evaluate(
-            thinker, encoder, validation[self.rank :: self.workers], run.config, self.job.profile.evaluation_batch, self._progress("clips")
-        )
+        asked = [clip for clip in self.clips if clip.split == evaluated_split(config)]
+        mine = evaluate(thinker, encoder, asked[self.rank :: self.workers], config, self.job.profile.evaluation_batch, report)
         gathered: list[list[dict[str, Any]]] = [[] for _ in range(self.workers)]
         dist.all_gather_object(gathered, mine)
+        order = {clip.id: place for place, clip in enumerate(asked)}
+        return sorted((row for part in gathered for row in part), key=lambda row: order[row["clip"]])
+
+    def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
+        import polars as pl
+
+        thinker.model.eval()
+        rows = self._answers(thinker, encoder, run.config, self._progress("clips"))
         if self.rank:
             return
-        order = {clip.id: place for place, clip in enumerate(validation)}
-        rows = sorted((row for part in gathered for row in part), key=lambda row: order[row["clip"]])
         folder = self.job.folder / "runs" / run.signature
         write_json(folder / "config.json", run.config.model_dump(mode="json"))
         write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
@@ -234,7 +277,7 @@ class Worker:
             "seed": config.seed if config.training else None,
             "stages": [stage.key for stage in run.stages],
             "num_steps": sum(record.get("num_steps", 0) for record in records),
-            "validation_opened": "once, to report",
+            "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",
             **self._seen(),
         }
 

@@ -138,7 +138,7 @@ class _Bell:
     def __init__(self, at: int | None) -> None:
         self.at, self.asked = at, 0
 
-    def __call__(self) -> bool:
+    def __call__(self, step: int) -> bool:
         self.asked += 1
         return self.asked == self.at
 

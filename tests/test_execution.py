@@ -44,7 +44,7 @@ def searcher(*units: Unit, done: tuple[str, ...] = (), stopped: Callable[[], boo
 def given(plan: PlanSearcher, trial: str) -> str | None:
     """The unit that a trial is given, or 'FINISHED', or None."""
     suggestion = plan.suggest(trial)
-    return suggestion["unit"] if isinstance(suggestion, dict) else suggestion
+    return suggestion["unit"].id if isinstance(suggestion, dict) else suggestion
 
 
 def end(plan: PlanSearcher, trial: str, outcome: str = "done", **result: Any) -> None:

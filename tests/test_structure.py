@@ -19,9 +19,9 @@ LIST = """
     corpora corpora.__main__
     media_container media_decode media_inspect media_child media_cache media prepare
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
-    machine memory plan spaces
+    machine memory plan search rungs spaces
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
-    lease progress overview request export events card worker trial execution launch sweep
+    lease progress overview request export events card worker trial execution study searching launch sweep
     tiny.words tiny.build tiny.make tiny
 """
 ORDER = LIST.split()
@@ -34,13 +34,15 @@ TORCH_SIDE = {
     "execution",
     "generation",
     "inputs",
+    "searching",
+    "study",
     "thinker",
     "tiny.build",
     "tiny.make",
     "training",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
-OF_A_SPACE = {"config", "plan", "recipes"}
+OF_A_SPACE = {"config", "plan", "recipes", "search"}
 OF_THE_ANALYSIS = {"errors", "config", "metrics", "results", "corpora.clips"}
 
 

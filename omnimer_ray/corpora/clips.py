@@ -24,7 +24,7 @@ MODALITIES = ("text", "video", "audio")
 TASKS = ("sentiment", "emotion")
 LABELS = {"sentiment": SENTIMENTS, "emotion": EMOTIONS}
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "development"]  # development: carved out of train by `select`, never in a corpus
 
 
 @dataclass(frozen=True)

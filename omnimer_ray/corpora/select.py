@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.clips import Clip, Corpus, Split
 from omnimer_ray.errors import ConfigError
 
 
@@ -48,9 +48,26 @@ def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> t
     )
 
 
+def development_splits(clips: Sequence[Clip], parts: int) -> tuple[Clip, ...]:
+    """The training clips, one of `parts` label-balanced parts of their source videos as development; no clip of any other split."""
+    training = [clip for clip in clips if clip.split == "train"]
+    num_videos = len({clip.source_video for clip in training})
+    if not 2 <= parts <= num_videos:
+        raise ConfigError(f"development {parts} must be from 2 to {num_videos}, the number of training source videos")
+    part_of = _assigned(training, parts)
+    return tuple(clip if part_of[clip.source_video] else replace(clip, split="development") for clip in training)
+
+
+def evaluated_split(config: RunConfig) -> Split:
+    """The split that a run is evaluated on."""
+    return "validation" if config.corpus.development is None else "development"
+
+
 def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips with the splits that a run sees: its fold's; of folds but no fold, every clip that some fold trains on."""
+    """The clips with the splits that a run sees: its fold's, or train and development; of folds but no fold, every clip that some fold trains on."""
     folds, fold = config.corpus.folds, config.corpus.fold
+    if config.corpus.development is not None:
+        return list(development_splits(clips, config.corpus.development))
     if folds is None:
         return list(clips)
     if fold is None:

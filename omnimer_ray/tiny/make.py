@@ -69,7 +69,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
         schedule = Schedule(items, epochs=epochs, global_batch=24, block=8, seed=SEED, stage_position=position, mixture=mixture)
         with tempfile.TemporaryDirectory() as folder:
             engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
-            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda: False)
+            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda step: False)
             trained = parameters(engine)
             engine.destroy()
         with torch.no_grad():

@@ -1,0 +1,135 @@
+"""The trials of a search, one row each, as trials.json has them; they were scored inside train and fill no cell of another table."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from analysis.planned import Loose, Plan, read_plan
+from analysis.render import GAP, Grid, decimal, markdown
+from omnimer_ray.config import parse
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.results import read_json, write_atomically
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARAMS = ("auxiliaries", "schedule", "rank", "alpha", "learning_rate", "auxiliary_weight")
+HEADINGS = ("trial", "outcome", "auxiliaries", "schedule", "rank", "alpha", "rate", "weight", "macro F1", "steps")
+ABOUT = (
+    "Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial was handed a validation clip.",
+    "weight: of each auxiliary against the main task. pruned: ended at a fraction of its stage. A trial that ended otherwise has no score.",
+)
+
+
+class TrialRow(Loose):
+    """One trial; a parameter that it does not have is not among its params."""
+
+    number: int
+    outcome: str | None = None  # None: not over
+    reason: str | None = None
+    params: dict[str, str | int | float]
+    development_f1: float | None = Field(None, ge=0, le=1)
+    num_steps: int | None = None
+    signature: str | None = None
+    repeats: int | None = None
+
+
+class Trials(Loose):
+    """trials.json."""
+
+    trials: tuple[TrialRow, ...]
+
+
+def write_search(folder: str | Path) -> list[Path]:
+    """Rebuild the table of trials; returns its files, Markdown first."""
+    paths = {Path(folder) / "tables" / name: text for name, text in search_pages(Path(folder)).items()}
+    for path, text in paths.items():
+        write_atomically(path, partial(Path.write_text, data=text, encoding="utf-8"))
+    return list(paths)
+
+
+def search_pages(folder: Path) -> dict[str, str]:
+    """File name -> text; nothing for a sweep that is no search."""
+    if not (folder / "trials.json").exists():
+        return {}
+    plan, trials = read_plan(folder), read_trials(folder)
+    notices = dict.fromkeys(notice for notice in (plan.corpus.stand_in, plan.base.stand_in) if notice)
+    notes = [*(f"STAND-IN: {notice}" for notice in notices), *ABOUT, *_reasons(trials)]
+    signatures = [f"{trial.number}: {trial.signature}" for trial in trials if trial.signature]
+    return {
+        "search.md": markdown(search_grid(trials), notes, signatures, plan.command),
+        "search.csv": _csv(search_table(trials), plan, "; ".join(notices)),
+    }
+
+
+def read_trials(folder: Path) -> tuple[TrialRow, ...]:
+    """The trials of a folder; ResultsError names a field that does not fit."""
+    path = folder / "trials.json"
+    try:
+        return parse(Trials, read_json(path), str(path)).trials
+    except ConfigError as error:
+        raise ResultsError(str(error)) from None
+
+
+def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
+    """A row per trial in the order in which they were asked for; a parameter that a trial does not have is null."""
+    import polars as pl
+
+    numbers = {"rank": pl.Int64, "alpha": pl.Int64, "learning_rate": pl.Float64, "auxiliary_weight": pl.Float64}
+    schema: dict[str, Any] = {
+        "trial": pl.Int64,
+        "outcome": pl.String,
+        **{name: numbers.get(name, pl.String) for name in PARAMS},
+        "development_f1": pl.Float64,
+        "num_steps": pl.Int64,
+        "repeats": pl.Int64,
+        "reason": pl.String,
+        "signature": pl.String,
+    }
+    rows = [{**trial.model_dump(), **trial.params, "trial": trial.number, "outcome": trial.outcome or "not over"} for trial in trials]
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+
+
+def search_grid(trials: tuple[TrialRow, ...]) -> Grid:
+    """The table as printed."""
+    return Grid("Search: trials", HEADINGS, tuple(_cells(row) for row in search_table(trials).iter_rows(named=True)))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    score = GAP if row["development_f1"] is None else decimal(row["development_f1"])
+    weight = GAP if row["auxiliary_weight"] is None else f"{row['auxiliary_weight']:.2g}"
+    steps = GAP if row["num_steps"] is None else str(row["num_steps"])
+    known = (str(row[name]) for name in ("rank", "alpha"))
+    return (
+        str(row["trial"]),
+        row["outcome"].replace("_", " "),
+        row["auxiliaries"],
+        row["schedule"] or GAP,
+        *known,
+        f"{row['learning_rate']:.2g}",
+        weight,
+        score,
+        steps,
+    )
+
+
+def _reasons(trials: tuple[TrialRow, ...]) -> list[str]:
+    """Why trials have no score, or whose score they share."""
+    told = [f"Trial {trial.number}: {trial.outcome} ({trial.reason})." for trial in trials if trial.reason]
+    return told + [f"Trial {trial.number} is the same run as trial {trial.repeats}." for trial in trials if trial.repeats is not None]
+
+
+def _csv(table: pl.DataFrame, plan: Plan, stand_in: str) -> str:
+    import polars as pl
+
+    about = {
+        "corpus": f"{plan.corpus.name} {plan.corpus.fingerprint}",
+        "base": f"{plan.base.name} {plan.base.revision}",
+        "stand_in": stand_in,
+        "command": plan.command,
+    }
+    return table.with_columns(pl.lit(value).alias(name) for name, value in about.items()).write_csv()
