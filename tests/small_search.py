@@ -1,0 +1,22 @@
+"""Does a search that is killed go on with its history?
+
+A short search for the tests: a few steps a stage, one or two auxiliaries.
+"""
+
+from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.search import Search
+
+
+def space(recipe: RunConfig) -> Search:
+    """Six trials, then the best two and Base on two seeds."""
+    return Search(
+        baseline=changed(recipe, {"epochs": 5.0, "global_batch": 8}),
+        task="sentiment",
+        num_trials=6,
+        subsets=((), ("text",), ("text", "audio")),
+        ranks=(4, 8),
+        alphas=(16, 32),
+        reduction=2,
+        num_confirmed=2,
+        confirmation_seeds=(1, 2),
+    )
