@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.folder import DONE, Results
 from analysis.render import Grid, notes, scored_clips, signature_lines
+from analysis.search_table import trials_grid
 from analysis.sweep_tables import task_tables
 from omnimer_ray.config import content_hash
 
@@ -38,6 +39,7 @@ def report(results: Results, figures: Mapping[str, bytes], num_clips: int = GALL
         planned=len(outcomes),
         unplanned=results.unplanned,
         tasks=[_task(results, task, figures) for task in plan.tasks],
+        trials=trials_grid(results.folder),
         ledger=ledger_grid(results.ledger),
         gallery=gallery(results, num_clips),
     )

@@ -94,6 +94,11 @@ def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 
+def trials_grid(folder: Path) -> Grid | None:
+    """The table as printed, of a folder; None for a sweep that is no search."""
+    return search_grid(read_trials(folder)) if (folder / "trials.json").exists() else None
+
+
 def search_grid(trials: tuple[TrialRow, ...]) -> Grid:
     """The table as printed."""
     return Grid("Search: trials", HEADINGS, tuple(_cells(row) for row in search_table(trials).iter_rows(named=True)))
@@ -119,7 +124,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _reasons(trials: tuple[TrialRow, ...]) -> list[str]:
     """Why trials have no score, or whose score they share."""
-    told = [f"Trial {trial.number}: {trial.outcome} ({trial.reason})." for trial in trials if trial.reason]
+    told = [f"Trial {trial.number}: {(trial.outcome or '').replace('_', ' ')} ({trial.reason})." for trial in trials if trial.reason]
     return told + [f"Trial {trial.number} is the same run as trial {trial.repeats}." for trial in trials if trial.repeats is not None]
 
 

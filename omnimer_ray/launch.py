@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
 
 MIN_FREE_BYTES = 500 * 2**20
-NEEDED = ("ray", "torch", "torchvision", "transformers", "peft", "deepspeed", "qwen_omni_utils", "av")
+NEEDED = ("ray", "torch", "torchvision", "transformers", "peft", "deepspeed", "qwen_omni_utils", "av", "optuna")
 DONE, FAILED, INTERRUPTED = 0, 4, 130
 
 
@@ -45,10 +45,11 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     sweep = prepare(request)
     at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
     _check_stages(sweep)
+    if sweep.search is not None:
+        _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
     say(f"{sweep.file.name}: {sweep.file.question}")
     overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
     if sweep.search is not None:
-        _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
         overview.say_all(overview.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
     if dry_run:
         return DONE
@@ -114,11 +115,13 @@ def as_data(request: Request) -> dict[str, object]:
 
 def _run_search(sweep: Sweep, console: Console) -> int:
     """The trials, unless all have ended, then the best of them beside Base as any other plan."""
+    from analysis import write_search
     from omnimer_ray.searching import closing, run_trials
 
     say = say_plainly(console)
     write_plan(sweep)
     code = run_trials(sweep, console)
+    say(f"trials: {write_search(sweep.folder)[0]}")
     if code != DONE:
         return code
     sweep = sweep._replace(plan=sweep.make_plan())

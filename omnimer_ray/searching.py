@@ -98,12 +98,9 @@ def run_trials(sweep: Sweep, console: Console) -> int:
         searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
         ended = carry_out(job, searcher, progress, say)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
-    from analysis import write_search
-
-    files = write_search(sweep.folder)
     for line in failed:
         say(f"failed: {line}")
-    say(f"{counted(search, study.trials())}; table: {files[0]}; study: {job.folder / 'study.journal'}")
+    say(f"{counted(search, study.trials())}; study: {job.folder / 'study.journal'}")
     if is_over(search, study.trials()):
         return DONE
     say(f"what was finished is kept. Go on with:  {sweep.request.command}")

@@ -11,7 +11,7 @@ from omnimer_ray.config import RunConfig, changed, content_hash, flat, parse, re
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.plan import make_run
 
-ONE_VALUE = {"method", "lora.dropout"}
+ONE_VALUE = {"method", "lora.dropout", "corpus.development"}  # a development part does not go with the folds of a whole config
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
     "auxiliaries",
     "schedule",
@@ -55,6 +55,11 @@ def test_without_auxiliaries_there_is_no_schedule_mixture_or_supervision() -> No
     resolved = resolve(base)
     assert (resolved.schedule, resolved.mixture, resolved.supervision.max_new_tokens) == (None, None, 128)
     assert signature(base) == signature(tiny_config()) == signature(tiny_config(schedule=None))
+
+
+def test_a_run_on_a_development_part_is_another_run() -> None:
+    signatures = {signature(tiny_config(**changes)) for changes in ({}, {"corpus__development": 4}, {"corpus__development": 5})}
+    assert len(signatures) == 3
 
 
 def test_sentiment_has_no_hierarchy() -> None:
@@ -154,6 +159,10 @@ def test_all_wrong_values_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("delta", "text"),
     [
+        (
+            {"corpus.folds": 3, "corpus.fold": 0, "corpus.development": 4},
+            "development 4 does not go with folds 3; a run is evaluated on one of the two",
+        ),
         ({"corpus.fold": 1}, "fold 1 does not fit folds None; it must be below the number of folds"),
         ({"corpus.folds": 3, "corpus.fold": 3}, "fold 3 does not fit folds 3; it must be below the number of folds"),
         ({"media.min_frames": 5}, "min_frames 5 and max_frames 16 must be even: the vision tower takes frames in pairs"),

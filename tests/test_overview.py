@@ -8,8 +8,9 @@ from omnimer_ray import overview
 from omnimer_ray.bases import TINY_NOTICE, Base
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.overview import States, differences, lines, say_all, summary, variant_lines
+from omnimer_ray.overview import States, differences, lines, say_all, search_lines, summary, variant_lines
 from omnimer_ray.plan import SearchSpace, make_plan
+from omnimer_ray.search import Search, Trial
 
 CLIPS = tuple(clip(f"a_{index}") for index in range(40)) + tuple(clip(f"b_{index}", split="validation") for index in range(8))
 CORPUS = Corpus("mini", CLIPS, "c0ffee", stand_in="generated faces")
@@ -80,3 +81,21 @@ def test_lines_are_said_one_by_one() -> None:
     say_all(["a", "b"], heard.append)
     assert heard == ["a", "b"]
     assert overview.lines is lines
+
+
+SEARCHED = Corpus("mini", tuple(clip(f"{video}_{index}") for video in "abcd" for index in range(3)), "c0ffee")
+
+
+def test_a_search_says_what_it_draws_from_and_what_scores_it() -> None:
+    search = Search(tiny_config(), num_trials=9, subsets=((), ("text",)), ranks=(4, 8), development=2)
+    trials = [Trial(n, outcome, None, {}, None, None, None, None) for n, outcome in enumerate(["done", "out_of_memory", "done", None])]
+    assert search_lines(search, SEARCHED, trials) == [
+        "search   9 trials of emotion: 2 subsets, ranks 4, 8, alphas 8, 16, 32, 64, rates 0.0005 to 0.015",
+        "         trained on 6 train clips of 2 videos, scored on 6 development clips of 2 videos; none is handed a validation clip",
+        "         pruned at 25%, 50% of a stage unless in the best 1/3",
+        "         4 of 9 trials asked for: 2 done, 1 not over, 1 out of memory; then the best 3 beside Base on seeds 1, 2, 3",
+    ]
+    assert search_lines(replace(search, rungs=()), SEARCHED, [])[2:] == [
+        "         none is pruned",
+        "         0 of 9 trials asked for; then the best 3 beside Base on seeds 1, 2, 3",
+    ]

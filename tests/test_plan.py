@@ -128,6 +128,15 @@ def test_runs_that_end_in_one_stage_train_it_once() -> None:
     assert second.needs == third.needs == (first.id,)
 
 
+def test_supervision_is_the_same_whatever_part_of_train_is_held_out() -> None:
+    whole, part = (
+        make_plan(space({"Text": {"auxiliaries": {"text"}}}, baseline=tiny_config(**extra))).units
+        for extra in ({}, {"corpus__development": 4})
+    )
+    assert whole[0] == part[0]
+    assert whole[1].id != part[1].id
+
+
 def test_what_the_base_sees_or_writes_otherwise_has_a_ledger_of_its_own() -> None:
     aux = {"auxiliaries": {"text"}}
     variants = {"En": aux, "Id": aux | {"answer_language": "id"}, "Rank 4": aux | {"lora.rank": 4}, "Long": aux | {"media.max_sec": 9}}

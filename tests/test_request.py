@@ -11,7 +11,8 @@ from omnimer_ray.instructions import Style
 from omnimer_ray.overview import States
 from omnimer_ray.plan import Unit, make_plan, place
 from omnimer_ray.request import Request, Sweep, prepare
-from omnimer_ray.results import write_record
+from omnimer_ray.results import write_json, write_record
+from omnimer_ray.search import Trial
 from omnimer_ray.supervision import build, ledger_key, missing
 from omnimer_ray.trial import record_failure
 
@@ -109,3 +110,21 @@ def test_with_folds_supervision_is_made_of_every_clip_that_some_fold_trains_on(s
     assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
     folded = sweep._replace(plan=make_plan(sweep.plan.space, folds=3))
     assert folded.outcome(one(folded, "supervision: prosody")) is None, "b_1 is trained on in two folds of three"
+
+
+def test_a_search_confirms_base_alone_until_its_trials_have_ended(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, space="search", seeds=2, limit=64))
+    assert made.search is not None
+    assert [(row.variant, row.seed) for row in made.plan.rows] == [("Base", 1), ("Base", 2)]
+    params = {"auxiliaries": "text", "schedule": "multi_stage", "rank": 4, "alpha": 8, "learning_rate": 1e-3}
+    rows = [Trial(number, "done", None, params, 0.5, 9, "s", number or None) for number in range(32)]
+    write_json(made.folder / "trials.json", {"trials": [row._asdict() for row in rows]})
+    assert list(made.make_plan().space.variants) == ["Base", "best 1: text / multi_stage / rank 4 / alpha 8 / rate 0.001"]
+    assert prepare(request(tmp_path, space="search", seeds=2, limit=64)).plan.rows == made.make_plan().rows
+
+
+def test_a_search_has_no_folds(tmp_path: Path, shared_cache: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--folds 3 does not go with a search: it chooses on a development part of train and confirms on"
+    ):
+        prepare(request(tmp_path, space="search", folds=3))

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 from making import tiny_config
+from workers import Workers
 
 from omnimer_ray.plan import make_run
 from omnimer_ray.rungs import Judge, Pruning, Verdict, is_kept, judge, rung_steps, verdicts
@@ -74,3 +76,15 @@ def test_a_verdict_is_given_once_and_holds_when_the_trial_is_resumed(tmp_path: P
     assert again.pruned == first.pruned, "whatever stands at the rung now"
     assert [again(step) for step in (2, 4, 5)] == [True, True, True]
     assert len(asked) == 2
+
+
+def judged(folder: Path) -> Verdict | None:
+    """On each of two ranks, which disagree on the score by as much as they can."""
+    pruned = Judge(Pruning((0.5,), 2), folder, make_run(CONFIG), 2, lambda: float(dist.get_rank()))
+    pruned(1)
+    return pruned.pruned
+
+
+def test_all_ranks_take_the_verdict_of_rank_0(two_workers: Workers, tmp_path: Path) -> None:
+    judge(tmp_path, make_run(CONFIG).config, "other", 0.5, 0.5, 2)
+    assert two_workers.run(judged, tmp_path) == [Verdict(0.5, 0.0, False, 2, 2)] * 2

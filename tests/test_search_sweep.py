@@ -41,17 +41,23 @@ def wait(driver: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
+def is_training(folder: Path) -> bool:
+    """Whether a stage of a trial has steps and no end."""
+    return any(not (path.parent / "record.json").exists() for path in folder.glob("trials/stages/*/history.jsonl"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_a_killed_search_goes_on_with_its_history_and_confirms_its_best(tmp_path: Path, shared_cache: Path) -> None:
     folder = tmp_path / "results" / "small_search" / "mini-tiny-limit96"
     first = start(tmp_path)
-    wait(first, lambda: any(row["outcome"] for row in trials(folder)))
+    wait(first, lambda: any(row["outcome"] for row in trials(folder)) and is_training(folder))
     first.send_signal(signal.SIGKILL)
     first.wait()
     chaos._reap()
     before, journal = trials(folder), (folder / "trials" / "study.journal").read_bytes()
     assert len(before) < 6
+    assert any(row["outcome"] is None for row in before)
     assert start(tmp_path).wait(timeout=LIMIT_SEC) == 0, (tmp_path / "log.txt").read_text()
     rows = trials(folder)
     assert [row["outcome"] in ("done", "pruned") for row in rows] == [True] * 6

@@ -7,24 +7,35 @@ import pytest
 from making import tiny_config
 
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.plan import make_plan
+from omnimer_ray.plan import SearchSpace, make_plan
+from omnimer_ray.search import Search, confirmation
 from omnimer_ray.spaces import FOLDER, SpaceFile, find_space, list_spaces, load_space
 
-FILES = [*list_spaces(), find_space(str(FOLDER / "_template.py"))]
+FILES = [file for file in [*list_spaces(), find_space(str(FOLDER / "_template.py"))] if file.name != "search"]
 NUMBERS = {"ablations": (12, 13, 1), "ranks": (16, 16, 0), "subsets": (120, 148, 28), "_template": (6, 6, 0)}  # runs, stages, shared
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
 def test_every_space_expands_into_the_runs_that_its_file_names(file: SpaceFile) -> None:
-    plan = make_plan(load_space(file, tiny_config()))
+    space = load_space(file, tiny_config())
+    assert isinstance(space, SearchSpace)
+    plan = make_plan(space)
     trained = sum(run.config.training for run in plan.runs.values())
     assert (trained, len(plan.stages), plan.num_shared()) == NUMBERS[file.name]
     assert len({row.signature for row in plan.rows}) == len(plan.rows)
     assert file.question.endswith("?") or "? (" in file.question
 
 
+def test_a_search_has_no_rows_before_its_trials() -> None:
+    search = load_space(find_space("search"), tiny_config())
+    assert isinstance(search, Search)
+    assert search.baseline == tiny_config()
+    assert list(confirmation(search, []).variants) == ["Base"]
+    assert find_space("search").question.endswith("?")
+
+
 def test_only_the_template_is_not_listed() -> None:
-    assert [file.name for file in list_spaces()] == sorted(set(NUMBERS) - {"_template"})
+    assert [file.name for file in list_spaces()] == sorted({*NUMBERS, "search"} - {"_template"})
     assert find_space("ablations").path == FOLDER / "ablations.py"
 
 
@@ -74,8 +85,8 @@ def test_a_file_that_does_not_parse_is_named(tmp_path: Path, content: bytes, tex
         ("1 / 0", "cannot be run: ZeroDivisionError: division by zero"),
         ("SPACE = 1", "defines no function space(recipe); search_spaces/ablations.py is an example"),
         ("space = 1", "defines no function space(recipe); search_spaces/ablations.py is an example"),
-        ("def space(recipe): return {}", "space(recipe) returned dict, not SearchSpace"),
-        ("def space(recipe): pass", "space(recipe) returned NoneType, not SearchSpace"),
+        ("def space(recipe): return {}", "space(recipe) returned dict, not SearchSpace or Search"),
+        ("def space(recipe): pass", "space(recipe) returned NoneType, not SearchSpace or Search"),
         ("def space(recipe): return recipe.epoch", "space(recipe) raised AttributeError: 'RunConfig' object has no attribute 'epoch'"),
         ("def space(): pass", "space(recipe) raised TypeError: space() takes 0 positional arguments but 1 was given"),
         (

@@ -106,6 +106,13 @@ def test_a_manifest_gives_the_splits_of_a_fold(tmp_path: Path) -> None:
     assert {clip.split for clip in shared} == {"train"}, "supervision is made of every clip that some fold trains on"
 
 
+def test_a_manifest_gives_a_trial_train_and_development_and_no_other_clip(tmp_path: Path) -> None:
+    clips = [clip(f"{video}_{index}", split="validation" if video == "e" else "train") for video in "abcde" for index in range(3)]
+    seen = round_trip(tmp_path / "manifest.json", clips, corpus__development=2)
+    assert {found.split for found in seen} == {"train", "development"}
+    assert {found.source_video for found in seen} == set("abcd")
+
+
 def test_a_jobs_own_state_is_apart_from_the_results(tmp_path: Path) -> None:
     job = Job(tmp_path, tmp_path, tmp_path, "tiny", None, "1")  # type: ignore[arg-type]
     assert (job.work, job.stop_file) == (tmp_path / ".sweep", tmp_path / ".sweep" / "stop")

@@ -20,7 +20,7 @@ def limited(corpus: Corpus, limit: int) -> Corpus:
         return corpus
     kept: set[str] = set()
     for side, num_clips in _portions(corpus.clips, lambda clip: clip.split, limit):
-        for same, few in _portions(side, lambda clip: str(clip.emotion or clip.sentiment), num_clips):
+        for same, few in _portions(side, _label, num_clips):
             kept.update(clip.id for clip in sorted(same, key=lambda clip: _hash(clip.id))[:few])
     return replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.id in kept))
 
@@ -49,13 +49,20 @@ def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> t
 
 
 def development_splits(clips: Sequence[Clip], parts: int) -> tuple[Clip, ...]:
-    """The training clips, one of `parts` label-balanced parts of their source videos as development; no clip of any other split."""
+    """The training clips, one of `parts` parts of their source videos as development; no clip of any other split.
+
+    Of the parts, which are balanced as folds are, it is the one whose labels come closest to an even share.
+    """
     training = [clip for clip in clips if clip.split == "train"]
     num_videos = len({clip.source_video for clip in training})
     if not 2 <= parts <= num_videos:
         raise ConfigError(f"development {parts} must be from 2 to {num_videos}, the number of training source videos")
     part_of = _assigned(training, parts)
-    return tuple(clip if part_of[clip.source_video] else replace(clip, split="development") for clip in training)
+    counts = Counter((part_of[clip.source_video], _label(clip)) for clip in training)
+    total = Counter(_label(clip) for clip in training)
+    excess = [sum((parts * counts[part, label] / total[label] - 1) ** 2 for label in total) for part in range(parts)]
+    held_out = excess.index(min(excess))
+    return tuple(replace(clip, split="development") if part_of[clip.source_video] == held_out else clip for clip in training)
 
 
 def evaluated_split(config: RunConfig) -> Split:
@@ -79,7 +86,7 @@ def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
     """Each source video's fold: greedy, the smallest sum over labels of squared excess over an even share."""
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:
-        labels[clip.source_video][str(clip.emotion or clip.sentiment)] += 1
+        labels[clip.source_video][_label(clip)] += 1
     total = sum(labels.values(), Counter[str]())
     weight = {video: sum(count / total[label] for label, count in counts.items()) for video, counts in labels.items()}
     filled = [Counter[str]() for _ in range(folds)]
@@ -93,6 +100,11 @@ def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
         fold_of[video] = best
         filled[best] += labels[video]
     return fold_of
+
+
+def _label(clip: Clip) -> str:
+    """What parts are balanced by."""
+    return str(clip.emotion or clip.sentiment)
 
 
 def _portions(clips: Sequence[Clip], key: Callable[[Clip], str], total: int) -> list[tuple[list[Clip], int]]:

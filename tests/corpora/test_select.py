@@ -11,7 +11,7 @@ from omnimer_ray.corpora import indomer, load
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.mini_plan import plan
 from omnimer_ray.corpora.mini_recipe import MiniRecipe
-from omnimer_ray.corpora.select import fold_splits, folded, limited
+from omnimer_ray.corpora.select import development_splits, fold_splits, folded, limited
 from omnimer_ray.errors import ConfigError
 
 
@@ -92,6 +92,27 @@ def test_test_clips_keep_their_side(corpus: Corpus) -> None:
 def test_folds_that_do_not_fit(corpus: Corpus, folds: int | None, fold: int | None, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         folded(corpus, folds, fold)
+
+
+def test_a_development_part_is_whole_videos_of_train_and_nothing_else(corpus: Corpus) -> None:
+    clips = development_splits(corpus.clips, 4)
+    assert {clip.id for clip in clips} == {clip.id for clip in corpus.split("train")}, "no validation clip under any name"
+    sides = {split: {clip.source_video for clip in clips if clip.split == split} for split in ("train", "development")}
+    assert not sides["train"] & sides["development"]
+    assert [len(sides[name]) for name in ("train", "development")] == [15, 5]
+
+
+def test_a_development_part_is_balanced_and_does_not_depend_on_order(corpus: Corpus) -> None:
+    clips = development_splits(corpus.clips, 4)
+    whole, part = (Counter(clip.emotion for clip in found) for found in (clips, [clip for clip in clips if clip.split == "development"]))
+    assert all(abs(part[label] - whole[label] / 4) <= 2 for label in whole)
+    assert {clip.id: clip.split for clip in clips} == {clip.id: clip.split for clip in development_splits(shuffled(corpus).clips, 4)}
+
+
+@pytest.mark.parametrize("parts", [1, 21])
+def test_development_parts_that_do_not_fit(corpus: Corpus, parts: int) -> None:
+    with pytest.raises(ConfigError, match=f"^development {parts} must be from 2 to 20, the number of training source videos$"):
+        development_splits(corpus.clips, parts)
 
 
 def test_load_limits_then_folds(release: Path, tmp_path: Path) -> None:
