@@ -43,6 +43,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_d
 
 def main(out: Path = TINY_FOLDER) -> None:
     """Make the pre-training corpus, learn the tokenizer, train the tiny Thinker in full, and save it with its processor."""
+    torch.set_num_threads(1)  # sums in one order, however many cores there are
     recipe = mini.MiniRecipe.pretraining(SEED, NUM_CLIPS)
     corpus = mini.load(recipe, cache=default_cache(), progress=print)
     cues = {planned.id: planned.cues for planned in mini.plan(recipe)}
