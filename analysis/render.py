@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 GAP = "–"  # a missing run
 HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "weighted F1", "unparsed", "n")
 DIFFERENCE_HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "mended", "broken", "pairs")
+DIFFERENCE_NOTE = (
+    "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
+    "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
+)
 FEW_VIDEOS = 5  # of a class, below which one video decides much of macro F1
 
 
@@ -127,6 +131,11 @@ def notes(results: Results, task: str) -> list[str]:
         else []
     )
     return lines + [f"Missing: {line}." for line in missing_runs(results, task)]
+
+
+def explained(grid: Grid) -> list[str]:
+    """What the headings of one kind of table mean."""
+    return [DIFFERENCE_NOTE] if grid.headings == DIFFERENCE_HEADINGS else []
 
 
 def _rare(results: Results, task: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.folder import DONE, Results
-from analysis.render import Grid, notes, scored_clips, signature_lines
+from analysis.render import Grid, explained, notes, scored_clips, signature_lines
 from analysis.search_table import trials_grid
 from analysis.sweep_tables import task_tables
 from omnimer_ray.config import content_hash
@@ -46,18 +46,19 @@ def report(results: Results, figures: Mapping[str, bytes], num_clips: int = GALL
 
 
 def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str, Any]:
-    scored = scored_clips(results, task)
+    scored, grids = scored_clips(results, task), [grid for _, _, grid in task_tables(results, task)]
+    told = [line for line in notes(results, task) if not line.startswith("STAND-IN")]
     return {
         "name": task,
         "clips": scored.height,
         "videos": scored["source_video"].n_unique(),
-        "grids": [grid for _, _, grid in task_tables(results, task)],
+        "grids": grids,
         "figures": [
             (name, data_uri(image, "image/png"), png_width(image) * 2 // 3)
             for name, image in figures.items()
             if name.startswith(f"{task}_")
         ],
-        "notes": [line for line in notes(results, task) if not line.startswith("STAND-IN")],
+        "notes": [*told, *(line for grid in grids for line in explained(grid))],
         "signatures": signature_lines(results, task),
     }
 

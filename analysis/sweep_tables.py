@@ -34,13 +34,13 @@ def write_all(folder: str | Path) -> list[Path]:
 
 def tables(results: Results) -> dict[str, str]:
     """File name -> text: every table of every task, as Markdown and CSV."""
-    from analysis.render import csv, markdown, notes, signature_lines
+    from analysis.render import csv, explained, markdown, notes, signature_lines
 
     files = {}
     for task in results.plan.tasks:
         about, signatures = notes(results, task), signature_lines(results, task)
         for name, table, grid in task_tables(results, task):
-            files[f"{name}.md"] = markdown(grid, about, signatures, results.plan.command)
+            files[f"{name}.md"] = markdown(grid, [*about, *explained(grid)], signatures, results.plan.command)
             files[f"{name}.csv"] = csv(results, table, task)
     return files
 
@@ -53,7 +53,10 @@ def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Gr
 
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
-    return found if differences.is_empty() else [*found, (f"{task}_differences", differences, difference_grid(differences, task))]
+    if not differences.is_empty():
+        found.append((f"{task}_differences", differences, difference_grid(differences, task)))
+    mark = " (stand-in numbers)" if results.stand_ins else ""  # beside every table, however it is shown or cut out
+    return [(name, table, grid._replace(title=grid.title + mark)) for name, table, grid in found]
 
 
 def terminal_tables(folder: str | Path) -> str:

@@ -82,6 +82,7 @@ def test_the_page_tells_what_was_asked_run_and_missing(written: tuple[Path, list
     ):
         assert told in text
     assert text.index(STAND_IN) < text.index("Sentiment: scores")
+    assert text.count("(stand-in numbers)") == 2 * 3 + 1, "beside each table"
     assert "python -m omnimer_ray.sweep ablations" in text
 
 

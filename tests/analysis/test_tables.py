@@ -12,7 +12,7 @@ from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import bounds, decimal, escape_md, markdown, mean_count, score_grid, stood, with_spread
+from analysis.render import DIFFERENCE_NOTE, bounds, decimal, escape_md, markdown, mean_count, score_grid, stood, with_spread
 from analysis.sweep_tables import tables, terminal_tables
 from omnimer_ray.metrics import scores
 
@@ -61,6 +61,20 @@ def test_the_per_class_table_as_text(small: Path) -> None:
     )
 
 
+def test_every_table_of_a_stand_in_says_so(small: Path) -> None:
+    plan = (small / "plan.json").read_text()
+    (small / "plan.json").write_text(plan.replace('"stand_in": null', '"stand_in": "drawn faces"', 1))
+    for name, text in tables(load(small)).items():
+        if name.endswith(".md"):
+            assert text.splitlines()[0].endswith(" (stand-in numbers)"), name
+            assert "- STAND-IN: drawn faces\n" in text, name
+        else:
+            assert all(line["stand_in"] == "drawn faces" for line in stdlib_csv.DictReader(io.StringIO(text))), name
+    titles = [line for line in terminal_tables(small).splitlines() if line.startswith("Sentiment: ")]
+    assert titles == ["Sentiment: scores (stand-in numbers)", "Sentiment: F1 per class (stand-in numbers)"]
+    assert "(stand-in" not in plan
+
+
 def test_the_differences_as_text(small: Path) -> None:
     """Text mends v1 and v4; both sides meet the same resamples, so no clip that both answer alike widens the interval."""
     assert tables(load(small))["sentiment_differences.md"] == (
@@ -72,7 +86,7 @@ def test_the_differences_as_text(small: Path) -> None:
 | Base + Text Aux | +.333 | [+.000, +.500] | +.222 | [+.000, +.444] | 2 | 0 | 1 |
 | All Aux (Hybrid) | – | – | – | – | – | – | 0 |
 """
-        + NOTES
+        + NOTES.replace("- Signatures", f"- {DIFFERENCE_NOTE}\n- Signatures")
     )
 
 
