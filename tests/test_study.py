@@ -48,7 +48,7 @@ def record(folder: Path, run: Run, outcome: str = "done", right: int = 2) -> Non
     place = folder / "trials" / "runs" / run.signature
     place.mkdir(parents=True)
     if outcome == "done":
-        same = dict.fromkeys(predictions_schema())
+        same = {**dict.fromkeys(predictions_schema()), "evaluation_corpus": run.config.corpus.name, "instruction": run.config.task}
         golds = ["neutral", "anger", "fear", "sadness"]
         rows = [{**same, "gold": gold, "prediction": gold if n < right else None} for n, gold in enumerate(golds)]
         write_table(place / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
