@@ -55,7 +55,6 @@ class Study:
 
     def ask(self) -> Asked:
         """The next trial; its randomness is its number's alone."""
-        self.study.sampler = _sampler(self.search.seed, self.num_asked)
         asked = self._asked(self.study.ask().number)
         self.open.append(asked)
         self.write()

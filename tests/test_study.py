@@ -243,6 +243,23 @@ def test_what_is_drawn_depends_on_the_seed_and_the_number_alone(tmp_path: Path) 
     assert len({json.dumps(params) for params in drawn[0]}) == 3
 
 
+def test_the_same_history_draws_the_same_trials_and_learns_from_it(tmp_path: Path) -> None:
+    """Rank 8 is right and rank 4 wrong; after ten random trials it shows."""
+    drawn = []
+    for name in ("a", "b"):
+        made = study(tmp_path / name, replace(SEARCH, num_trials=24))
+        for _ in range(24):
+            asked = made.ask()
+            record(tmp_path / name, asked.run, right=4 if asked.params["rank"] == 8 else 0)
+            assert made.settle() == [asked]
+        drawn.append([row.params for row in made.trials()])
+    assert drawn[0] == drawn[1]
+    ranks = [params["rank"] for params in drawn[0]]
+    assert ranks[:10].count(8) < 8
+    assert ranks[14:].count(8) >= 8
+    assert all(("schedule" in params) == (params["auxiliaries"] == "text") for params in drawn[0])
+
+
 def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
     study(tmp_path).ask()
     with pytest.raises(ConfigError) as raised:
