@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omnimer_ray.config import content_hash
+from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.export import run_scores
 from omnimer_ray.plan import Unit, place
 from omnimer_ray.request import Sweep
@@ -55,8 +56,9 @@ def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
         step, sec = entry["step"], sec + entry["sec"]
         yield step, sec, {"train/loss": entry["loss"], "train/learning_rate": entry["learning_rate"], "train/step_sec": entry["sec"]}
     if unit.run and (scores := run_scores(sweep.folder, unit.run)):
-        values = {f"validation/{name}": float(getattr(scores, name)) for name in SCORES}
-        yield step, sec, values | {f"validation_f1/{label}": f1 for label, f1 in zip(scores.labels, scores.f1, strict=True)}
+        split = evaluated_split(unit.run.config)
+        values = {f"{split}/{name}": float(getattr(scores, name)) for name in SCORES}
+        yield step, sec, values | {f"{split}_f1/{label}": f1 for label, f1 in zip(scores.labels, scores.f1, strict=True)}
 
 
 def _write(path: Path, scalars: Sequence[Scalars], about: str) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.plan import Run
 from omnimer_ray.results import read_json, write_json
 
+T = TypeVar("T")
 PRUNED = "pruned"  # a run's outcome
 
 
@@ -74,7 +75,8 @@ class Judge:
     def __init__(self, pruning: Pruning, folder: Path, run: Run, num_steps: int, score: Callable[[], float]) -> None:
         self.pruning, self.folder, self.run, self.score = pruning, folder, run, score
         self.steps = rung_steps(pruning.rungs, num_steps)
-        self.verdicts = {verdict.rung: verdict for verdict in verdicts(folder, run.config, run.signature, pruning.rungs)}
+        written = _of_rank_0(lambda: verdicts(folder, run.config, run.signature, pruning.rungs))
+        self.verdicts = {verdict.rung: verdict for verdict in written}
 
     @property
     def pruned(self) -> Verdict | None:
@@ -89,18 +91,20 @@ class Judge:
         """Whether the trial ends here."""
         rung = self.steps.get(step)
         if rung is not None and rung not in self.verdicts:
-            self.verdicts[rung] = self._judge(rung, self.score())
+            value = self.score()
+            self.verdicts[rung] = _of_rank_0(
+                lambda: judge(self.folder, self.run.config, self.run.signature, rung, value, self.pruning.reduction)
+            )
         return self.pruned is not None
 
-    def _judge(self, rung: float, value: float) -> Verdict:
-        import torch.distributed as dist
 
-        shared: list[Verdict | None] = [None]
-        if dist.get_rank() == 0:
-            shared = [judge(self.folder, self.run.config, self.run.signature, rung, value, self.pruning.reduction)]
-        dist.broadcast_object_list(shared, src=0)
-        assert shared[0] is not None
-        return shared[0]
+def _of_rank_0(make: Callable[[], T]) -> T:
+    """What rank 0 makes, on every rank: a shared folder may show the others something else."""
+    import torch.distributed as dist
+
+    shared = [make() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(shared, src=0)
+    return cast(T, shared[0])
 
 
 def _place(folder: Path, config: RunConfig, rung: float) -> Path:

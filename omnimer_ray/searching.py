@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.events import write_events
 from omnimer_ray.execution import PlanSearcher, Watcher, carry_out, make_job
 from omnimer_ray.overview import counted
 from omnimer_ray.plan import Unit, outcome
@@ -94,13 +96,13 @@ def run_trials(sweep: Sweep, console: Console) -> int:
         ledgers = ledger_units(search)
         done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
         expected = Expected(sweep, ledgers, study)
-        progress = Progress(console, job.folder, expected.extents, done)
+        progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
         searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
         ended = carry_out(job, searcher, progress, say)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
     for line in failed:
         say(f"failed: {line}")
-    say(f"{counted(search, study.trials())}; study: {job.folder / 'study.journal'}")
+    say(f"{counted(search, study.trials())}; study: {sweep.folder / 'trials' / 'study.journal'}")
     if is_over(search, study.trials()):
         return DONE
     say(f"what was finished is kept. Go on with:  {sweep.request.command}")

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import polars as pl
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from omnimer_ray.config import content_hash
-from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.metrics import scores
+from omnimer_ray.export import run_scores
 from omnimer_ray.plan import Run
 from omnimer_ray.results import read_record, write_json
 from omnimer_ray.rungs import PRUNED, verdicts
@@ -57,7 +55,6 @@ class Study:
 
     def ask(self) -> Asked:
         """The next trial; its randomness is its number's alone."""
-        self.study.sampler = _sampler(self.search.seed, self.num_asked)
         asked = self._asked(self.study.ask().number)
         self.open.append(asked)
         self.write()
@@ -105,10 +102,16 @@ class Study:
         for verdict in verdicts(self.folder, asked.run.config, asked.run.signature, self.search.rungs):
             trial.report(verdict.value, step=round(100 * verdict.rung))
         if outcome == DONE:
-            self.study.tell(asked.number, development_f1(self.folder, asked.run), TrialState.COMPLETE)
+            self.study.tell(asked.number, self._development_f1(asked.run), TrialState.COMPLETE)
         else:
             self.study.tell(asked.number, state=TrialState.PRUNED if outcome == PRUNED else TrialState.FAIL)
         return True
+
+    def _development_f1(self, run: Run) -> float:
+        scores = run_scores(self.folder, run)
+        assert scores is not None
+        assert math.isfinite(scores.macro_f1)
+        return scores.macro_f1
 
     def _repeated(self, asked: Asked) -> int | None:
         """The first trial that was the same run."""
@@ -125,14 +128,6 @@ class Study:
                 f"the study in {self.folder} was begun with another {', '.join(other)}; "
                 "give another --results, or search in a file of another name"
             )
-
-
-def development_f1(folder: Path, run: Run) -> float:
-    """Macro F1 of a finished trial on the development part, from its predictions."""
-    rows = pl.read_parquet(folder / "runs" / run.signature / "predictions.parquet")
-    value = scores(rows["gold"].to_list(), rows["prediction"].to_list(), LABELS[run.config.task]).macro_f1
-    assert math.isfinite(value)
-    return value
 
 
 def _ended(run: Run, folder: Path) -> dict[str, Any] | None:

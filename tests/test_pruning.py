@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 from omnimer_ray.config import RunConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.export import run_scores
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import Run, outcome
 from omnimer_ray.results import read_record
 from omnimer_ray.rungs import Pruning, judge, verdicts
 from omnimer_ray.search import Search, trial_run, units_of
-from omnimer_ray.study import development_f1
 from omnimer_ray.training import join_alone
 from omnimer_ray.worker import Job, Worker, write_manifest
 
@@ -73,7 +73,9 @@ def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, 
     assert record is not None
     assert (record["validation_opened"], record["num_steps"]) == ("none", 4)
     by_hand = scores(rows["gold"].to_list(), rows["prediction"].to_list(), LABELS["sentiment"]).macro_f1
-    assert development_f1(tmp_path, trial) == by_hand
+    told = run_scores(tmp_path, trial)
+    assert told is not None
+    assert told.macro_f1 == by_hand
 
 
 def test_a_trial_that_is_not_among_the_best_is_pruned_and_says_so(start: Start, trial: Run, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def record(folder: Path, run: Run, outcome: str = "done", right: int = 2) -> Non
     place = folder / "trials" / "runs" / run.signature
     place.mkdir(parents=True)
     if outcome == "done":
-        same = dict.fromkeys(predictions_schema())
+        same = {**dict.fromkeys(predictions_schema()), "evaluation_corpus": run.config.corpus.name, "instruction": run.config.task}
         golds = ["neutral", "anger", "fear", "sadness"]
         rows = [{**same, "gold": gold, "prediction": gold if n < right else None} for n, gold in enumerate(golds)]
         write_table(place / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
@@ -241,6 +241,23 @@ def test_what_is_drawn_depends_on_the_seed_and_the_number_alone(tmp_path: Path) 
     drawn = [[made.ask().params for _ in range(3)] for made in (first, second, other)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len({json.dumps(params) for params in drawn[0]}) == 3
+
+
+def test_the_same_history_draws_the_same_trials_and_learns_from_it(tmp_path: Path) -> None:
+    """Rank 8 is right and rank 4 wrong; after ten random trials it shows."""
+    drawn = []
+    for name in ("a", "b"):
+        made = study(tmp_path / name, replace(SEARCH, num_trials=24))
+        for _ in range(24):
+            asked = made.ask()
+            record(tmp_path / name, asked.run, right=4 if asked.params["rank"] == 8 else 0)
+            assert made.settle() == [asked]
+        drawn.append([row.params for row in made.trials()])
+    assert drawn[0] == drawn[1]
+    ranks = [params["rank"] for params in drawn[0]]
+    assert ranks[:10].count(8) < 8
+    assert ranks[14:].count(8) >= 8
+    assert all(("schedule" in params) == (params["auxiliaries"] == "text") for params in drawn[0])
 
 
 def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
