@@ -6,7 +6,7 @@ under it: clips and source videos, exclusions, stand-ins, signatures, missing ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.folder import DONE, Results
@@ -131,6 +131,11 @@ def notes(results: Results, task: str) -> list[str]:
         else []
     )
     return lines + [f"Missing: {line}." for line in missing_runs(results, task)]
+
+
+def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
+    """The table with a title that tells of stand-ins, however the table is shown or cut out."""
+    return grid._replace(title=grid.title + " (stand-in numbers)") if stand_ins else grid
 
 
 def explained(grid: Grid) -> list[str]:

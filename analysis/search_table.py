@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from analysis.planned import Loose, Plan, read_plan
-from analysis.render import GAP, Grid, decimal, markdown
+from analysis.render import GAP, Grid, decimal, markdown, marked
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.results import read_json, write_atomically
@@ -61,7 +61,7 @@ def search_pages(folder: Path) -> dict[str, str]:
     notes = [*(f"STAND-IN: {notice}" for notice in notices), *ABOUT, *_reasons(trials)]
     signatures = [f"{trial.number}: {trial.signature}" for trial in trials if trial.signature]
     return {
-        "search.md": markdown(search_grid(trials), notes, signatures, plan.command),
+        "search.md": markdown(marked(search_grid(trials), notices), notes, signatures, plan.command),
         "search.csv": _csv(search_table(trials), plan, "; ".join(notices)),
     }
 

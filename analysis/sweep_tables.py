@@ -49,14 +49,13 @@ def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Gr
     """A task's tables as (file name, frame, what is printed): scores, per class, and the differences where there is a Base."""
     from analysis.ablation import difference_table, score_table
     from analysis.per_class import per_class_table
-    from analysis.render import difference_grid, per_class_grid, score_grid
+    from analysis.render import difference_grid, marked, per_class_grid, score_grid
 
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
     if not differences.is_empty():
         found.append((f"{task}_differences", differences, difference_grid(differences, task)))
-    mark = " (stand-in numbers)" if results.stand_ins else ""  # beside every table, however it is shown or cut out
-    return [(name, table, grid._replace(title=grid.title + mark)) for name, table, grid in found]
+    return [(name, table, marked(grid, results.stand_ins)) for name, table, grid in found]
 
 
 def terminal_tables(folder: str | Path) -> str:

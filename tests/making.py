@@ -1,16 +1,20 @@
 """Small made-up configs, clips and spaces for tests of what needs no model."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from omnimer_ray.bases import Base
 from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig, changed
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.machine import load_profile
-from omnimer_ray.plan import make_plan
+from omnimer_ray.plan import Unit, make_plan, place
 from omnimer_ray.recipes import omnimer_qwen7b, omnimer_tiny
 from omnimer_ray.request import Request, Sweep
+from omnimer_ray.results import predictions_schema, write_record, write_table
 from omnimer_ray.spaces import find_space
 from search_spaces.ablations import space as ablations
 
@@ -109,4 +113,44 @@ def sweep_of(folder: Path, clips: Sequence[Clip]) -> Sweep:
     return Sweep(request, find_space("ablations"), corpus, base, load_profile("laptop"), recipe, plan, place, folder / "ledgers")
 
 
-__all__ = ["ALL", "BASE", "CORPUS", "OTHER_VALUE", "ablations", "clip", "paper_config", "sweep_of", "tiny_config", "whole_config"]
+STAGE_RECORD = {"num_items": {"emotion": 160, "prosody": 150}, "num_steps": 96, "matched": "LoRA on 16 language projections"}
+
+
+def step(number: int, loss: float, sec: float = 2.0) -> str:
+    """A line of a stage's history."""
+    return json.dumps({"step": number, "num_steps": 2, "loss": loss, "learning_rate": 0.5 / number, "sec": sec}) + "\n"
+
+
+def finish(sweep: Sweep, unit: Unit, *steps: str, said: tuple[str | None, ...] = ("neutral", None), outcome: str = "done") -> None:
+    """As a worker leaves a unit: the stage's history and record, then the run's predictions of the validation clips and its record."""
+    if unit.stage and unit.trains:
+        stage = sweep.folder / "stages" / unit.stage.key
+        stage.mkdir(parents=True, exist_ok=True)
+        (stage / "history.jsonl").write_text("".join(steps))
+        write_record(stage, {**STAGE_RECORD, "outcome": "done"})
+    if unit.run:
+        run, task = place(unit, sweep.folder), unit.run.config.task
+        rows = [
+            {"evaluation_corpus": corpus, "clip": one.id, "instruction": task, "gold": one.label(task), "prediction": answer}
+            for corpus in ("mini", "elsewhere")
+            for one, answer in zip(sweep.corpus.split("validation"), said, strict=True)
+        ]
+        write_table(run / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
+        write_record(run, {"outcome": outcome})
+
+
+__all__ = [
+    "ALL",
+    "BASE",
+    "CORPUS",
+    "OTHER_VALUE",
+    "STAGE_RECORD",
+    "ablations",
+    "clip",
+    "finish",
+    "paper_config",
+    "step",
+    "sweep_of",
+    "tiny_config",
+    "whole_config",
+]

@@ -5,21 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import clip, sweep_of, tiny_config
-from test_events import finish, step
+from making import STAGE_RECORD, clip, finish, step, sweep_of, tiny_config
 
 from omnimer_ray import config as config_module
 from omnimer_ray.bases import Base
 from omnimer_ray.card import card, loading, write_card
 from omnimer_ray.metrics import scores
-from omnimer_ray.plan import Stage, Unit, make_run
+from omnimer_ray.plan import Stage, make_run
 from omnimer_ray.recipes import GIVEN
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_record, write_record
 
 TINY = Base("tiny", Path("/here/weights"), "beef", "the tiny Thinker")
 HUB = Base("Qwen/Qwen2.5-Omni-7B", Path("/cache/ae9e"), "ae9e", None)
-RECORD = {"num_items": {"emotion": 160, "prosody": 150}, "num_steps": 96, "matched": "LoRA on 16 language projections"}
 SCORES = scores(["neutral", "neutral", "fear"], ["neutral", "anger", None], ("neutral", "anger", "fear"))
 
 
@@ -28,7 +26,7 @@ def stage(index: int = 0, **changes: Any) -> Stage:
 
 
 def text(stage: Stage, base: Base = TINY, **scored: Any) -> str:
-    return card("Base + Audio Aux / emotion, seed 0", stage, RECORD, base, (base.stand_in,) if base.stand_in else (), scored)
+    return card("Base + Audio Aux / emotion, seed 0", stage, STAGE_RECORD, base, (base.stand_in,) if base.stand_in else (), scored)
 
 
 def section(page: str, name: str) -> str:
@@ -123,19 +121,13 @@ def sweep(tmp_path: Path) -> Sweep:
     return sweep_of(tmp_path, (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation")))
 
 
-def trained(sweep: Sweep, unit: Unit, outcome: str = "done") -> Path:
-    assert unit.stage
-    folder = sweep.folder / "stages" / unit.stage.key
-    finish(sweep, unit, step(1, 1.0)) if outcome == "done" else folder.mkdir(parents=True)
-    write_record(folder, {**RECORD, "outcome": outcome})
-    return folder
-
-
 def test_it_is_written_behind_the_record_and_again_with_scores(sweep: Sweep) -> None:
     unit = next(unit for unit in sweep.plan.units if unit.title == "Base / sentiment, seed 0")
     assert unit.run
     write_card(sweep, unit)
-    folder = trained(sweep, unit)
+    finish(sweep, unit, step(1, 1.0))
+    assert unit.stage
+    folder = sweep.folder / "stages" / unit.stage.key
     run_record = sweep.folder / "runs" / unit.run.signature / "record.json"
     kept = run_record.read_bytes()
     run_record.unlink()
@@ -155,6 +147,9 @@ def test_a_stage_that_failed_and_one_that_none_asked_for_have_none(sweep: Sweep)
         write_card(sweep, unit)
     assert not sweep.folder.exists()
     failed = next(unit for unit in sweep.plan.units if unit.title.startswith("stage 1"))
-    folder = trained(sweep, failed, outcome="diverged")
+    assert failed.stage
+    folder = sweep.folder / "stages" / failed.stage.key
+    folder.mkdir(parents=True)
+    write_record(folder, {**STAGE_RECORD, "outcome": "diverged"})
     write_card(sweep, failed)
     assert [file.name for file in folder.iterdir()] == ["record.json"]

@@ -1,20 +1,17 @@
 """TensorBoard files hold what the records say, each step once, and are made again when the records change."""
 
-import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
-from making import clip, sweep_of
+from making import clip, finish, step, sweep_of
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from omnimer_ray.events import folder_name, write_events
-from omnimer_ray.plan import Unit, place
+from omnimer_ray.plan import Unit
 from omnimer_ray.request import Sweep
-from omnimer_ray.results import predictions_schema, write_record, write_table
 
 CLIPS = (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation", sentiment="positive", emotion="happiness"))
 
@@ -26,28 +23,6 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def one(sweep: Sweep, title: str) -> Unit:
     return next(unit for unit in sweep.plan.units if unit.title.startswith(title))
-
-
-def finish(sweep: Sweep, unit: Unit, *steps: str, said: tuple[str | None, ...] = ("neutral", None), outcome: str = "done") -> None:
-    """As a worker leaves the unit: the stage's history and record, then the run's predictions and record."""
-    if unit.stage and unit.trains:
-        stage = sweep.folder / "stages" / unit.stage.key
-        stage.mkdir(parents=True, exist_ok=True)
-        (stage / "history.jsonl").write_text("".join(steps))
-        write_record(stage, {"outcome": "done"})
-    if unit.run:
-        run, task = place(unit, sweep.folder), unit.run.config.task
-        rows = [
-            {"evaluation_corpus": corpus, "clip": one.id, "instruction": task, "gold": one.label(task), "prediction": answer}
-            for corpus in ("mini", "elsewhere")
-            for one, answer in zip(CLIPS[1:], said, strict=True)
-        ]
-        write_table(run / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
-        write_record(run, {"outcome": outcome})
-
-
-def step(number: int, loss: float, sec: float = 2.0) -> str:
-    return json.dumps({"step": number, "num_steps": 2, "loss": loss, "learning_rate": 0.5 / number, "sec": sec}) + "\n"
 
 
 def events(folder: Path) -> Iterator[Event]:

@@ -7,6 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import making
 import pytest
 from making import clip, sweep_of, tiny_config
 from rich.console import Console
@@ -196,3 +197,17 @@ def test_a_plan_as_data(given: Sweep) -> None:
     assert (states["Zero-shot / emotion"], states["Base / emotion, seed 0"]) == ("done", "new")
     with Lease(given.folder):
         assert launch.as_data(given.request)["running"] is True
+
+
+def test_what_people_take_away_is_made_again_where_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = sweep_of(tmp_path, (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation")))
+    monkeypatch.setattr(launch, "read_corpus", lambda *given, **named: sweep.corpus)
+    monkeypatch.setattr(launch, "_can_start", lambda plan, outcomes: False)
+    monkeypatch.setattr("omnimer_ray.prepare.thumbnails", lambda *given: b"")
+    for unit in sweep.plan.units:
+        making.finish(sweep, unit, making.step(1, 1.0))
+    assert launch._run(sweep, Console(file=io.StringIO(), width=500)) == 0
+    kept = {str(path.relative_to(sweep.folder)) for path in sweep.folder.rglob("*") if path.is_file()}
+    assert len(list((sweep.folder / "tensorboard").iterdir())) == 13 + 2
+    assert sum(name.startswith("stages/") and name.endswith("README.md") for name in kept) == 13
+    assert "report.html" in kept

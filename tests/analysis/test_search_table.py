@@ -22,7 +22,7 @@ ROWS = [
     {"params": NONE, "outcome": "done", "development_f1": 0.25, "num_steps": 40, "signature": "aa", "repeats": 0},
     {"params": HYBRID, "signature": "dd"},
 ]
-TABLE = r"""# Search: trials
+TABLE = r"""# Search: trials (stand-in numbers)
 
 | trial | outcome | auxiliaries | schedule | rank | alpha | rate | weight | macro F1 | steps |
 | :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: |
@@ -75,7 +75,7 @@ def test_it_is_rebuilt_with_the_others_and_changes_none_of_them(searched: Path) 
     without = {path.name: path.read_bytes() for path in write_all(searched)}
     assert paths.keys() - without.keys() == {"search.md", "search.csv"}
     assert [name for name in without if without[name] != paths[name]] == ["report.html"]
-    assert b'<h2 id="search">Search: trials</h2>' in paths["report.html"]
+    assert b'<h2 id="search">Search: trials (stand-in numbers)</h2>' in paths["report.html"]
     assert b"Search: trials" not in without["report.html"]
 
 
