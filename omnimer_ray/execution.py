@@ -27,7 +27,7 @@ from omnimer_ray.plan import Unit
 from omnimer_ray.progress import Progress
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
-from omnimer_ray.trial import run_unit
+from omnimer_ray.trial import release, run_unit
 from omnimer_ray.worker import Job, write_manifest
 
 ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
@@ -85,6 +85,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Books what became of a unit; a lost one is handed out again, and what needs a failed one never is."""
         unit = self.running.pop(trial_id)
+        release(unit)
         outcome = "lost_worker" if error or not result else str(result["outcome"])
         if outcome == "done":
             self.done.add(unit.id)

@@ -6,7 +6,6 @@ Workers read and write the results folder only: what they are told fits in a Job
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
