@@ -2,6 +2,7 @@
 # make test        the tests
 # make check       ruff and mypy
 # make chaos      kills a short sweep at random moments until it is done, and compares with an undisturbed one
+# make nodes       two Ray nodes here carry a short sweep as a job, stopped half-way and submitted again; compared with an undisturbed one
 # make lock        resolve requirements.lock again (names, versions, hashes; no addresses)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ KILLS ?= 20
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
 
-.PHONY: ablations test check chaos lock clean
+.PHONY: ablations test check chaos nodes lock clean
 
 ablations: $(VENV)/installed
 	$(BIN)/python -m omnimer_ray.sweep ablations --seeds $(SEEDS)
@@ -34,6 +35,9 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 chaos: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/python tests/chaos.py --kills $(KILLS)
+
+nodes: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python tests/two_nodes.py
 
 lock: $(VENV)/installed
 	$(BIN)/uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-package omnimer-ray --no-annotate --no-header --output-file requirements.lock

@@ -22,16 +22,16 @@ from ray.tune.search import Searcher
 
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.machine import MachineProfile, Resources, concurrency, local_resources
+from omnimer_ray.machine import MachineProfile, Resources, concurrency, local_resources, usable
 from omnimer_ray.plan import Unit
 from omnimer_ray.progress import Progress
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
-from omnimer_ray.trial import run_unit
+from omnimer_ray.trial import release, run_unit
 from omnimer_ray.worker import Job, write_manifest
 
 ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
-WAITING_CPUS = 0.001  # Tune refuses a trial that asks for nothing
+WAITING = {"memory": 1}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
 
 
 class Outcome(NamedTuple):
@@ -85,6 +85,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Books what became of a unit; a lost one is handed out again, and what needs a failed one never is."""
         unit = self.running.pop(trial_id)
+        release(unit)
         outcome = "lost_worker" if error or not result else str(result["outcome"])
         if outcome == "done":
             self.done.add(unit.id)
@@ -118,13 +119,15 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
     }
     for name, value in {**quiet, "OMP_NUM_THREADS": str(profile.threads_per_worker)}.items():
         os.environ.setdefault(name, value)
+    # In every process of the sweep from its start: gloo reads its network's name when a process group is set up.
+    runtime_env = {"env_vars": dict(profile.environment)} if profile.environment else None
     if profile.address is not None or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=profile.address or "auto", log_to_driver=False, logging_level="error")
-        there = ray.cluster_resources()
-        return Resources(there.get("CPU", 0.0), there.get("GPU", 0.0))
+        ray.init(address=profile.address or "auto", runtime_env=runtime_env, log_to_driver=False, logging_level="error")
+        return usable(profile, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     ray.init(
-        num_cpus=int(offered.cpus) + bool(profile.workers_per_run),  # one core more for trials that only wait
+        num_cpus=int(offered.cpus),
         num_gpus=int(offered.gpus),
+        runtime_env=runtime_env,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="error",
@@ -172,7 +175,7 @@ def carry_out(job: Job, searcher: PlanSearcher, progress: Progress, say: Callabl
 def _trial_resources(profile: MachineProfile) -> dict[str, float]:
     """Of the trial's own actor: it only waits for its workers, unless it is the worker itself."""
     if profile.workers_per_run:
-        return {"CPU": WAITING_CPUS}
+        return WAITING
     return {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
 
 

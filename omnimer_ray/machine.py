@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from omnimer_ray.config import Frozen, parse
 from omnimer_ray.errors import MachineError, near
 
 PROFILES = Path(__file__).parent.parent / "cluster"
+LABEL_SHARE = 0.001  # of a machine's one accelerator label, which Ray takes for a worker that asks for a type of card
 
 
 class MachineProfile(Frozen):
@@ -65,10 +67,33 @@ def concurrency(profile: MachineProfile, offered: Resources) -> int:
     return min(fits, profile.max_concurrent_runs or fits)
 
 
+def usable(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> Resources:
+    """What the machines of a cluster, as Ray counts them, offer to whole workers: a rest that holds none is left out.
+
+    Raises MachineError where no machine holds a worker: Ray would wait for one for ever.
+    """
+    asked = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
+    if profile.accelerator_type:
+        asked[f"accelerator_type:{profile.accelerator_type}"] = LABEL_SHARE
+    held = sum(min(int(node.get(name, 0.0) // amount) for name, amount in asked.items() if amount) for node in nodes)
+    if not held:
+        raise MachineError(
+            f"no machine of the cluster holds a worker of this profile: it takes {_told(asked)}, "
+            f"and they have {'; '.join(map(_told, nodes))}; choose or write a profile that fits them"
+        )
+    return Resources(held * profile.cpus_per_worker, held * profile.gpus_per_worker)
+
+
 def local_resources() -> Resources:
     """This machine's cores that the process may use, and its NVIDIA cards."""
     cards = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
     return Resources(len(os.sched_getaffinity(0)), cards)
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    """The part that profiles know of."""
+    known = [name for name in resources if resources[name] and name.startswith(("CPU", "GPU", "accelerator_type:"))]
+    return ", ".join(f"{name} {resources[name]:g}" for name in sorted(known)) or "neither cores nor cards"
 
 
 def _is_profile(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,22 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
     import ray.train.torch
 
     profile = job.profile
-    per_worker = {"CPU": profile.cpus_per_worker} | ({"GPU": profile.gpus_per_worker} if profile.gpus_per_worker else {})
+    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": mark(unit)}
     trainer = ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job, "unit": unit},
         scaling_config=ray.train.ScalingConfig(
             num_workers=profile.workers_per_run,
             use_gpu=profile.gpus_per_worker > 0 and profile.workers_per_run > 0,
-            resources_per_worker=per_worker if profile.workers_per_run else None,
+            resources_per_worker={name: amount for name, amount in per_worker.items() if amount} if profile.workers_per_run else None,
             accelerator_type=profile.accelerator_type,
         ),
-        # Train would go on from whatever stands under the same name; recovery is by our own checkpoints.
+        # Train would go on from whatever stands under the same name; recovery is by our own checkpoints. Nor may it try again by
+        # itself: it does not release a group whose set-up failed, and would wait for the cores that this one holds.
         run_config=ray.train.RunConfig(
             name=f"{unit.id}-{job.session}-{time.time_ns()}",
             storage_path=str(job.work / "train"),
-            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=1),
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
         torch_config=ray.train.torch.TorchConfig(backend="nccl" if profile.gpus_per_worker else "gloo"),
     )
@@ -80,12 +82,30 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
         return classify(error)
 
 
+def mark(unit: Unit) -> int:
+    """Bytes of memory that a unit's workers ask for: so few that they cost nothing, and a number to know its placement group by."""
+    return 1 + zlib.crc32(unit.id.encode()) % 2**20
+
+
+def release(unit: Unit) -> None:
+    """Removes the placement group of a unit whose trial is over. Ray keeps it, with its cores and cards, until the driver ends, where a
+    group's set-up failed, or where the trial's or the controller's process died and no dashboard runs.
+    """
+    import ray
+    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+
+    for name, group in placement_group_table().items() if ray.is_initialized() else ():
+        if group["state"] != "REMOVED" and any(bundle.get("memory") == mark(unit) for bundle in group["bundles"].values()):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
+
+
 def classify(error: BaseException) -> dict[str, Any]:
     """A failed worker group -> its kind and reason. When one worker dies the others fail too, so one that was lost tells for all."""
+    in_setup = "GroupStartup" if "_setup_torch_process_group" in str(error) else ""  # by the trace: what is raised there has any type
     causes = [_innermost(cause) for cause in getattr(error, "worker_failures", {}).values()] or [_innermost(error)]
     for outcome, marks in {**FAILURES, **PASSING}.items():
         for cause in causes:
-            told = f"{' '.join(kind.__name__ for kind in type(cause).__mro__)}: {cause}"
+            told = f"{' '.join(kind.__name__ for kind in type(cause).__mro__)} {in_setup}: {cause}"
             if any(mark in told for mark in marks):
                 return {"outcome": outcome, "reason": _reason(cause)}
     return {"outcome": "failed", "reason": _reason(causes[0])}

@@ -6,7 +6,6 @@ Workers read and write the results folder only: what they are told fits in a Job
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -69,7 +68,6 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     job, unit = config["job"], config["unit"]
     join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    os.environ.update(job.profile.environment)
     worker = Worker(job, unit, dist.get_rank(), dist.get_world_size())
     if unit.ledger is not None:
         return worker.supervise(unit.ledger)
@@ -236,7 +234,7 @@ class Worker:
         folder = self.job.folder / "runs" / run.signature
         write_json(folder / "config.json", run.config.model_dump(mode="json"))
         write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
-        write_json(folder / "cost.json", {"sec": round(time.monotonic() - self.began, 1), "workers": self.workers})
+        write_json(folder / "cost.json", {"sec": round(time.monotonic() - self.began, 1), "workers": self.workers, **_place()})
         write_record(folder, self._run_record(run))
         self._progress("clips")(len(rows), len(rows))
 
@@ -342,6 +340,13 @@ def _config(unit: Unit) -> RunConfig:
     part = unit.run or unit.stage or unit.ledger
     assert part is not None
     return part.config
+
+
+def _place() -> dict[str, str]:
+    """Where rank 0 was: the machine, and Ray's node on it."""
+    import ray
+
+    return {"host": platform.node(), "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""}
 
 
 def _device() -> Any:

@@ -143,8 +143,29 @@ def test_an_upload_holds_the_code_and_no_data(tmp_path: Path) -> None:
             ("omnimer_ray/sweep.py", "search_spaces/ablations.py", "cluster/rtx3090.yaml", "omnimer_ray/tiny/weights/model.safetensors"),
         )
     )
-    data = ("results/ablations/record.json", "shared/clip.mp4", "mine/a.wav", ".venv/bin/python", ".cache/x", "a/b.parquet", "docs/a.png")
+    data = (
+        "results/ablations/record.json",
+        "shared/clip.mp4",
+        "mine/a.wav",
+        ".venv/bin/python",
+        ".cache/x",
+        "a/b.parquet",
+        "docs/a.png",
+        ".git/objects/pack/a.pack",
+    )
     assert not any(map(goes_along, data))
+
+
+def test_an_upload_is_small() -> None:
+    """Beside the code, the tiny base is all that weighs."""
+    packaging = pytest.importorskip("ray._private.runtime_env.packaging")
+    excludes = packaging.get_excludes_from_ignore_files(ROOT, include_gitignore=True)
+
+    def size(folder: Path) -> int:
+        kept = [path for path in folder.iterdir() if not any(exclude(path) for exclude in excludes)]
+        return sum(size(path) if path.is_dir() and not path.is_symlink() else path.lstat().st_size for path in kept)
+
+    assert size(ROOT) < 12 * 2**20
 
 
 def commands_of_the_page() -> list[str]:

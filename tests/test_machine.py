@@ -6,7 +6,7 @@ import pytest
 from making import paper_config
 
 from omnimer_ray.errors import ConfigError, MachineError
-from omnimer_ray.machine import PROFILES, MachineProfile, Resources, concurrency, load_profile, local_resources
+from omnimer_ray.machine import PROFILES, MachineProfile, Resources, concurrency, load_profile, local_resources, usable
 from omnimer_ray.schedule import Item, micro_batches
 
 NAMES = ["laptop", "laptop_two_workers", "gpu", "rtx3090"]
@@ -61,6 +61,37 @@ def test_a_profile_that_asks_for_more_than_there_is(changes: dict[str, object], 
         concurrency(profile(**changes), offered)
     way_out = "lower workers_per_run or what a worker takes, or choose a profile that fits this machine"
     assert str(raised.value) == text + way_out
+
+
+RTX_3090 = "accelerator_type:GeForce-RTX-3090"
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "runs"),
+    [
+        ({}, [{"CPU": 1.0}, {"CPU": 1.0}], 2),
+        ({"workers_per_run": 2}, [{"CPU": 1.0}, {"CPU": 1.0}], 1),
+        ({"cpus_per_worker": 4}, [{"CPU": 7.0}, {"CPU": 5.0}, {"CPU": 3.0}], 2),
+        ({"gpus_per_worker": 1, "cpus_per_worker": 4}, [{"CPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 4.0}], 4),
+        (
+            {"gpus_per_worker": 1, "accelerator_type": "GeForce-RTX-3090"},
+            [{"CPU": 8.0, "GPU": 2.0, RTX_3090: 1.0}, {"CPU": 8.0, "GPU": 8.0}],
+            2,
+        ),
+    ],
+)
+def test_a_worker_lies_on_one_machine_of_a_cluster(changes: dict[str, object], nodes: list[dict[str, float]], runs: int) -> None:
+    assert concurrency(profile(**changes), usable(profile(**changes), nodes)) == runs
+
+
+def test_a_cluster_that_holds_no_worker_is_told_before_ray_waits_for_one() -> None:
+    cards = profile(cpus_per_worker=4, gpus_per_worker=1, accelerator_type="GeForce-RTX-3090")
+    with pytest.raises(MachineError) as raised:
+        usable(cards, [{"CPU": 16.0, "memory": 7.0}, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}, {}])
+    assert str(raised.value) == (
+        "no machine of the cluster holds a worker of this profile: it takes CPU 4, GPU 1, accelerator_type:GeForce-RTX-3090 0.001, "
+        "and they have CPU 16; CPU 8, GPU 1, accelerator_type:T4 1; neither cores nor cards; choose or write a profile that fits them"
+    )
 
 
 def test_an_unknown_profile_lists_the_near_ones() -> None:

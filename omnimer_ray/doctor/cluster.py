@@ -61,18 +61,17 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
     import ray
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    there = ray.cluster_resources()
-    offered = Resources(there.get("CPU", 0.0), there.get("GPU", 0.0))
+    fits, offered = work.machines(profile, [node["Resources"] for node in nodes])
     try:
         storage, reports = _ask_nodes(nodes, results)
     except Exception as error:  # whatever a node raised or failed to do in time
         last = (str(error).strip().splitlines() or [repr(error)])[-1]
         finding = Finding("cluster", False, f"a node does not answer ({last}); is omnimer_ray installed there? see ray status")
-        return Cluster([finding, work.machine(profile, offered)], offered, [])
+        return Cluster([finding, fits], offered, [])
     cards = [card for report in reports.values() if not isinstance(report.cards, str) for card in report.cards]
     findings = [
         alike(reports),
-        work.machine(profile, offered),
+        fits,
         storage,
         *([network.dashboard(dashboard)] if dashboard else []),
         *(host.cards(profile, report.cards, {})._replace(name=f"cards {name}") for name, report in reports.items() if report.cards),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omnimer_ray.bases import Base, locate
 from omnimer_ray.config import CorpusConfig
@@ -11,7 +11,7 @@ from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.host import Card, available_gib
 from omnimer_ray.errors import OmniMERError
-from omnimer_ray.machine import MachineProfile, Resources, concurrency
+from omnimer_ray.machine import MachineProfile, Resources, concurrency, usable
 from omnimer_ray.memory import estimate, longest_item, refusal, setup_of
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.shape import read_shape
@@ -26,6 +26,15 @@ def machine(profile: MachineProfile, offered: Resources) -> Finding:
     except OmniMERError as error:
         return Finding("profile", False, str(error))
     return Finding("profile", True, f"{runs} runs at once on {offered.cpus:g} cores and {offered.gpus:g} cards")
+
+
+def machines(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> tuple[Finding, Resources]:
+    """The same of a cluster's machines, as Ray counts them; and what they offer."""
+    try:
+        offered = usable(profile, nodes)
+    except OmniMERError as error:
+        return Finding("profile", False, str(error)), Resources(0, 0)
+    return machine(profile, offered), offered
 
 
 def corpus(spec: str) -> Finding:
