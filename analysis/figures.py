@@ -117,7 +117,9 @@ def _two_panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:
 def _dot(axes: Axes, y: int, cells: dict[str, Any], metric: str, color: str, sign: bool = False) -> None:
     value = cells[metric]
     if value is None:
-        axes.text(0.02, y, "not run", va="center", color=GREY, style="italic", fontsize=8, bbox=HALO, transform=axes.get_yaxis_transform())
+        axes.text(
+            0.02, y, "no result", va="center", color=GREY, style="italic", fontsize=8, bbox=HALO, transform=axes.get_yaxis_transform()
+        )
         return
     axes.hlines(y, cells[f"{metric}_low"], cells[f"{metric}_high"], color=color, linewidth=2, zorder=3)
     axes.plot(value, y, "o", color=color, markersize=6, zorder=4)

@@ -73,7 +73,7 @@ def test_the_page_fetches_and_executes_nothing(written: tuple[Path, list[Path]])
 
 def test_the_page_tells_what_was_asked_run_and_missing(written: tuple[Path, list[Path]]) -> None:
     text = Page(written[1][-1].read_text(encoding="utf-8")).text
-    for told in ("Which auxiliary tasks help?", "12 of 14 done", "2 of 14 runs are missing.", STAND_IN, "96 clips of 16 source videos"):
+    for told in ("Which auxiliary tasks help?", "12 of 14 done", "2 of 14 runs have no result.", STAND_IN, "96 clips of 16 source videos"):
         assert told in text
     for told in (
         "<b>two texts stand on both sides</b>",
@@ -140,4 +140,4 @@ def test_a_folder_without_any_run_still_makes_a_page(small: Path) -> None:
     for run in (small / "runs").iterdir():
         (run / "record.json").unlink()
     text = Page(write_all(small)[-1].read_text(encoding="utf-8")).text
-    assert "3 of 3 runs are missing." in text
+    assert "3 of 3 runs have no result." in text
