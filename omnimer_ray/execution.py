@@ -31,7 +31,7 @@ from omnimer_ray.trial import release, run_unit
 from omnimer_ray.worker import Job, write_manifest
 
 ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
-WAITING = {"memory": 1}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
+WAITING = {"memory": 1.0}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
 
 
 class Outcome(NamedTuple):

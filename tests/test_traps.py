@@ -80,6 +80,7 @@ def hook(folder: Path) -> Callable[[], None]:
         import omnimer_ray.trial
 
         omnimer_ray.trial.work = work
+        assert os.environ["OF_THE_PROFILE"] == "seen"  # before any process group
         if (folder / "raise").exists():
             os.environ["GLOO_SOCKET_IFNAME"] = "nowhere"
         if (folder / "die").exists():
@@ -93,14 +94,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Ray as a sweep starts it on two cores, but for the hook."""
     place, init = tmp_path_factory.mktemp("traps"), ray.init
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", lambda **options: init(**{**options, "runtime_env": {"worker_process_setup_hook": hook(place)}}))
+
+        def hooked(**options: Any) -> Any:
+            return init(**{**options, "runtime_env": {**options["runtime_env"], "worker_process_setup_hook": hook(place)}})
+
+        patch.setattr(ray, "init", hooked)
         connect(profile(), Resources(2, 0))
     yield place
     ray.shutdown()
 
 
 def profile(workers: int = 2) -> MachineProfile:
-    return MachineProfile(docs="a test", workers_per_run=workers, cpus_per_worker=1)
+    return MachineProfile(docs="a test", workers_per_run=workers, cpus_per_worker=1, environment={"OF_THE_PROFILE": "seen"})
 
 
 def run(folder: Path, names: list[str], watch: Told, workers: int = 2) -> Outcome:

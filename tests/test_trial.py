@@ -19,7 +19,7 @@ from omnimer_ray.errors import (
 )
 from omnimer_ray.plan import Unit, make_plan, outcome, place
 from omnimer_ray.results import read_record
-from omnimer_ray.trial import FAILURES, classify, record_failure
+from omnimer_ray.trial import FAILURES, classify, mark, record_failure
 
 
 class Wrapped(Exception):
@@ -78,6 +78,13 @@ def test_one_lost_worker_tells_for_the_others() -> None:
     assert classify(Wrapped(worker_failures={0: OSError("broken pipe"), 1: DIED}))["outcome"] == "lost_worker"
 
 
+def test_whatever_is_raised_while_a_process_group_is_set_up_passes() -> None:
+    error = Wrapped(controller_failure=RuntimeError("Unable to find address for: nowhere"))
+    assert classify(error)["outcome"] == "failed"
+    error.args = ("Training failed:\n  File config.py, in _setup_torch_process_group\nRuntimeError: Unable to find address",)
+    assert classify(error) == {"outcome": "lost_worker", "reason": "Unable to find address for: nowhere"}
+
+
 def test_a_failure_that_would_come_again_goes_before_a_lost_worker() -> None:
     assert classify(Wrapped(worker_failures={0: DIED, 1: DivergedError("nan")}))["outcome"] == "diverged"
 
@@ -101,6 +108,12 @@ def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: str) -> N
         if unit.ledger is None:
             assert outcome(unit, tmp_path) == kind
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a part of the ledger has no record"
+
+
+def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
+    marks = [mark(unit) for unit in UNITS]
+    assert len(set(marks)) == len(UNITS)
+    assert all(1 <= number <= 2**20 for number in marks)
 
 
 def config_of(unit: Unit) -> RunConfig:
