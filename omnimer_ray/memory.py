@@ -20,7 +20,6 @@ BYTES = {"fp32": 4, "bf16": 2}
 RESERVE_GIB = 1.0  # the driver's context, NCCL, what the allocator cannot use; an assumption
 PROMPT_TOKENS = 512  # a generous bound of an instruction with its transcript
 SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # the cheap ones first
-REDUCE_BUCKET = 500_000_000  # elements; DeepSpeed's default reduce_bucket_size, allocated whole in every backward pass
 
 
 class Item(NamedTuple):
@@ -47,7 +46,6 @@ class Setup(NamedTuple):
     evaluation_batch: int = 1
     zero_stage: int = 2
     recompute: bool = True
-    bucket: int = REDUCE_BUCKET  # 0 on a CPU: memory that is never touched is never taken there
     off_card: Collection[str] = ()  # parts of Parameters that lie elsewhere
 
 
@@ -58,7 +56,7 @@ class MemoryEstimate(NamedTuple):
     training_state: float  # LoRA with gradients, Adam's moments and DeepSpeed's buffers
     kept: float  # activations that wait for their backward pass
     working: float  # beside them, at the worst moment
-    decoding: float  # logits and cache of the evaluation's prompts
+    decoding: float  # cache and widest layer of the evaluation's prompts
     reserve: float
 
     @property
@@ -86,8 +84,9 @@ def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
     # (counted: 6 I + 5 D bytes a token in bf16). The logits' turn is over by then; they hold three fp32 copies of (A, V).
     around = size * (3 * shape.mlp + 2.5 * shape.width) * item.total
     logits = 12 * shape.vocabulary * item.answer
-    # generate() projects every position of the prompts to the vocabulary, and the cache keeps keys and values.
-    prompt = size * (shape.vocabulary + 2 * shape.kv_width * shape.layers) * item.total
+    # Of the prompts the cache keeps keys and values; one layer's MLP is the widest moment, and padded ones have a mask.
+    mask = size * item.total**2 if setup.evaluation_batch > 1 else 0
+    prompt = size * 2 * shape.kv_width * shape.layers * item.total + around + mask
     return MemoryEstimate(
         weights=size * sum(counted.values()) / GIB,
         training_state=_training_state(lora_parameters(shape, setup.lora), setup) / GIB,
@@ -139,7 +138,6 @@ def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
         evaluation_batch=profile.evaluation_batch,
         zero_stage=profile.zero_stage,
         recompute=profile.recompute,
-        bucket=REDUCE_BUCKET if profile.gpus_per_worker else 0,
     )
 
 
@@ -192,4 +190,5 @@ def _training_state(count: int, setup: Setup) -> float:
     ZeRO shares its copy of the parameters and Adam's moments out among workers, stage 2 the gradients too; never the frozen weights.
     """
     gradients = 4 * count / (setup.workers if setup.zero_stage == 2 else 1)
-    return 4 * count + gradients + 12 * count / setup.workers + 4 * setup.bucket
+    bucket = 4 * count  # gradients on their way, as `training.start_engine` sets it
+    return 4 * count + gradients + 12 * count / setup.workers + bucket

@@ -94,8 +94,10 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
     deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
     if placement.recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parameters = list(trainable(model).values())
+    count = sum(parameter.numel() for parameter in parameters)
     optimizer = torch.optim.AdamW(
-        list(trainable(model).values()),
+        parameters,
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
@@ -106,14 +108,20 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
         "train_micro_batch_size_per_gpu": placement.micro_batch,
         "gradient_accumulation_steps": schedule.global_batch // (placement.micro_batch * workers),
         "gradient_clipping": settings.max_grad_norm,
-        "zero_optimization": {"stage": placement.zero_stage, "overlap_comm": False},
+        # Buckets that hold the adapter and no more: DeepSpeed's own take 1.9 GiB of a card. The second one must be even.
+        "zero_optimization": {
+            "stage": placement.zero_stage,
+            "overlap_comm": False,
+            "reduce_bucket_size": count,
+            "allgather_bucket_size": count + count % 2,
+        },
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
     engine, *_ = deepspeed.initialize(
         model=AnswerLoss(model),
-        model_parameters=optimizer.param_groups[0]["params"],
+        model_parameters=parameters,
         optimizer=optimizer,
         config=config,
         dist_init_required=False,

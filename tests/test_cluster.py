@@ -68,9 +68,8 @@ def test_a_profile_fits_the_machine_that_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, (offered, _) in MACHINES.items() if offered.gpus])
 def test_items_of_thirty_seconds_are_decoded_and_trained_on_24_gib(name: str) -> None:
-    """DeepSpeed's buffer aside: its default bucket alone is 1.9 GiB."""
     config = paper_config(base__precision="bf16")
-    setup = setup_of(load_profile(name), config)._replace(bucket=0)
+    setup = setup_of(load_profile(name), config)
     assert refusal(24.0, QWEN_7B, setup, longest_item(config)) is None
     assert estimate(QWEN_7B, setup, longest_item(config)).evaluation_gib < 24
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from lessons import KINDS
 
-from omnimer_ray.config import Kind
+from omnimer_ray import generation
+from omnimer_ray.config import Kind, LoraConfig
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.generation import generate, in_batches
-from omnimer_ray.inputs import END_OF_TURN, Encoder
-from omnimer_ray.thinker import Thinker
+from omnimer_ray.generation import generate, in_batches, last_position_only
+from omnimer_ray.inputs import END_OF_TURN, Encoder, collate
+from omnimer_ray.thinker import Thinker, place_lora
 
 
 @contextmanager
@@ -55,6 +56,29 @@ def test_one_at_a_time_or_together(kind: Kind, tiny: Thinker, encoder: Encoder, 
     assert generate(tiny, encoder, prompts, 24) == alone
     assert generate(tiny, encoder, prompts[::-1], 24) == alone[::-1]
     assert generate(tiny, encoder, prompts[2:5], 24) == alone[2:5]
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_prompts_are_projected_at_their_last_position_only(adapted: bool, fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    if adapted:
+        fresh = fresh._replace(model=place_lora(fresh.model, LoraConfig(), 0)[0])
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:4]]
+    inputs = collate(prompts, encoder.tokenizer.pad_token_id, "left", torch.device("cpu"))
+    with torch.no_grad(), last_position_only(fresh.model):
+        short = fresh.model(**inputs).logits
+    with torch.no_grad():
+        whole = fresh.model(**inputs).logits
+    assert short.shape == (4, 1, whole.shape[-1]) != whole.shape
+    torch.testing.assert_close(short[:, 0], whole[:, -1], rtol=0, atol=1e-5)
+
+
+def test_answers_are_those_of_the_whole_projection(
+    tiny: Thinker, encoder: Encoder, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips]
+    answers = generate(tiny, encoder, prompts, 24)
+    monkeypatch.setattr(generation, "last_position_only", lambda model: nullcontext())
+    assert generate(tiny, encoder, prompts, 24) == answers
 
 
 def test_an_answer_ends_with_its_turn(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:

@@ -15,12 +15,12 @@ from omnimer_ray.bases import TINY_FOLDER
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.machine import MachineProfile
-from omnimer_ray.memory import GIB, REDUCE_BUCKET, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
+from omnimer_ray.memory import GIB, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
 from omnimer_ray.shape import FIELDS, Shape, lora_parameters, parameters, read_shape
 
 QWEN_7B = Shape(vision_width=1280)
 QWEN_3B = Shape(2048, 36, 16, 2, 11008, 151936, audio_out=2048, vision_width=1280, vision_out=2048)
-NO_BUCKET = Setup(workers=2, bucket=0)
+PAIR = Setup(workers=2)
 
 
 @pytest.mark.parametrize(("shape", "count"), [(QWEN_7B, 8_931_813_888), (QWEN_3B, 4_703_464_448), (Shape(), None)])
@@ -54,7 +54,7 @@ def test_a_config_without_sizes_is_refused(tmp_path: Path, content: str) -> None
 
 
 def test_the_7b_takes_its_known_place_and_zero_2_does_not_shrink_it() -> None:
-    alone, shared = (estimate(QWEN_7B, NO_BUCKET._replace(workers=workers), Item(1000)) for workers in (1, 8))
+    alone, shared = (estimate(QWEN_7B, PAIR._replace(workers=workers), Item(1000)) for workers in (1, 8))
     assert round(alone.weights, 2) == 16.64
     assert shared.weights == alone.weights
     assert 0 < alone.total_gib - shared.total_gib < 0.15  # only the adapter's own state is shared out
@@ -62,25 +62,33 @@ def test_the_7b_takes_its_known_place_and_zero_2_does_not_shrink_it() -> None:
 
 def test_published_token_limits_of_a_24_gib_card() -> None:
     """14,600 and 1,790 are arithmetic without an adapter in fp32; PEFT's fp32 copies of LoRA's inputs, counted below, cost a sixth."""
-    recomputed = max_tokens(24, QWEN_7B, NO_BUCKET)
+    recomputed = max_tokens(24, QWEN_7B, PAIR)
     assert 0.82 < recomputed / 14_600 < 1
-    kept = NO_BUCKET._replace(recompute=False, off_card=("vision", "embedding"))
+    kept = PAIR._replace(recompute=False, off_card=("vision", "embedding"))
     assert 0.82 < max_tokens(24, QWEN_7B, kept) / 1_790 < 1
     assert max_tokens(24, QWEN_7B, kept._replace(off_card=())) < 1_200
-    assert max_tokens(16, QWEN_7B, NO_BUCKET) == 0
-    assert estimate(QWEN_7B, NO_BUCKET, Item(recomputed, answer=0)).training_gib <= 24
+    assert max_tokens(16, QWEN_7B, PAIR) == 0
+    assert estimate(QWEN_7B, PAIR, Item(recomputed, answer=0)).training_gib <= 24
 
 
-def test_deepspeeds_default_bucket_costs_what_it_allocates() -> None:
-    with_it, without = (estimate(QWEN_7B, NO_BUCKET._replace(bucket=bucket), Item(1000)) for bucket in (REDUCE_BUCKET, 0))
-    assert with_it.training_gib - without.training_gib == pytest.approx(4 * 5e8 / GIB)
+def test_the_adapter_is_held_as_deepspeed_holds_it() -> None:
+    """fp32: the adapter and its bucket whole, a share of gradients, of a copy and of two moments."""
+    count = lora_parameters(QWEN_7B, PAIR.lora)
+    assert estimate(QWEN_7B, PAIR, Item(1000)).training_state == pytest.approx((8 + (4 + 12) / 2) * count / GIB)
+    assert estimate(QWEN_7B, PAIR._replace(zero_stage=1), Item(1000)).training_state == pytest.approx((8 + 4 + 12 / 2) * count / GIB)
+
+
+def test_decoding_holds_the_prompts_cache_and_one_layer_but_no_logits_of_prompts() -> None:
+    one, two = (estimate(QWEN_7B, PAIR._replace(evaluation_batch=batch), Item(9000, answer=0)).decoding for batch in (1, 2))
+    assert one == pytest.approx(9000 * (2 * 2 * 512 * 28 + 6 * 18944 + 5 * 3584) / GIB)
+    assert two == pytest.approx(2 * (one + 2 * 9000**2 / GIB)), "padded ones have a mask"
+    assert two < 2 * 9000 * 2 * QWEN_7B.vocabulary / GIB
 
 
 def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
     profile = MachineProfile(docs="test", workers_per_run=2, gpus_per_worker=1, micro_batch=2, evaluation_batch=4, recompute=True)
     config = paper_config(base__precision="bf16")
-    assert setup_of(profile, config) == Setup(config.lora, "bf16", 2, 2, 4, 2, True, REDUCE_BUCKET)
-    assert setup_of(MachineProfile(docs="cores"), config).bucket == 0
+    assert setup_of(profile, config) == Setup(config.lora, "bf16", 2, 2, 4, 2, True)
     assert longest_item(config) == Item(text=512, audio=750, video=30 * 256, answer=128)
     assert longest_item(tiny_config()) == Item(text=512, audio=200, video=8 * 16, answer=64)
 
@@ -88,22 +96,22 @@ def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
 @pytest.mark.parametrize(
     ("setup", "tokens", "way_out"),
     [
-        ({"evaluation_batch": 8}, 3000, "it fits with evaluation_batch: 1"),
+        ({"evaluation_batch": 24}, 3000, "it fits with evaluation_batch: 1"),
         ({"micro_batch": 4, "recompute": False}, 1300, "it fits with micro_batch: 1, recompute: true"),
-        ({"evaluation_batch": 8, "recompute": False}, 8000, "it fits with evaluation_batch: 1, recompute: true"),
-        ({}, 20_000, "with every saving items of 12286 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
+        ({"evaluation_batch": 24, "recompute": False}, 8000, "it fits with evaluation_batch: 1, recompute: true"),
+        ({}, 20_000, "with every saving items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_would(setup: dict[str, Any], tokens: int, way_out: str) -> None:
-    told = refusal(24, QWEN_7B, NO_BUCKET._replace(**setup), Item(tokens, answer=0))
+    told = refusal(24, QWEN_7B, PAIR._replace(**setup), Item(tokens, answer=0))
     assert told is not None
     assert told.startswith("a worker needs ")
     assert told.endswith(f"to decode items of {tokens} tokens, and has 24.0; {way_out}")
 
 
 def test_what_fits_is_not_refused_and_what_never_can_is_told() -> None:
-    assert refusal(24, QWEN_7B, NO_BUCKET, Item(1000)) is None
-    told = refusal(12, QWEN_7B, NO_BUCKET, Item(1000))
+    assert refusal(24, QWEN_7B, PAIR, Item(1000)) is None
+    told = refusal(12, QWEN_7B, PAIR, Item(1000))
     assert told is not None
     assert told.endswith("no profile makes this base fit; choose a smaller base or a card with more memory")
 
@@ -174,7 +182,7 @@ def _batch(item: Item) -> dict[str, Any]:
 )
 def test_a_layer_keeps_what_the_formula_says(precision: str, layers: str, item: Item, placement: Any) -> None:
     lora = LoraConfig(rank=4, placement=placement)
-    setup = Setup(lora, precision, recompute=False, bucket=0)
+    setup = Setup(lora, precision, recompute=False)
     fewer, more = (SMALL._replace(**{layers: getattr(SMALL, layers) + extra}) for extra in (1, 2))
     counted = _kept_bytes(_model(more, precision, lora), _batch(item)) - _kept_bytes(_model(fewer, precision, lora), _batch(item))
     said = GIB * (estimate(more, setup, item).kept - estimate(fewer, setup, item).kept)

@@ -19,7 +19,7 @@ from omnimer_ray.errors import DivergedError
 from omnimer_ray.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.schedule import Item
 from omnimer_ray.thinker import Thinker, trainable
-from omnimer_ray.training import AnswerLoss, Placement, learning_rate, train_step
+from omnimer_ray.training import AnswerLoss, Placement, learning_rate, start_engine, train_step
 
 LIMIT = 1e-5  # relative L2, fp32
 
@@ -62,6 +62,14 @@ def test_gradient_of_one_worker(parts: Parts, expected: dict[tuple[str, bool], S
 def test_gradient_of_two_workers(parts: Parts, expected: dict[tuple[str, bool], Step], two_workers: Workers, micro_batch: int) -> None:
     for rank, steps in enumerate(two_workers.run(steps_seen, parts, Placement(micro_batch))):
         assert_agrees(steps, expected, f"2 workers x {micro_batch}, rank {rank}")
+
+
+def test_deepspeeds_buckets_hold_the_adapter_and_no_more(parts: Parts) -> None:
+    model, _ = adapted(parts)
+    count = sum(parameter.numel() for parameter in trainable(model).values())
+    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    assert (engine.optimizer.reduce_bucket_size, engine.optimizer.allgather_bucket_size) == (count, count + count % 2)
+    engine.destroy()
 
 
 def test_recompute_gives_the_same_gradient(parts: Parts, expected: dict[tuple[str, bool], Step]) -> None:
