@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,11 +27,12 @@ from omnimer_ray.plan import Unit
 from omnimer_ray.progress import Progress
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
-from omnimer_ray.trial import release, run_unit
+from omnimer_ray.trial import Attempt, again, died, record_attempts, release, run_unit
 from omnimer_ray.worker import Job, write_manifest
 
-ATTEMPTS = 3  # of a unit whose processes died; each goes on from its last checkpoint
-WAITING = {"memory": 1.0}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
+WAITING: dict[str, float] = {
+    "memory": 1
+}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
 
 
 class Outcome(NamedTuple):
@@ -49,8 +50,8 @@ class Watcher(Protocol):
     def start(self, unit: Unit) -> None:
         """A unit is handed to a trial."""
 
-    def end(self, unit: Unit, outcome: str) -> None:
-        """Its trial is over."""
+    def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
+        """Its trial is over, and why if it failed."""
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
@@ -63,8 +64,10 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.pending, self.done = list(units), set(done)
         self.running: dict[str, Unit] = {}
         self.failed: dict[str, str] = {}
-        self.lost: Counter[str] = Counter()
+        self.attempts: dict[str, list[Attempt]] = defaultdict(list)  # the failed ones
         self.stopped, self.watch = stopped, watch
+        self.fate: Callable[[str, Unit, Sequence[Attempt]], Attempt] = _lost  # of a trial that died without a report
+        self.give_up: Callable[[Unit, Sequence[Attempt]], None] = lambda unit, attempts: None  # a unit that is not started again
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next ready unit; None while one may become ready; FINISHED when none can: Tune never asks again after it."""
@@ -76,35 +79,61 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.pending.remove(ready)
         self.running[trial_id] = ready
         self.watch.start(ready)
-        return {"unit": ready}
+        tried = self.attempts[ready.id]
+        return {"unit": ready, "tried": list(tried)} if tried else {"unit": ready}
 
     def ready(self) -> Unit | None:
         """The next unit that may start."""
         return next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Books what became of a unit; a lost one is handed out again, and what needs a failed one never is."""
+        """Books what became of a unit; one that may do better is handed out again, and what needs a failed one never is."""
         unit = self.running.pop(trial_id)
         release(unit)
-        outcome = "lost_worker" if error or not result else str(result["outcome"])
+        if error or not result:
+            result = self.fate(trial_id, unit, self.attempts[unit.id])
+        outcome, reason = str(result["outcome"]), result.get("reason")
         if outcome == "done":
             self.done.add(unit.id)
-        elif outcome == "lost_worker" and self.lost[unit.id] + 1 < ATTEMPTS:
-            self.lost[unit.id] += 1
-            self.pending.insert(0, unit)
         elif outcome != "stopped":
-            self.failed[unit.id] = f"{outcome}: {(result or {}).get('reason') or 'its process died'}"
-        self.watch.end(unit, outcome)
+            attempts = self.attempts[unit.id]
+            attempts.append({"outcome": outcome, "reason": reason, "micro_batch": result.get("micro_batch")})
+            if again(attempts):
+                self.pending.insert(0, unit)
+            else:
+                self.failed[unit.id] = f"{outcome}: {reason}"
+                self.give_up(unit, attempts)
+        self.watch.end(unit, outcome, reason)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
-        return {name: value for name, value in vars(self).items() if name not in self.driver}
+        return {name: value for name, value in vars(self).items() if name not in (*self.driver, "fate", "give_up")}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to read back."""
+
+
+def _lost(trial_id: str, unit: Unit, tried: Sequence[Attempt]) -> Attempt:
+    return {"outcome": "lost_worker", "reason": "its process died"}
+
+
+class LastWords(tune.Callback):  # type: ignore[misc]
+    """What Ray says of a trial whose process died; Tune tells its searcher only that it did."""
+
+    def __init__(self) -> None:
+        self.trials: dict[str, Any] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Remembers the trial."""
+        self.trials[trial.trial_id] = trial
+
+    def of(self, trial_id: str) -> str:
+        """The text of its error; empty where there is none."""
+        path = getattr(self.trials.get(trial_id), "error_file", None)
+        return Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else ""
 
 
 def connect(profile: MachineProfile, offered: Resources) -> Resources:
@@ -138,13 +167,17 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
 
 def execute(searcher: PlanSearcher, job: Job, at_once: int) -> Outcome:
     """Runs what the searcher hands out. Returns when nothing more can start."""
-    before = set(searcher.done)
+    before, words = set(searcher.done), LastWords()
+    searcher.fate = lambda trial_id, unit, tried: died(job, unit, tried, words.of(trial_id))
+    searcher.give_up = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=at_once, reuse_actors=False),
-        run_config=tune.RunConfig(name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0), callbacks=[words]
+        ),
     )
     tuner.fit()
     return Outcome(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from omnimer_ray import overview
+from omnimer_ray import forecast, overview
 from omnimer_ray.card import write_card
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import splits_of
-from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
+from omnimer_ray.doctor import quick_findings, refuse
+from omnimer_ray.errors import ConfigError
 from omnimer_ray.events import write_events
 from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.lease import Lease, holder
@@ -32,8 +30,6 @@ from omnimer_ray.search import read_trials, trial_plan
 if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
 
-MIN_FREE_BYTES = 500 * 2**20
-NEEDED = ("ray", "torch", "torchvision", "transformers", "peft", "deepspeed", "qwen_omni_utils", "av", "optuna")
 DONE, FAILED, INTERRUPTED = 0, 4, 130
 
 
@@ -51,10 +47,12 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
     if sweep.search is not None:
         overview.say_all(overview.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
+    fit = forecast.memory(sweep)
+    say(f"memory   {fit.text}")
+    say(f"time     {forecast.time_left(sweep, at_once)[1]}")
     if dry_run:
         return DONE
-    _check_extras()
-    _check_disk(sweep.folder)
+    refuse([*quick_findings(sweep.profile, sweep.folder), *([fit] if sweep.base.folder else [])])
     try:
         with Lease(sweep.folder):
             if request.retry:
@@ -103,6 +101,8 @@ def as_data(request: Request) -> dict[str, object]:
         "running": holder(sweep.folder) is not None,
         "stages": len(plan.stages),
         "shared_stages": plan.num_shared(),
+        "memory": forecast.memory(sweep).text,
+        "sec_left": forecast.time_left(sweep, None)[0],  # one unit after the other
         "rows": [row._asdict() for row in plan.rows],
         "units": [
             {"id": unit.id, "title": unit.title, "needs": list(unit.needs), "state": state(unit), "steps": extents[unit.id].steps}
@@ -215,23 +215,9 @@ def _check_stages(sweep: Sweep) -> None:
         check_steps(training[config.corpus.fold] * len(stage.kinds), config.epochs, config.global_batch)
 
 
-def _check_extras() -> None:
-    for package in NEEDED:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package.replace("_", "-"), "train")
-
-
 def _check_place(request: Request) -> None:
     """A Ray job runs in a temporary folder that goes with it."""
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not request.results.is_absolute():
         raise ConfigError(
             f"--results {request.results} is relative, and a Ray job's working folder is temporary; give an absolute path that all machines share"
-        )
-
-
-def _check_disk(folder: Path) -> None:
-    place = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
-    if (free := shutil.disk_usage(place).free) < MIN_FREE_BYTES:
-        raise ResultsError(
-            f"{place} has {free / 2**20:.0f} MiB free, and a sweep needs {MIN_FREE_BYTES / 2**20:.0f}; free some, or give another --results"
         )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import Field
 
-from omnimer_ray.config import Frozen, parse
+from omnimer_ray.config import Frozen, content_hash, parse
 from omnimer_ray.errors import MachineError, near
 
 PROFILES = Path(__file__).parent.parent / "cluster"
@@ -33,8 +33,10 @@ class MachineProfile(Frozen):
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
     cache_gib: float = Field(1.0, gt=0)  # media kept in a worker's memory
     threads_per_worker: int = Field(1, ge=1)  # of torch
+    step_timeout_sec: float = Field(900, gt=0)  # a worker that shows no step and no answer for so long stands still, and is ended
+    startup_timeout_sec: float = Field(1800, gt=0)  # the same until its first one: reading the base, building DeepSpeed's op
     max_concurrent_runs: int | None = Field(None, ge=1)  # None: as many as the resources allow
-    environment: dict[str, str] = Field(default_factory=dict)  # of the workers: NCCL and network settings
+    environment: dict[str, str] = Field(default_factory=dict)  # of every process that Ray starts: NCCL and network settings
 
 
 class Resources(NamedTuple):
@@ -42,6 +44,17 @@ class Resources(NamedTuple):
 
     cpus: float
     gpus: float
+
+
+def smaller(profile: MachineProfile) -> MachineProfile:
+    """The same work in about half the memory: the next smaller micro-batch that divides the old one, so all blocks still split."""
+    half = next((size for size in range(profile.micro_batch // 2, 0, -1) if profile.micro_batch % size == 0), 1)
+    return profile.model_copy(update={"micro_batch": half, "evaluation_batch": max(1, profile.evaluation_batch // 2)})
+
+
+def pace(profile: MachineProfile) -> str:
+    """Tells profiles apart that run the same work at another speed."""
+    return content_hash(profile.model_dump(exclude={"docs", "step_timeout_sec", "startup_timeout_sec"}))
 
 
 def load_profile(name: str) -> MachineProfile:
@@ -84,10 +97,18 @@ def usable(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> Res
     return Resources(held * profile.cpus_per_worker, held * profile.gpus_per_worker)
 
 
-def local_resources() -> Resources:
-    """This machine's cores that the process may use, and its NVIDIA cards."""
-    cards = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
-    return Resources(len(os.sched_getaffinity(0)), cards)
+def local_resources(cards_here: Path = Path("/proc/driver/nvidia/gpus")) -> Resources:
+    """This machine's cores and NVIDIA cards that the process may use."""
+    cards = len(list(cards_here.glob("*"))) if cards_here.exists() else 0
+    return Resources(len(os.sched_getaffinity(0)), min(cards, _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), cards)))
+
+
+def _visible(devices: str | None, cards: int) -> int:
+    """How many cards CUDA_VISIBLE_DEVICES leaves: all where it is not set, none behind a -1."""
+    if devices is None:
+        return cards
+    named = [part.strip() for part in devices.split(",") if part.strip() and part.strip() != "NoDevFiles"]
+    return named.index("-1") if "-1" in named else len(named)
 
 
 def _told(resources: Mapping[str, float]) -> str:

@@ -67,14 +67,14 @@ class Progress:
         self.running[unit.id] = unit
         self._say(f"start  {unit.title}")
 
-    def end(self, unit: Unit, outcome: str) -> None:
+    def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         """A trial said, or its death did, what became of its unit."""
         del self.running[unit.id]
         if outcome == "done":
             self.finished.add(unit.id)
             self._say(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
         else:
-            self._say(f"{outcome.replace('_', ' '):6} {unit.title}")
+            self._say(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
         try:
             self.after(unit)
         except OmniMERError as error:  # the sweep goes on, and tries again at its end
@@ -120,7 +120,7 @@ class Progress:
         gained, elapsed = done - self.already, time.monotonic() - self.began
         if gained <= 0 or elapsed < 20:
             return ""
-        return f", about {_duration((total - done) / gained * elapsed)} left"
+        return f", about {duration((total - done) / gained * elapsed)} left"
 
     def _partly(self, unit: Unit) -> float:
         history, whole = last_step(unit, self.folder), self.extents[unit.id]
@@ -164,7 +164,8 @@ def _loss(history: dict[str, Any]) -> str:
     return f", loss {history['loss']:.3f}" if history else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people."""
     return (
         f"{seconds / 3600:.1f} h"
         if seconds > 5400

@@ -5,7 +5,7 @@ results/<space>/<corpus>-<base>[-limitN][-foldsK]/
   plan.json                 which signature stands in which row of the tables
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made
-  stages/<key>/             adapter_model.safetensors, adapter_config.json, history.jsonl, checkpoints/, record.json; README.md
+  stages/<key>/             adapter_model.safetensors, adapter_config.json, history.jsonl, checkpoints/, cost.json, record.json; README.md
   runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
   tables/ figures/ report.html tensorboard/
 """

@@ -5,26 +5,28 @@ from __future__ import annotations
 import time
 import traceback
 import zlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omnimer_ray.machine import smaller
 from omnimer_ray.plan import Unit, place
 from omnimer_ray.results import write_record
 from omnimer_ray.worker import Job, work
 
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),
-    "out_of_memory": ("OutOfMemoryError", "out of memory"),
+    "out_of_memory": ("OutOfMemoryError", "out of memory", "low on memory", "memory pressure"),  # the last two: Ray's memory monitor
     "bad_data": ("MediaError", "CorpusError"),
     "failed": ("ConfigError", "BaseModelError"),
 }
-PASSING = {  # of processes, nodes and the network between them, then of the machine: told, not recorded
+PASSING = {  # of nodes, of processes and the network between them, then of the machine: told, not recorded
+    "lost_node": ("NodeDied", "node has died", "node has crashed", "Preemption", "LocalRayletDied"),
     "lost_worker": (
         "ActorDied",
         "ActorUnavailable",
-        "NodeDied",
         "WorkerCrashed",
-        "Preemption",
         "HealthCheckTimeout",
         "GroupStartup",
         "onnection closed by peer",
@@ -33,23 +35,60 @@ PASSING = {  # of processes, nodes and the network between them, then of the mac
     "storage": ("ResultsError", "OSError", "No space left"),
     "machine": ("MachineError", "MissingExtraError", "InsufficientClusterResources"),
 }
+LOST = ("hung", "lost_worker", "lost_node")  # such a unit is started again and goes on from its last checkpoint
+ATTEMPTS = 3  # of a unit that is lost
+Attempt = dict[str, Any]  # a failed one: outcome, reason, micro_batch
 
 
 def run_unit(config: dict[str, Any], job: Job) -> None:
-    """The Tune trainable: one worker group for one unit; what became of it is the trial's one report.
-
-    A failure that would come again becomes a record; a lost worker does not, and the plan's searcher hands its unit out again.
-    """
+    """The Tune trainable: one worker group for one unit; what became of it is the trial's one report."""
     from ray import tune
 
-    unit: Unit = config["unit"]
-    result = _fit(job, unit)
-    if result["outcome"] in FAILURES:
-        record_failure(job.folder, unit, result["outcome"], result["reason"])
-    tune.report(result)
+    tried = config.get("tried", [])
+    tune.report(_fit(_job_after(job, tried), config["unit"], tried))
 
 
-def _fit(job: Job, unit: Unit) -> dict[str, Any]:
+def died(job: Job, unit: Unit, tried: Sequence[Attempt], told: str) -> Attempt:
+    """What became of a unit whose trial's process is gone: its watchdog's word, else what Ray tells."""
+    result = classify(RuntimeError(told)) if told.strip() else {"outcome": "lost_worker", "reason": "its process died"}
+    if result["outcome"] not in ("out_of_memory", *PASSING):  # a process that died says nothing of what it computed
+        result["outcome"] = "lost_worker"
+    return {**result, **_hung(job, unit), "micro_batch": _job_after(job, tried).profile.micro_batch}
+
+
+def again(attempts: Sequence[Attempt]) -> bool:
+    """Whether a unit that failed so is started once more: out of memory once, in less of it; lost until ATTEMPTS are through."""
+    outcomes = [attempt["outcome"] for attempt in attempts]
+    if outcomes[-1] == "out_of_memory":
+        return outcomes.count("out_of_memory") == 1
+    return outcomes[-1] in LOST and sum(outcome in LOST for outcome in outcomes) < ATTEMPTS
+
+
+def record_attempts(folder: Path, unit: Unit, attempts: Sequence[Attempt]) -> None:
+    """Records a unit that is given up, if it would fail again: not where a machine was lost or cannot write, for that is not the run's fault."""
+    last = attempts[-1]
+    lost = last["outcome"] in LOST and not any(attempt["outcome"] == "lost_node" for attempt in attempts)
+    if last["outcome"] in FAILURES or lost:
+        record_failure(folder, unit, last["outcome"], last["reason"], attempts)
+
+
+def _job_after(job: Job, tried: Sequence[Attempt]) -> Job:
+    """The job as it is for the next attempt: in less memory once it has run out."""
+    short = any(attempt["outcome"] == "out_of_memory" for attempt in tried)
+    return replace(job, profile=smaller(job.profile)) if short else job
+
+
+def _hung(job: Job, unit: Unit) -> dict[str, Any]:
+    """What a watchdog said when it ended a worker of the unit; it counts once."""
+    path = job.hung_file(unit)
+    if not path.exists():
+        return {}
+    reason = path.read_text(encoding="utf-8")
+    path.unlink()
+    return {"outcome": "hung", "reason": reason}
+
+
+def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
     import ray.train
     import ray.train.torch
 
@@ -57,7 +96,7 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
     per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": mark(unit)}
     trainer = ray.train.torch.TorchTrainer(
         work,
-        train_loop_config={"job": job, "unit": unit},
+        train_loop_config={"job": job, "unit": unit, "tried": tried, "began": time.time()},
         scaling_config=ray.train.ScalingConfig(
             num_workers=profile.workers_per_run,
             use_gpu=profile.gpus_per_worker > 0 and profile.workers_per_run > 0,
@@ -71,7 +110,9 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
             storage_path=str(job.work / "train"),
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
         ),
-        torch_config=ray.train.torch.TorchConfig(backend="nccl" if profile.gpus_per_worker else "gloo"),
+        torch_config=ray.train.torch.TorchConfig(
+            backend="nccl" if profile.gpus_per_worker else "gloo", timeout_s=int(profile.startup_timeout_sec)
+        ),
     )
     try:
         return dict(trainer.fit().return_value)
@@ -79,7 +120,7 @@ def _fit(job: Job, unit: Unit) -> dict[str, Any]:
         trace = job.work / "errors" / f"{unit.id}.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)
         trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return classify(error)
+        return {**classify(error), **_hung(job, unit), "micro_batch": profile.micro_batch}
 
 
 def mark(unit: Unit) -> int:
@@ -120,15 +161,15 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    """The last line, where Ray's and Python's traces put the error itself."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    """The last line, where Ray's and Python's traces put the error itself; without Ray's guesses at what may have killed a process."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].partition(" Some common causes include")[0]
 
 
-def record_failure(folder: Path, unit: Unit, outcome: str, reason: str) -> None:
+def record_failure(folder: Path, unit: Unit, outcome: str, reason: str, attempts: Sequence[Attempt] = ()) -> None:
     """A failure that would come again, kept so that the sweep goes on and the tables show the gap."""
     if unit.ledger is not None:
         return
-    about: dict[str, Any] = {"stages": []}
+    about: dict[str, Any] = {"stages": [], "attempts": list(attempts)}
     if unit.run is not None:
         config = unit.run.config
         about |= {

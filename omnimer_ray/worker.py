@@ -20,17 +20,19 @@ from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split, splits_of
 from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
-from omnimer_ray.machine import MachineProfile
+from omnimer_ray.machine import MachineProfile, pace
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.rungs import PRUNED, Judge, Pruning
 from omnimer_ray.schedule import Item, Schedule
 from omnimer_ray.supervision import build, eligible, ledger_hash, ledger_key, missing, read_entries
+from omnimer_ray.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from omnimer_ray.inputs import Encoder
     from omnimer_ray.thinker import Thinker
+    from omnimer_ray.training import StepReport
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-utils")
 
@@ -57,18 +59,32 @@ class Job:
         """Stands once somebody asked the sweep to stop."""
         return self.work / "stop"
 
+    def progress_file(self, unit: Unit) -> Path:
+        """How far a unit's answers are."""
+        return self.work / "progress" / f"{unit.id}.json"
+
+    def hung_file(self, unit: Unit) -> Path:
+        """Says why a worker of the unit was ended by its watchdog."""
+        return self.work / "hung" / f"{unit.id}.txt"
+
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
     """One worker's part of a unit. Every rank runs every line; rank 0 writes."""
+    job, unit = config["job"], config["unit"]
+    signs = [job.progress_file(unit), *([job.folder / "stages" / unit.stage.key / "history.jsonl"] if unit.stage else [])]
+    with Watchdog(signs, job.profile.startup_timeout_sec, job.profile.step_timeout_sec, job.hung_file(unit)):
+        return _work(job, unit, config["tried"], config["began"])
+
+
+def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float) -> dict[str, Any]:
     import torch
     import torch.distributed as dist
 
     from omnimer_ray.training import join_alone
 
-    job, unit = config["job"], config["unit"]
     join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size())
+    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), tried, began)
     if unit.ledger is not None:
         return worker.supervise(unit.ledger)
     return worker.train_and_evaluate()
@@ -77,9 +93,10 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 class Worker:
     """A worker of one unit: the base, the clips, and where to write."""
 
-    def __init__(self, job: Job, unit: Unit, rank: int, workers: int) -> None:
-        self.job, self.unit, self.rank, self.workers = job, unit, rank, workers
-        self.began = time.monotonic()
+    def __init__(self, job: Job, unit: Unit, rank: int, workers: int, tried: Sequence[dict[str, Any]], began: float) -> None:
+        self.job, self.unit, self.rank, self.workers, self.tried = job, unit, rank, workers, tried
+        self.began = began  # its trial, by the clock: starting processes counts as well
+        self.spent = dict.fromkeys(("startup_sec", "training_sec", "items", "evaluation_sec", "answers"), 0.0)
         self.device = _device()
         self.config = _config(unit)
         self.base = locate(job.base)
@@ -124,6 +141,7 @@ class Worker:
         from omnimer_ray.thinker import load_thinker
 
         thinker = load_thinker(self.base, self.config.base.precision, self.device)
+        self.spent["startup_sec"] = time.time() - self.began
         return thinker, Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
 
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
@@ -147,6 +165,7 @@ class Worker:
             return thinker, False
         if self.rank == 0:
             adapters.save(model, tensors, folder, self.base)
+            self._write_cost(folder)
             write_record(folder, self._stage_record(stage, schedule, str(matched)))
             checkpoints.forget(folder)
         _barrier()
@@ -166,6 +185,12 @@ class Worker:
             self.judge = Judge(self.job.pruning, self.job.folder, self.unit.run, schedule.num_steps, score)
             if self.judge.pruned:
                 return None  # a kill came between verdict and record
+        self.spent["startup_sec"] = time.time() - self.began
+
+        def stepped(step: StepReport) -> None:
+            self.spent["items"] += schedule.global_batch
+            self.spent["training_sec"] += step.sec
+
         whole = train(
             engine,
             encoder,
@@ -176,7 +201,7 @@ class Worker:
             placement,
             folder,
             stage.key,
-            lambda step: None,
+            stepped,
             self._should_stop,
         )
         tensors = checkpoints.parameters(engine) if whole else None
@@ -227,6 +252,7 @@ class Worker:
     def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
         import polars as pl
 
+        began = time.monotonic()
         thinker.model.eval()
         rows = self._answers(thinker, encoder, run.config, self._progress("clips"))
         if self.rank:
@@ -234,16 +260,24 @@ class Worker:
         folder = self.job.folder / "runs" / run.signature
         write_json(folder / "config.json", run.config.model_dump(mode="json"))
         write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
-        write_json(folder / "cost.json", {"sec": round(time.monotonic() - self.began, 1), "workers": self.workers, **_place()})
+        self.spent |= {"answers": len(rows), "evaluation_sec": time.monotonic() - began}
+        self._write_cost(folder)
         write_record(folder, self._run_record(run))
         self._progress("clips")(len(rows), len(rows))
+
+    def _write_cost(self, folder: Path) -> None:
+        """What this attempt took, and those that failed before it; no part of any identity or score."""
+        spent = {name: round(value, 2) for name, value in self.spent.items()}
+        sec = round(time.time() - self.began, 1)
+        about = {"sec": sec, "workers": self.workers, "pace": pace(self.job.profile), "attempts": list(self.tried), **_place()}
+        write_json(folder / "cost.json", {**about, **spent})
 
     def _progress(self, what: str) -> Callable[[int, int], None]:
         """Writes how far the unit is, for the driver to read; plain files, since a cluster shares the folder and nothing else."""
 
         def report(done: int, total: int) -> None:
             if self.rank == 0:
-                write_json(self.job.work / "progress" / f"{self.unit.id}.json", {"done": done, "total": total, "what": what})
+                write_json(self.job.progress_file(self.unit), {"done": done, "total": total, "what": what})
 
         return report
 

@@ -5,16 +5,18 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from making import ablations, tiny_config
 from ray.tune.search import Searcher
 
-from omnimer_ray.execution import ATTEMPTS, Interruption, PlanSearcher
+from omnimer_ray.execution import Interruption, LastWords, PlanSearcher
 from omnimer_ray.plan import Unit, make_plan
+from omnimer_ray.trial import ATTEMPTS, Attempt
 
 FINISHED = str(Searcher.FINISHED)
 
@@ -33,12 +35,20 @@ class Told:
     def start(self, unit: Unit) -> None:
         self.lines.append(f"start {unit.id}")
 
-    def end(self, unit: Unit, outcome: str) -> None:
+    def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         self.lines.append(f"{unit.id} {outcome}")
 
+    def give_up(self, unit: Unit, attempts: Sequence[Attempt]) -> None:
+        self.lines.append(f"{unit.id} given up after {[attempt['outcome'] for attempt in attempts]}")
 
-def searcher(*units: Unit, done: tuple[str, ...] = (), stopped: Callable[[], bool] = lambda: False) -> PlanSearcher:
-    return PlanSearcher(units, done, stopped, Told())
+
+def searcher(
+    *units: Unit, done: tuple[str, ...] = (), stopped: Callable[[], bool] = lambda: False, watch: Told | None = None
+) -> PlanSearcher:
+    watch = watch or Told()
+    plan = PlanSearcher(units, done, stopped, watch)
+    plan.give_up = watch.give_up
+    return plan
 
 
 def given(plan: PlanSearcher, trial: str) -> str | None:
@@ -125,12 +135,38 @@ def test_what_needs_a_unit_that_failed_before_is_left() -> None:
 
 @pytest.mark.parametrize("how", [{"result": {"outcome": "lost_worker", "reason": "ActorDied"}}, {"error": True}, {"result": None}])
 def test_a_lost_unit_is_handed_out_again_but_not_for_ever(how: dict[str, Any]) -> None:
-    plan = searcher(unit("one"), unit("two", "one"))
+    watch = Told()
+    plan = searcher(unit("one"), unit("two", "one"), watch=watch)
     for attempt in range(ATTEMPTS):
         assert given(plan, f"t{attempt}") == "one"
         plan.on_trial_complete(f"t{attempt}", **how)
     assert given(plan, "last") == FINISHED
     assert plan.failed == {"one": f"lost_worker: {'ActorDied' if how.get('result') else 'its process died'}"}
+    assert "one given up after ['lost_worker', 'lost_worker', 'lost_worker']" in watch.lines
+
+
+def test_what_was_tried_goes_along(tmp_path: Path) -> None:
+    """A unit that ran out of memory is started again once; whoever starts it sees why."""
+    watch, short = Told(), {"outcome": "out_of_memory", "reason": "no more", "micro_batch": 8}
+    plan = searcher(unit("one"), watch=watch)
+    assert plan.suggest("t1") == {"unit": unit("one")}
+    plan.on_trial_complete("t1", short)
+    assert plan.suggest("t2") == {"unit": unit("one"), "tried": [short]}
+    plan.on_trial_complete("t2", {**short, "micro_batch": 4})
+    assert given(plan, "t3") == FINISHED
+    assert plan.failed == {"one": "out_of_memory: no more"}
+    assert watch.lines == [
+        *("start one", "one out_of_memory", "start one"),
+        *("one given up after ['out_of_memory', 'out_of_memory']", "one out_of_memory"),
+    ]
+
+
+def test_last_words_are_those_that_tune_wrote(tmp_path: Path) -> None:
+    words = LastWords()
+    (tmp_path / "error.txt").write_text("The actor is dead")
+    for name, file in (("t1", tmp_path / "error.txt"), ("t2", tmp_path / "none"), ("t3", None)):
+        words.on_trial_start(0, [], SimpleNamespace(trial_id=name, error_file=file and str(file)))
+    assert [words.of(name) for name in ("t1", "t2", "t3", "t4")] == ["The actor is dead", "", "", ""]
 
 
 def test_a_stopped_unit_neither_failed_nor_is_done() -> None:
@@ -152,17 +188,18 @@ def test_nothing_starts_once_it_is_stopped() -> None:
 
 def test_whoever_watches_is_told_what_starts_and_how_it_ends() -> None:
     watch = Told()
-    plan = PlanSearcher([unit("one"), unit("two"), unit("three")], (), lambda: False, watch)
+    plan = searcher(unit("one"), unit("two"), unit("three"), watch=watch)
     for trial, result in (("t1", None), ("t2", {"outcome": "done"}), ("t3", {"outcome": "diverged", "reason": "nan"}), ("t4", None)):
         plan.suggest(trial)
         plan.on_trial_complete(trial, result)
-    starts_and_ends = ["start one", "one lost_worker", "start one", "one done", "start two", "two diverged", "start three"]
+    starts_and_ends = ["start one", "one lost_worker", "start one", "one done", "start two"]
+    starts_and_ends += ["two given up after ['diverged']", "two diverged", "start three"]
     assert watch.lines == [*starts_and_ends, "three lost_worker"]
 
 
 def test_tune_can_pickle_it_whatever_the_driver_watches_with(tmp_path: Path) -> None:
     lock = threading.Lock()
-    plan = PlanSearcher([unit("one")], ("zero",), lambda: lock.locked(), Told(lock))
+    plan = searcher(unit("one"), done=("zero",), stopped=lambda: lock.locked(), watch=Told(lock))
     plan.suggest("t1")
     again = pickle.loads(pickle.dumps(plan))
     assert (again.done, [unit.id for unit in again.running.values()]) == ({"zero"}, ["one"])

@@ -1,9 +1,11 @@
 """Before anything runs: what is wrong is said. After it ran: what failed, what is left, and the command that goes on."""
 
-import importlib.util
+import importlib.metadata
 import io
 import shutil
+import time
 from collections import namedtuple
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from making import clip, sweep_of, tiny_config
 from rich.console import Console
 
 from omnimer_ray import launch
-from omnimer_ray.errors import ConfigError, MissingExtraError, ResultsError
+from omnimer_ray.bases import locate
+from omnimer_ray.doctor import quick_findings, work
+from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.execution import Outcome
 from omnimer_ray.lease import Lease
 from omnimer_ray.plan import SearchSpace, Unit, make_plan, place
@@ -94,19 +98,46 @@ def test_whether_anything_can_start(sweep: Sweep) -> None:
     assert not launch._can_start(sweep.plan, waiting | {shared.id: None, units[0].id: "failed"}), "also where the failed one is far above"
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch._check_extras()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "qwen_omni_utils" else object())
-    with pytest.raises(MissingExtraError, match=r"^package 'qwen-omni-utils' is not installed; it comes with the extra 'train'"):
-        launch._check_extras()
-
-
-def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_is_not_fit_is_refused_before_anything_starts(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the quick doctor: a full disk and a missing package, and a worker's memory."""
     usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(2**40, 2**40, 2**20 * 123))
-    with pytest.raises(ResultsError) as raised:
-        launch._check_disk(tmp_path / "results" / "ablations")
-    assert str(raised.value) == f"{tmp_path} has 123 MiB free, and a sweep needs 500; free some, or give another --results"
+    monkeypatch.setattr(launch, "prepare", lambda request: sweep._replace(base=locate("tiny")))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(2**40, 2**40 - 2**27, 2**27))
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: raise_missing() if name == "qwen-omni-utils" else version(name))
+    monkeypatch.setattr(work, "available_gib", lambda: 0.1)
+    monkeypatch.setattr(launch, "_run", lambda *rest: pytest.fail("it started"))
+    with pytest.raises(MachineError) as raised:
+        launch.run(sweep.request, dry_run=False)
+    told = str(raised.value).splitlines()
+    assert told[0].endswith("checks of this machine failed (python -m omnimer_ray.doctor):")
+    assert any(line.startswith("  packages: qwen-omni-utils is not installed; install again: ") for line in told)
+    assert any(line.startswith("  disk: ") and "has 0.1 GiB free and needs 0.5" in line for line in told)
+    assert any(line.startswith("  fits: a worker needs ") and ", and has " in line for line in told)
+    assert launch.run(sweep.request, dry_run=True) == 0, "a plan is printed on any machine"
+    assert not sweep.folder.exists()
+
+
+def raise_missing() -> str:
+    raise importlib.metadata.PackageNotFoundError
+
+
+def test_a_base_that_is_not_here_is_told_and_not_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "prepare", lambda request: sweep)
+    monkeypatch.setattr(launch, "quick_findings", lambda profile, results: [])
+    monkeypatch.setattr(launch, "_run", lambda *rest: 0)
+    console = Console(file=io.StringIO(), width=200)
+    assert launch.run(sweep.request, False, console) == 0
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\nmemory   the base's config.json is not here, so its memory cannot be estimated\n" in told
+    assert "\ntime     no measured rates yet: no run of this corpus and base is finished on this profile\n" in told
+
+
+def test_the_doctor_is_quick(sweep: Sweep) -> None:
+    began = time.process_time()
+    quick_findings(sweep.profile, sweep.folder)
+    assert time.process_time() - began < 1, "seconds of processor time"
 
 
 def test_a_relative_folder_inside_a_ray_job_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

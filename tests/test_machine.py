@@ -6,7 +6,7 @@ import pytest
 from making import paper_config
 
 from omnimer_ray.errors import ConfigError, MachineError
-from omnimer_ray.machine import PROFILES, MachineProfile, Resources, concurrency, load_profile, local_resources, usable
+from omnimer_ray.machine import PROFILES, MachineProfile, Resources, concurrency, load_profile, local_resources, smaller, usable
 from omnimer_ray.schedule import Item, micro_batches
 
 NAMES = ["laptop", "laptop_two_workers", "gpu", "rtx3090"]
@@ -142,3 +142,26 @@ def test_a_file_of_another_kind_is_no_profile(tmp_path: Path) -> None:
 
 def test_this_machine_has_a_core() -> None:
     assert local_resources().cpus >= 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "cards"),
+    [(None, 2), ("0,1", 2), ("1", 1), ("", 0), ("-1", 0), ("1,-1,0", 1), ("0,1,2,3", 2), ("GPU-8932f937", 1), ("NoDevFiles", 0)],
+)
+def test_hidden_cards_do_not_count(visible: str | None, cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local_resources(tmp_path).gpus == cards
+    assert local_resources(tmp_path / "none").gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "evaluation_batch", "then"), [(8, 16, (4, 8)), (6, 3, (3, 1)), (3, 1, (1, 1)), (5, 2, (1, 1)), (1, 1, (1, 1))]
+)
+def test_the_same_blocks_in_less_memory(micro_batch: int, evaluation_batch: int, then: tuple[int, int]) -> None:
+    profile = MachineProfile(docs="test", micro_batch=micro_batch, evaluation_batch=evaluation_batch)
+    assert (smaller(profile).micro_batch, smaller(profile).evaluation_batch) == then
+    assert smaller(profile).model_copy(update={"micro_batch": micro_batch, "evaluation_batch": evaluation_batch}) == profile

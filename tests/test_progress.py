@@ -68,7 +68,7 @@ def test_a_line_when_a_unit_starts_and_ends(tmp_path: Path, clock: Clock) -> Non
     assert BASE.stage is not None
     write_record(tmp_path / "stages" / BASE.stage.key, {"outcome": "done", "matched": "LoRA on 8 modules"})
     clock.now = 75.0
-    told.end(BASE, "done")
+    told.end(BASE, "done", None)
     assert lines_of(told.console) == [
         "[  0:00] start  Base / sentiment, seed 0",
         "[  1:15] done   Base / sentiment, seed 0, loss 0.123; LoRA on 8 modules",
@@ -80,8 +80,8 @@ def test_a_line_when_a_unit_starts_and_ends(tmp_path: Path, clock: Clock) -> Non
 def test_a_unit_that_is_not_done_is_not_called_done(tmp_path: Path, outcome: str, said: str) -> None:
     told = a_progress(tmp_path)
     told.start(ZERO)
-    told.end(ZERO, outcome)
-    assert lines_of(told.console)[1] == f"[  0:00] {said:6} Zero-shot / emotion"
+    told.end(ZERO, outcome, None if outcome == "stopped" else "the reason")
+    assert lines_of(told.console)[1] == f"[  0:00] {said:6} Zero-shot / emotion" + (": the reason" if outcome != "stopped" else "")
     assert (told.finished, told.running) == (set(), {})
 
 
@@ -95,7 +95,7 @@ def test_every_unit_that_ended_is_handed_on_and_what_fails_there_is_told(tmp_pat
     told.after = after
     for unit, outcome in ((BASE, "diverged"), (ZERO, "done")):
         told.start(unit)
-        told.end(unit, outcome)
+        told.end(unit, outcome, None)
     assert ended == [BASE, ZERO]
     assert lines_of(told.console)[-1] == "[  0:00] cannot write the card: no space left"
     assert told.finished == {ZERO.id}
@@ -123,7 +123,7 @@ def test_the_time_left_follows_from_the_work_done(tmp_path: Path, clock: Clock) 
     told = a_progress(tmp_path, recorded=tuple(unit.id for unit in PLAN.units if unit.ledger))
     assert told._line() == "3 of 18 units done  "
     told.start(BASE)
-    told.end(BASE, "done")
+    told.end(BASE, "done", None)
     clock.now = 10.0
     assert "left" not in told._line(), "too early to tell"
     clock.now = 60.0
@@ -133,7 +133,7 @@ def test_the_time_left_follows_from_the_work_done(tmp_path: Path, clock: Clock) 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])
 def test_durations_are_rounded(seconds: float, said: str) -> None:
-    assert progress._duration(seconds) == said
+    assert progress.duration(seconds) == said
 
 
 def test_where_there_is_no_terminal_plain_lines_come_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ class Told:
         self.lines.append(f"start {unit.id}")
         self.at_start()
 
-    def end(self, unit: Unit, outcome: str) -> None:
+    def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         self.lines.append(f"{unit.id} {outcome}")
         self.at_end()
 

@@ -17,9 +17,11 @@ from omnimer_ray.errors import (
     MissingExtraError,
     ResultsError,
 )
+from omnimer_ray.machine import MachineProfile
 from omnimer_ray.plan import Unit, make_plan, outcome, place
 from omnimer_ray.results import read_record
-from omnimer_ray.trial import FAILURES, classify, mark, record_failure
+from omnimer_ray.trial import FAILURES, Attempt, again, classify, died, mark, record_attempts, record_failure
+from omnimer_ray.worker import Job
 
 
 class Wrapped(Exception):
@@ -55,6 +57,8 @@ DIED = ActorDiedError("The actor died unexpectedly.\nThe actor is dead because i
         (FileNotFoundError(2, "No such file"), "storage", "[Errno 2] No such file"),
         (MissingExtraError("peft", "train"), "machine", None),
         (MachineError("too few cores"), "machine", "too few cores"),
+        (RuntimeError("The actor died.\nThe actor is dead because its node has died."), "lost_node", None),
+        (RuntimeError("1 worker(s) were killed due to the node running low on memory."), "out_of_memory", None),
         (DIED, "lost_worker", "The actor is dead because its worker process has died."),
         (RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:123"), "lost_worker", None),
         (ConnectionResetError(104, "Connection reset by peer"), "lost_worker", None),
@@ -135,5 +139,70 @@ def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
         "task": config_of(unit).task,
         "fold": None,
         "seed": 0 if training else None,
+        "attempts": [],
         "files": {},
     }
+
+
+def job(folder: Path) -> Job:
+    return Job(folder, folder, folder, "tiny", MachineProfile(docs="test", micro_batch=8), "1")
+
+
+def failed(*outcomes: str) -> list[Attempt]:
+    return [{"outcome": outcome, "reason": f"reason {place}", "micro_batch": 8} for place, outcome in enumerate(outcomes, 1)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "once_more", "recorded"),
+    [
+        (["out_of_memory"], True, None),
+        (["out_of_memory"] * 2, False, "out_of_memory"),
+        (["hung", "out_of_memory"], True, None),
+        (["out_of_memory", "hung"], True, None),
+        (["lost_worker", "hung"], True, None),
+        (["lost_worker", "out_of_memory", "hung", "lost_worker"], False, "lost_worker"),
+        (["hung"] * 3, False, "hung"),
+        (["lost_worker", "lost_node", "hung"], False, None),
+        (["lost_node"] * 3, False, None),
+        (["diverged"], False, "diverged"),
+        (["bad_data"], False, "bad_data"),
+        (["storage"], False, None),
+        (["machine"], False, None),
+    ],
+)
+def test_what_is_started_again_and_what_is_recorded(outcomes: list[str], once_more: bool, recorded: str | None, tmp_path: Path) -> None:
+    """A lost machine says nothing against a run; three lost workers, or ones that stood still, within one sweep do."""
+    attempts, unit = failed(*outcomes), next(unit for unit in UNITS if unit.run)
+    assert again(attempts) is once_more
+    if not once_more:
+        record_attempts(tmp_path, unit, attempts)
+        record = read_record(place(unit, tmp_path)) if recorded else None
+        assert outcome(unit, tmp_path) == recorded
+        assert record is None or (record["reason"], record["attempts"]) == (f"reason {len(attempts)}", attempts)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "reason"),
+    [
+        ("", "lost_worker", "its process died"),
+        ("The actor died unexpectedly.\nThe actor is dead because its worker process has died.", "lost_worker", None),
+        ("The actor died unexpectedly.\nThe actor is dead because its node has died. Node Id: 1f", "lost_node", None),
+        ("The actor is dead because its owner has died. Worker exit detail: Owner's node has crashed.", "lost_node", None),
+        ("It is dead. End of file. Some common causes include: (1) the OOM killer", "lost_worker", "It is dead. End of file."),
+        ("2 worker(s) were killed due to the node running low on memory.", "out_of_memory", None),
+        ("ray::ImplicitFunc.train()\nomnimer_ray.errors.ResultsError: cannot write x", "storage", None),
+        ("ValueError: something new", "lost_worker", None),
+    ],
+)
+def test_what_became_of_a_process_that_died(told: str, kind: str, reason: str | None, tmp_path: Path) -> None:
+    result = died(job(tmp_path), UNITS[0], [], told)
+    assert result == {"outcome": kind, "reason": reason or told.splitlines()[-1], "micro_batch": 8}
+
+
+def test_a_watchdogs_word_counts_once(tmp_path: Path) -> None:
+    told = tmp_path / ".sweep" / "hung" / f"{UNITS[0].id}.txt"
+    told.parent.mkdir(parents=True)
+    told.write_text("it took no step")
+    tried = failed("out_of_memory")
+    assert died(job(tmp_path), UNITS[0], tried, "died") == {"outcome": "hung", "reason": "it took no step", "micro_batch": 4}
+    assert died(job(tmp_path), UNITS[0], tried, "died")["outcome"] == "lost_worker"

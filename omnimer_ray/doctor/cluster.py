@@ -74,7 +74,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
         fits,
         storage,
         *([network.dashboard(dashboard)] if dashboard else []),
-        *(host.cards(profile, report.cards, {})._replace(name=f"cards {name}") for name, report in reports.items() if report.cards),
+        *(host.cards(profile, report.cards)._replace(name=f"cards {name}") for name, report in reports.items() if report.cards),
         workers.all_reduce(profile, _slots(profile, nodes)),
     ]
     return Cluster(findings, offered, cards)

@@ -51,8 +51,8 @@ def nvidia_cards(limit_sec: float = 10) -> list[Card] | str:
     return [Card(name, float(mib) / 1024, driver) for name, mib, driver in rows]
 
 
-def cards(profile: MachineProfile, found: Sequence[Card] | str, environ: dict[str, str] | None = None) -> Finding:
-    """The cards are there, answer, are the profile's type, and are all visible."""
+def cards(profile: MachineProfile, found: Sequence[Card] | str) -> Finding:
+    """The cards are there, answer, and are the profile's type."""
     if isinstance(found, str):
         return Finding("cards", False, f"the NVIDIA driver does not answer: {found}; load the driver or restart the machine")
     if not found:
@@ -61,11 +61,6 @@ def cards(profile: MachineProfile, found: Sequence[Card] | str, environ: dict[st
                 "cards", False, "the profile asks for cards and there is no nvidia-smi; install the driver, or take another --machine"
             )
         return Finding("cards", True, "none here")
-    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and len([part for part in visible.split(",") if part.strip()]) < len(found):
-        return Finding(
-            "cards", False, f"CUDA_VISIBLE_DEVICES={visible} hides some of {len(found)} cards from Ray, which counts them all; unset it"
-        )
     other = sorted({card.accelerator_type for card in found} - {profile.accelerator_type})
     if profile.accelerator_type and other and profile.address is None:
         return Finding(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from omnimer_ray.bases import Base, locate
-from omnimer_ray.config import CorpusConfig
+from omnimer_ray.config import CorpusConfig, RunConfig
 from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.host import Card, available_gib
@@ -59,29 +59,37 @@ def base(name: str) -> tuple[Finding, Base | None]:
     return Finding("base", True, f"{found.name}, revision {found.revision}"), found
 
 
-def fits(profile: MachineProfile, found: Base | None, offered: Resources, cards: Sequence[Card] = ()) -> Finding:
-    """A worker's memory, estimated from the base's shape for the longest item that its recipe allows, against what a worker gets."""
+def fits(
+    profile: MachineProfile, found: Base | None, offered: Resources | None, cards: Sequence[Card] = (), configs: Sequence[RunConfig] = ()
+) -> Finding:
+    """A worker's memory, estimated from the base's shape for the hungriest config's longest item, against what a worker gets.
+
+    Without configs the base's recipe counts; without `offered` what a worker gets on a CPU is not known.
+    """
     if found is None or found.folder is None:
         return Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")
-    config = recipe_for(found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())
+    configs = configs or [recipe_for(found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())]
     try:
         shape = read_shape(found.folder)
         there = _memory_of_a_worker(profile, offered, cards)
     except OmniMERError as error:
         return Finding("fits", False, str(error))
-    setup, item = setup_of(profile, config), longest_item(config)
+    setup, item = max(
+        ((setup_of(profile, config), longest_item(config)) for config in configs), key=lambda one: estimate(shape, *one).total_gib
+    )
     needed = estimate(shape, setup, item).total_gib
     if there is None:
-        return Finding("fits", True, f"a worker needs about {needed:.1f} GiB of its card, and no card is seen from here to compare with")
+        where = "of its card, and no card is seen" if profile.gpus_per_worker else "of memory, and its machine is not seen"
+        return Finding("fits", True, f"a worker needs about {needed:.1f} GiB {where} from here to compare with")
     if fault := refusal(there, shape, setup, item):
         return Finding("fits", False, fault)
     return Finding("fits", True, f"a worker needs about {needed:.1f} GiB of {there:.1f} for items of up to {item.total} tokens")
 
 
-def _memory_of_a_worker(profile: MachineProfile, offered: Resources, cards: Sequence[Card]) -> float | None:
-    """GiB: of the smallest card, or a share of this machine; None where the cards are elsewhere and of an unknown type."""
+def _memory_of_a_worker(profile: MachineProfile, offered: Resources | None, cards: Sequence[Card]) -> float | None:
+    """GiB: of the smallest card, or a share of this machine; None where these are elsewhere and of an unknown type."""
     if not profile.gpus_per_worker:
-        return available_gib() / (concurrency(profile, offered) * max(1, profile.workers_per_run))
+        return None if offered is None else available_gib() / (concurrency(profile, offered) * max(1, profile.workers_per_run))
     share = min(1.0, profile.gpus_per_worker)
     if cards:
         return share * min(card.memory_gib for card in cards)

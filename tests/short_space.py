@@ -1,0 +1,9 @@
+"""Does a sweep end as its signals say? One run of forty short steps."""
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.plan import SearchSpace
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    """One row of one table."""
+    return SearchSpace(baseline=recipe, variants={"Base": {"epochs": 10.0, "global_batch": 8}}, tasks=("sentiment",))
