@@ -6,6 +6,7 @@ Run:  make chaos                          # 20 kills in as many sweeps as they t
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -31,6 +32,7 @@ VICTIMS = {  # what is killed -> how its process is known among the driver's des
 }
 LIMIT_SEC = 1800.0  # of one start
 BETWEEN_SEC = (5.0, 45.0)
+FAILED = 4  # the sweep's exit code
 
 
 class Ending(NamedTuple):
@@ -38,14 +40,16 @@ class Ending(NamedTuple):
 
     kills: Counter[str]
     starts: int
+    retried: int  # starts with `--retry failed`, as a sweep says that saw one unit die three times
     lost: tuple[str, ...]  # records that stood once and were gone later
     again: tuple[str, ...]  # records that were written a second time
     sec: float
 
 
-def command(machine: str, limit: int) -> list[str]:
-    """The same words every time."""
-    return [sys.executable, "-m", "omnimer_ray.sweep", str(SPACE), "--limit", str(limit), "--machine", machine, "--results", "results"]
+def command(machine: str, limit: int, *more: str) -> list[str]:
+    """The same words every time, but for `more`."""
+    words = ["--limit", str(limit), "--machine", machine, "--results", "results", *more]
+    return [sys.executable, "-m", "omnimer_ray.sweep", str(SPACE), *words]
 
 
 def undisturbed(place: Path, machine: str, limit: int) -> Path:
@@ -61,14 +65,15 @@ def disturbed(
 ) -> Ending:
     """Kills until the sweep is done, or `kills` times; starts the same command again whenever the driver is gone."""
     place.mkdir(parents=True, exist_ok=True)
-    done, starts, began = Counter[str](), 0, time.monotonic()
+    done, starts, retried, code, began = Counter[str](), 0, 0, 0, time.monotonic()
     stood: dict[str, int] = {}
     lost: list[str] = []
     again: list[str] = []
     while True:
-        starts += 1
+        starts, retried = starts + 1, retried + (code == FAILED)
         with (place / "log.txt").open("a") as log:
-            driver = psutil.Popen(command(machine, limit), cwd=place, env=_environment(), stdout=log, stderr=log)
+            words = command(machine, limit, *(["--retry", "failed"] if code == FAILED else []))
+            driver = psutil.Popen(words, cwd=place, env=_environment(), stdout=log, stderr=log)
             family: set[psutil.Process] = set()
             while sum(done.values()) < kills and not _ended(driver, chance.uniform(*between)):
                 family |= set(driver.children(recursive=True))
@@ -81,7 +86,7 @@ def disturbed(
         again += sorted(name for name in stood.keys() & standing.keys() if stood[name] != standing[name])
         stood = standing
         if code == 0:
-            return Ending(done, starts, tuple(lost), tuple(again), time.monotonic() - began)
+            return Ending(done, starts, retried, tuple(lost), tuple(again), time.monotonic() - began)
 
 
 def folder(place: Path) -> Path:
@@ -115,8 +120,9 @@ def _environment() -> dict[str, str]:
 
 
 def _records(place: Path) -> dict[str, int]:
-    """Every finished unit's record, and when it was written."""
-    return {str(path): path.stat().st_mtime_ns for path in (place / "results").glob("**/record.json")}
+    """The record of every unit that is done, and when it was written."""
+    paths = (place / "results").glob("**/record.json")
+    return {str(path): path.stat().st_mtime_ns for path in paths if json.loads(path.read_text())["outcome"] == "done"}
 
 
 def _ended(driver: psutil.Popen, sec: float) -> bool:
@@ -166,7 +172,7 @@ def main(
         total += ending.kills
         bad += len(unequal) + len(ending.lost) + len(ending.again)
         print(
-            f"sweep {sweep} ({Path(machine).stem}): kills {dict(ending.kills)}, {ending.starts} starts, {ending.sec:.0f} s; records lost: "
+            f"sweep {sweep} ({Path(machine).stem}): kills {dict(ending.kills)}, {ending.starts} starts ({ending.retried} by --retry failed), {ending.sec:.0f} s; records lost: "
             f"{len(ending.lost)}, written again: {len(ending.again)}; {len(left)} files compared, different: {unequal or 'none'}",
             flush=True,
         )
