@@ -82,7 +82,7 @@ def differences(paper: RunConfig, recipe: RunConfig) -> list[str]:
 
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
-    """One line a variant: its runs, the steps of each, and what differs from the baseline."""
+    """One line a variant: its runs, the steps and items of each, and what differs from the baseline."""
     training, validation = len(corpus.split("train")), len(corpus.split("validation"))
     width = max(len(name) for name in plan.space.variants)
     told = []
@@ -93,7 +93,7 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         run = plan.runs[rows[0].signature]
         steps = sum(extent(Unit("", (), stage, None, None, ""), training, validation).steps for stage in run.stages)
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
-        told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps  {changes}")
+        told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
     return told
 
 

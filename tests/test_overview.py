@@ -40,15 +40,15 @@ def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> 
     assert differences(paper_config(), paper_config()) == []
 
 
-def test_a_variant_says_its_runs_its_steps_and_what_differs() -> None:
+def test_a_variant_says_its_runs_its_steps_its_items_and_what_differs() -> None:
     assert variant_lines(make_plan(ablations(tiny_config())), CORPUS) == [
-        "  Zero-shot              2 x 0 steps  training=False",
-        "  Base                   2 x 12 steps  the baseline",
-        "  Base + Text Aux        2 x 25 steps  auxiliaries={text}",
-        "  Base + Visual Aux      2 x 25 steps  auxiliaries={video}",
-        "  Base + Audio Aux       2 x 25 steps  auxiliaries={audio}",
-        "  All Aux (Multi-stage)  2 x 49 steps  auxiliaries={audio, text, video}, schedule=multi_stage",
-        "  All Aux (Hybrid)       2 x 50 steps  auxiliaries={audio, text, video}, schedule=hybrid",
+        "  Zero-shot              2 x 0 steps, 0 items  training=False",
+        "  Base                   2 x 12 steps, 192 items  the baseline",
+        "  Base + Text Aux        2 x 25 steps, 400 items  auxiliaries={text}",
+        "  Base + Visual Aux      2 x 25 steps, 400 items  auxiliaries={video}",
+        "  Base + Audio Aux       2 x 25 steps, 400 items  auxiliaries={audio}",
+        "  All Aux (Multi-stage)  2 x 49 steps, 784 items  auxiliaries={audio, text, video}, schedule=multi_stage",
+        "  All Aux (Hybrid)       2 x 50 steps, 800 items  auxiliaries={audio, text, video}, schedule=hybrid",
     ]
 
 
