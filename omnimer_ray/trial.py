@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omnimer_ray.job import Job
 from omnimer_ray.machine import smaller
 from omnimer_ray.plan import Unit, place
 from omnimer_ray.results import write_record
-from omnimer_ray.worker import Job, work
+from omnimer_ray.worker import work
 
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),

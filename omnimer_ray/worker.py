@@ -5,28 +5,27 @@ Workers read and write the results folder only: what they are told fits in a Job
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnimer_ray.bases import locate
-from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
+from omnimer_ray.config import RECIPE_VERSION, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
-from omnimer_ray.corpora.select import evaluated_split, splits_of
-from omnimer_ray.instructions import PROMPTS_HASH, Style, main_answer
-from omnimer_ray.machine import MachineProfile, pace
+from omnimer_ray.corpora.select import evaluated_split
+from omnimer_ray.instructions import PROMPTS_HASH, Style
+from omnimer_ray.job import Job, make_schedule, read_manifest
+from omnimer_ray.machine import pace
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
-from omnimer_ray.rungs import PRUNED, Judge, Pruning
-from omnimer_ray.schedule import Item, Schedule
-from omnimer_ray.supervision import build, eligible, ledger_hash, ledger_key, missing, read_entries
+from omnimer_ray.rungs import PRUNED, Judge
+from omnimer_ray.schedule import Schedule
+from omnimer_ray.supervision import build, ledger_hash, ledger_key, missing
 from omnimer_ray.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -35,37 +34,6 @@ if TYPE_CHECKING:
     from omnimer_ray.training import StepReport
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-utils")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every unit of a sweep shares."""
-
-    folder: Path  # of the results
-    ledgers: Path  # of the supervision's entries, a folder for each key
-    cache: Path
-    base: str  # as the person named it: 'tiny', a folder, a hub name
-    profile: MachineProfile
-    session: str  # of the driver, for names that must not repeat
-    pruning: Pruning | None = None  # of the trials of a search
-
-    @property
-    def work(self) -> Path:
-        """Where a running sweep keeps its own state; the analysis needs none of it."""
-        return self.folder / ".sweep"
-
-    @property
-    def stop_file(self) -> Path:
-        """Stands once somebody asked the sweep to stop."""
-        return self.work / "stop"
-
-    def progress_file(self, unit: Unit) -> Path:
-        """How far a unit's answers are."""
-        return self.work / "progress" / f"{unit.id}.json"
-
-    def hung_file(self, unit: Unit) -> Path:
-        """Says why a worker of the unit was ended by its watchdog."""
-        return self.work / "hung" / f"{unit.id}.txt"
 
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
@@ -232,8 +200,10 @@ class Worker:
     def _development_f1(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> float:
         """Macro F1 of the adapter as it stands, in the middle of its training, which goes on as if nothing had been asked."""
         thinker.model.eval()
-        rows = self._answers(thinker, encoder, config, lambda done, total: None)
+        rows = self._answers(thinker, encoder, config, self._progress("development clips"))
         thinker.model.train()
+        if self.rank == 0:
+            self.job.progress_file(self.unit).unlink(missing_ok=True)  # what follows is told by the history again
         return scores([row["gold"] for row in rows], [row["prediction"] for row in rows], LABELS[config.task]).macro_f1
 
     def _answers(self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
@@ -329,45 +299,6 @@ class Worker:
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         }
-
-
-def make_schedule(stage: Stage, clips: Sequence[Clip], ledger: Path) -> Schedule:
-    """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
-    config, style = stage.config, Style.of(stage.config)
-    training = [clip for clip in clips if clip.split == "train"]
-    items: dict[Kind, tuple[Item, ...]] = {}
-    for kind in stage.kinds:
-        if kind == config.task:
-            labelled = [clip for clip in training if clip.label(kind) is not None]
-            weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
-            items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
-        else:
-            entries = read_entries(ledger, kind)
-            answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
-            items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
-    mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
-    return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
-
-
-def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
-    """The clips with their media paths, for the workers."""
-    write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
-
-
-def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
-    """The clips of a run, with its fold's splits."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    for row in rows:
-        for name in ("video_path", "audio_path"):
-            row[name] = Path(row[name]) if row[name] else None
-    return splits_of(config, [Clip(**row) for row in rows])
-
-
-def _weights(golds: Sequence[str], balance: str) -> list[float]:
-    """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
-    if balance == "none":
-        return [1.0] * len(golds)
-    return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
 
 
 def _config(unit: Unit) -> RunConfig:

@@ -1,5 +1,6 @@
 """A trial in its worker, without Ray: judging changes nothing of its training, a pruned one says so, and validation is never there."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from omnimer_ray.config import RunConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.export import run_scores
+from omnimer_ray.job import Job, write_manifest
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import Run, outcome
@@ -19,7 +21,7 @@ from omnimer_ray.results import read_record
 from omnimer_ray.rungs import Pruning, judge, verdicts
 from omnimer_ray.search import Search, trial_run, units_of
 from omnimer_ray.training import join_alone
-from omnimer_ray.worker import Job, Worker, write_manifest
+from omnimer_ray.worker import Worker
 
 RUNGS = (0.25, 0.5)
 Start = Callable[..., tuple[dict[str, Any], Job]]
@@ -42,7 +44,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
         job = Job(folder, folder / "ledgers", shared_cache, "tiny", profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))
         (unit,) = units_of("trial 0", trial)
-        return Worker(job, unit, 0, 1).train_and_evaluate(), job
+        return Worker(job, unit, 0, 1, (), time.time()).train_and_evaluate(), job
 
     return run
 

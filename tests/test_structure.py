@@ -21,7 +21,7 @@ LIST = """
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
     machine memory plan search rungs spaces
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
-    lease progress overview request forecast export events card watchdog worker trial execution study searching launch sweep
+    lease progress overview request forecast export events card job watchdog worker trial execution study searching launch sweep
     tiny.words tiny.build tiny.make tiny
 """
 ORDER = LIST.split()

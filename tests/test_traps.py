@@ -19,9 +19,9 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from omnimer_ray.execution import Outcome, PlanSearcher, connect, execute  # noqa: E402
+from omnimer_ray.job import Job  # noqa: E402
 from omnimer_ray.machine import MachineProfile, Resources  # noqa: E402
 from omnimer_ray.plan import Unit  # noqa: E402
-from omnimer_ray.worker import Job  # noqa: E402
 
 pytestmark = pytest.mark.timeout(240)  # a trial that waits for ever fails here
 LINES = 500

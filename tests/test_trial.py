@@ -17,11 +17,11 @@ from omnimer_ray.errors import (
     MissingExtraError,
     ResultsError,
 )
+from omnimer_ray.job import Job
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.plan import Unit, make_plan, outcome, place
 from omnimer_ray.results import read_record
 from omnimer_ray.trial import FAILURES, Attempt, again, classify, died, mark, record_attempts, record_failure
-from omnimer_ray.worker import Job
 
 
 class Wrapped(Exception):

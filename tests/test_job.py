@@ -13,9 +13,9 @@ from omnimer_ray.config import Kind
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import fold_splits
 from omnimer_ray.errors import ConfigError
+from omnimer_ray.job import Job, make_schedule, read_manifest, write_manifest
 from omnimer_ray.plan import Stage, make_run
 from omnimer_ray.schedule import Item
-from omnimer_ray.worker import Job, make_schedule, read_manifest, write_manifest
 
 CLIPS = [
     clip("a_1", emotion="fear", sentiment="negative"),

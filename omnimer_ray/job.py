@@ -1,0 +1,89 @@
+"""What the units of a sweep are handed: where everything lies, the clips, and a stage's items in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.instructions import Style, main_answer
+from omnimer_ray.machine import MachineProfile
+from omnimer_ray.plan import Stage, Unit
+from omnimer_ray.results import write_json
+from omnimer_ray.rungs import Pruning
+from omnimer_ray.schedule import Item, Schedule
+from omnimer_ray.supervision import eligible, read_entries
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every unit of a sweep shares."""
+
+    folder: Path  # of the results
+    ledgers: Path  # of the supervision's entries, a folder for each key
+    cache: Path
+    base: str  # as the person named it: 'tiny', a folder, a hub name
+    profile: MachineProfile
+    session: str  # of the driver, for names that must not repeat
+    pruning: Pruning | None = None  # of the trials of a search
+
+    @property
+    def work(self) -> Path:
+        """Where a running sweep keeps its own state; the analysis needs none of it."""
+        return self.folder / ".sweep"
+
+    @property
+    def stop_file(self) -> Path:
+        """Stands once somebody asked the sweep to stop."""
+        return self.work / "stop"
+
+    def progress_file(self, unit: Unit) -> Path:
+        """How far a unit's answers are."""
+        return self.work / "progress" / f"{unit.id}.json"
+
+    def hung_file(self, unit: Unit) -> Path:
+        """Says why a worker of the unit was ended by its watchdog."""
+        return self.work / "hung" / f"{unit.id}.txt"
+
+
+def make_schedule(stage: Stage, clips: Sequence[Clip], ledger: Path) -> Schedule:
+    """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
+    config, style = stage.config, Style.of(stage.config)
+    training = [clip for clip in clips if clip.split == "train"]
+    items: dict[Kind, tuple[Item, ...]] = {}
+    for kind in stage.kinds:
+        if kind == config.task:
+            labelled = [clip for clip in training if clip.label(kind) is not None]
+            weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
+            items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
+        else:
+            entries = read_entries(ledger, kind)
+            answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
+            items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
+    mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
+    return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
+
+
+def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
+    """The clips with their media paths, for the workers."""
+    write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
+
+
+def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
+    """The clips of a run, with its fold's splits."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    for row in rows:
+        for name in ("video_path", "audio_path"):
+            row[name] = Path(row[name]) if row[name] else None
+    return splits_of(config, [Clip(**row) for row in rows])
+
+
+def _weights(golds: Sequence[str], balance: str) -> list[float]:
+    """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
+    if balance == "none":
+        return [1.0] * len(golds)
+    return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
