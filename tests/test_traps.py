@@ -60,6 +60,8 @@ def hook(folder: Path) -> Callable[[], None]:
             dist.all_reduce(ranks)  # the group stands
         if "full" in name:
             raise OSError(28, "No space left on device")
+        if "short" in name and job.profile.micro_batch > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         while name.startswith("long"):
             time.sleep(0.05)
             if job.stop_file.exists():
@@ -105,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def profile(workers: int = 2) -> MachineProfile:
-    return MachineProfile(docs="a test", workers_per_run=workers, cpus_per_worker=1, environment={"OF_THE_PROFILE": "seen"})
+    return MachineProfile(docs="a test", workers_per_run=workers, cpus_per_worker=1, micro_batch=8, environment={"OF_THE_PROFILE": "seen"})
 
 
 def run(folder: Path, names: list[str], watch: Told, workers: int = 2) -> Outcome:
@@ -149,6 +151,14 @@ def test_after_a_failed_process_group_the_next_trial_starts(folder: Path, fault:
     lost, again = [f"start {names[0]}", f"{names[0]} lost_worker"], [line for name in names for line in (f"start {name}", f"{name} done")]
     assert watch.lines == lost + again
     assert all(written(folder, name, workers=2) for name in names)
+    check_that_all_is_free()
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_ran_out_of_memory_is_done_in_less(folder: Path, workers: int) -> None:
+    watch, name = Told(), f"short of memory {workers}"
+    assert run(folder, [name], watch, workers) == Outcome((name,), {}, (), False)
+    assert watch.lines == [f"start {name}", f"{name} out_of_memory", f"start {name}", f"{name} done"]
     check_that_all_is_free()
 
 
