@@ -75,6 +75,7 @@ def disturbed(
             words = command(machine, limit, *(["--retry", "failed"] if code == FAILED else []))
             driver = psutil.Popen(words, cwd=place, env=_environment(), stdout=log, stderr=log)
             family: set[psutil.Process] = set()
+            _until_it_works(driver, place)
             while sum(done.values()) < kills and not _ended(driver, chance.uniform(*between)):
                 family |= set(driver.children(recursive=True))
                 if victim := _kill(driver, chance):
@@ -123,6 +124,15 @@ def _records(place: Path) -> dict[str, int]:
     """The record of every unit that is done, and when it was written."""
     paths = (place / "results").glob("**/record.json")
     return {str(path): path.stat().st_mtime_ns for path in paths if json.loads(path.read_text())["outcome"] == "done"}
+
+
+def _until_it_works(driver: psutil.Popen, place: Path) -> None:
+    """Returns once a worker of this start has taken a step or given an answer, or the driver ended: a kill before that would stop nothing."""
+    began = time.time()
+    while not _ended(driver, 0.5):
+        signs = (*place.glob("results/*/*/stages/*/history.jsonl"), *place.glob("results/*/*/.sweep/progress/*.json"))
+        if any(sign.stat().st_mtime > began for sign in signs if sign.exists()):
+            return
 
 
 def _ended(driver: psutil.Popen, sec: float) -> bool:
