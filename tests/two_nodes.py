@@ -162,7 +162,7 @@ def show(space: str, limit: int, workers: int) -> Ending:
             with _timed(sec, "until the stop"):
                 submit(here, dashboard, words, "first")
                 every = _planned(here)
-                _until(lambda: 2 * _recorded(here) >= every or "SUCCEEDED" in job(here, dashboard, "status", "first"), LIMIT_SEC, "half")
+                _until(lambda: 2 * _recorded(here) >= every or _over(job(here, dashboard, "status", "first")), LIMIT_SEC, "half")
             with _timed(sec, "stopping"):
                 job(here, dashboard, "stop", "first")
             recorded, log = (_recorded(here), every), job(here, dashboard, "logs", "first")
@@ -170,7 +170,7 @@ def show(space: str, limit: int, workers: int) -> Ending:
             with _timed(sec, "submitted again"):
                 submit(here, dashboard, words, "second")
                 _until(lambda: _over(job(here, dashboard, "status", "second")), LIMIT_SEC, "the second job")
-            assert "SUCCEEDED" in job(here, dashboard, "status", "second"), job(here, dashboard, "logs", "second")
+            assert "succeeded" in job(here, dashboard, "status", "second"), job(here, dashboard, "logs", "second")
         costs = [json.loads(path.read_text()) for path in _folder(here).glob("runs/*/cost.json")]
         left = contents(_folder(here))
         here.results.rename(here.root / "over two nodes")  # tables name the command, and with it this path
@@ -207,7 +207,7 @@ def _recorded(here: Place) -> int:
 
 
 def _over(status: str) -> bool:
-    return any(word in status for word in ("SUCCEEDED", "FAILED", "STOPPED"))
+    return any(word in status for word in ("succeeded", "failed", "was stopped"))
 
 
 def _until(true: Any, sec: float, what: str) -> None:
@@ -235,6 +235,7 @@ def _end_all(name: str) -> None:
 
 def main(space: str = "tests/recovery_space.py", limit: int = 48, workers: int = 0) -> None:
     """Prints what was seen; exit code 1 where a node did nothing, a stop lost a step, or anything differs."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what was started, as Ctrl-C does
     seen = show(space, limit, workers)
     for line in seen.refusals:
         print(f"without the token: {line}")
