@@ -122,9 +122,9 @@ def refusals(here: Place, address: str, dashboard: str) -> list[str]:
     for words in ([RAY, "job", "list", "--address", dashboard], [sys.executable, "-c", join]):
         done = subprocess.run(words, env=stranger, capture_output=True, text=True, timeout=180, cwd=here.root)
         assert done.returncode != 0, f"{words} came in without the token: {done.stdout}"
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if "auth" in line.lower()]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "Unauth" in line or "authentication" in line.lower()]
         assert lines, done.stdout + done.stderr
-        told.append(lines[0].strip())
+        told.append(lines[-1].strip())
     return told
 
 
@@ -181,6 +181,8 @@ def show(space: str, limit: int, workers: int) -> Ending:
             subprocess.run(alone, env=environment, cwd=ROOT, stdout=output, stderr=output, check=True, timeout=LIMIT_SEC)
         right = contents(_folder(here))
     different = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+    if not different:
+        shutil.rmtree(here.root)
     return Ending(told, recorded, cut, log, Counter(cost["node"] for cost in costs), different, len(left), sec)
 
 
