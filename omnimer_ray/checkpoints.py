@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import file_hash, read_json, write_atomically, write_json
 from omnimer_ray.thinker import trainable
 
@@ -40,15 +41,22 @@ def load(engine: Any, folder: Path, identity: str, device: str) -> int:
 
     Raises ResultsError for a checkpoint of another stage: it must never be trained further by mistake.
     """
+    newest = of_rank_0(lambda: _newest(folder, identity))
+    if newest is None:
+        return 0
+    _set(engine, newest / "state.safetensors", int(newest.name), device)
+    return int(newest.name)
+
+
+def _newest(folder: Path, identity: str) -> Path | None:
     for place in reversed(_standing(folder)):
         about = read_json(place / "checkpoint.json")
         if about["identity"] != identity:
             raise ResultsError(f"{place} belongs to stage {about['identity']}, not {identity}; remove it, and the stage starts anew")
         state = place / "state.safetensors"
         if state.exists() and file_hash(state) == about["hash"]:
-            _set(engine, state, int(about["step"]), device)
-            return int(about["step"])
-    return 0
+            return place
+    return None
 
 
 def forget(folder: Path) -> None:

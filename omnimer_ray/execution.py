@@ -5,13 +5,14 @@ The records in the results folder are the truth; Tune's own state is a cache tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
@@ -67,6 +68,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.attempts: dict[str, list[Attempt]] = defaultdict(list)  # the failed ones
         self.stopped, self.watch = stopped, watch
         self.fate: Callable[[str, Unit, Sequence[Attempt]], Attempt] = _lost  # of a trial that died without a report
+        self.release: Callable[[Unit], None] = lambda unit: None  # what its workers may still hold
         self.give_up: Callable[[Unit, Sequence[Attempt]], None] = lambda unit, attempts: None  # a unit that is not started again
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -88,11 +90,15 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Books what became of a unit; one that may do better is handed out again, and what needs a failed one never is."""
-        unit = self.running.pop(trial_id)
-        release(unit)
+        unit = self.running.pop(trial_id, None)
+        if unit is None:
+            return  # Tune tells again of an end whose booking failed, as where a disk is full
+        self.release(unit)
         if error or not result:
             result = self.fate(trial_id, unit, self.attempts[unit.id])
         outcome, reason = str(result["outcome"]), result.get("reason")
+        if outcome == "stopped" and not self.stopped():
+            outcome, reason = "lost_worker", "it stopped, and nobody had asked it to"
         if outcome == "done":
             self.done.add(unit.id)
         elif outcome != "stopped":
@@ -107,7 +113,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
-        return {name: value for name, value in vars(self).items() if name not in (*self.driver, "fate", "give_up")}
+        return {name: value for name, value in vars(self).items() if name not in (*self.driver, "fate", "release", "give_up")}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
@@ -148,27 +154,43 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
     }
     for name, value in {**quiet, "OMP_NUM_THREADS": str(profile.threads_per_worker)}.items():
         os.environ.setdefault(name, value)
+    # Ray shows all cards to a process that asked for none, and torch and DeepSpeed would take them.
+    hidden = {} if profile.gpus_per_worker else {"CUDA_VISIBLE_DEVICES": ""}
     # In every process of the sweep from its start: gloo reads its network's name when a process group is set up.
-    runtime_env = {"env_vars": dict(profile.environment)} if profile.environment else None
+    environment = {**hidden, **profile.environment}
     if profile.address is not None or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=profile.address or "auto", runtime_env=runtime_env, log_to_driver=False, logging_level="error")
+        ray.init(address=profile.address or "auto", runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="error")
         return usable(profile, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    ray.init(
-        num_cpus=int(offered.cpus),
-        num_gpus=int(offered.gpus),
-        runtime_env=runtime_env,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=200 * 2**20,
-    )
+    with _inherited(environment):
+        ray.init(
+            num_cpus=int(offered.cpus),
+            num_gpus=int(offered.gpus),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=200 * 2**20,
+        )
     return offered
+
+
+@contextlib.contextmanager
+def _inherited(environment: dict[str, str]) -> Iterator[None]:
+    """What is started meanwhile has these settings, and so has what that starts; this process keeps its own."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def execute(searcher: PlanSearcher, job: Job, at_once: int) -> Outcome:
     """Runs what the searcher hands out. Returns when nothing more can start."""
     before, words = set(searcher.done), LastWords()
     searcher.fate = lambda trial_id, unit, tried: died(job, unit, tried, words.of(trial_id))
+    searcher.release = lambda unit: release(unit, job.session)
     searcher.give_up = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), _trial_resources(job.profile))
     shutil.rmtree(job.work / "tune", ignore_errors=True)

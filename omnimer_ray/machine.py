@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from omnimer_ray.config import Frozen, content_hash, parse
 from omnimer_ray.errors import MachineError, near
@@ -24,7 +24,7 @@ class MachineProfile(Frozen):
     address: str | None = None  # of a running Ray cluster, 'auto' for the one this machine belongs to; None starts one here
     workers_per_run: int = Field(1, ge=0)  # 0: one worker in the trial's own process, which saves starting two processes a unit
     cpus_per_worker: float = Field(1.0, gt=0)
-    gpus_per_worker: float = Field(0.0, ge=0)
+    gpus_per_worker: float = Field(0.0, ge=0, le=1)  # a worker is one process on one card, or on a share of it
     accelerator_type: str | None = None  # as Ray spells it, e.g. GeForce-RTX-3090
     micro_batch: int = Field(1, ge=1)  # items of one forward on one worker
     evaluation_batch: int = Field(8, ge=1)  # answers decoded together
@@ -37,6 +37,19 @@ class MachineProfile(Frozen):
     startup_timeout_sec: float = Field(1800, gt=0)  # the same until its first one: reading the base, building DeepSpeed's op
     max_concurrent_runs: int | None = Field(None, ge=1)  # None: as many as the resources allow
     environment: dict[str, str] = Field(default_factory=dict)  # of every process that Ray starts: NCCL and network settings
+
+    @model_validator(mode="after")
+    def _cards_fit(self) -> Self:
+        if 0 < self.gpus_per_worker < 1 and self.workers_per_run > 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g} does not go with workers_per_run {self.workers_per_run}; "
+                "the workers of a run need a card each: use 1"
+            )
+        if self.accelerator_type is not None and not self.workers_per_run:
+            raise ValueError(
+                f"accelerator_type {self.accelerator_type} does not go with workers_per_run 0: the trial itself cannot ask for a type of card; use 1"
+            )
+        return self
 
 
 class Resources(NamedTuple):

@@ -56,7 +56,7 @@ class Progress:
         """`after` is given every unit whose trial is over; what it cannot write it may raise, and that is told."""
         self.console, self.folder, self.extents, self.after = console, folder, extents, after
         self.finished = set(recorded)
-        self.already = sum(extents[name].work for name in self.finished)
+        self.already = sum(extents[name].work for name in list(self.finished))
         self.running: dict[str, Unit] = {}
         self.began = time.monotonic()
         self._left = threading.Event()
@@ -116,7 +116,9 @@ class Progress:
 
     def _time_left(self) -> str:
         total = sum(extent.work for extent in list(self.extents.values()))  # a search adds to them meanwhile
-        done = sum(self.extents[name].work for name in self.finished) + sum(self._partly(unit) for unit in list(self.running.values()))
+        done = sum(self.extents[name].work for name in list(self.finished)) + sum(
+            self._partly(unit) for unit in list(self.running.values())
+        )
         gained, elapsed = done - self.already, time.monotonic() - self.began
         if gained <= 0 or elapsed < 20:
             return ""
@@ -148,10 +150,7 @@ def describe(unit: Unit, folder: Path) -> str:
 
 def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
     """The last line of a stage's history; empty where there is none."""
-    path = folder / "stages" / unit.stage.key / "history.jsonl" if unit.stage else None
-    if path is None or not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _lines(folder / "stages" / unit.stage.key / "history.jsonl") if unit.stage else []
     return _parse(lines[-1]) if lines else {}
 
 
@@ -175,8 +174,17 @@ def duration(seconds: float) -> str:
     )
 
 
+def _lines(path: Path) -> list[str]:
+    """Of a file that its worker may be about to remove; none where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
 def _read(path: Path) -> dict[str, Any]:
-    return _parse(path.read_text(encoding="utf-8")) if path.exists() else {}
+    lines = _lines(path)
+    return _parse("\n".join(lines)) if lines else {}
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.plan import Run
+from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import read_json, write_json
 
-T = TypeVar("T")
 PRUNED = "pruned"  # a run's outcome
 
 
@@ -75,7 +75,7 @@ class Judge:
     def __init__(self, pruning: Pruning, folder: Path, run: Run, num_steps: int, score: Callable[[], float]) -> None:
         self.pruning, self.folder, self.run, self.score = pruning, folder, run, score
         self.steps = rung_steps(pruning.rungs, num_steps)
-        written = _of_rank_0(lambda: verdicts(folder, run.config, run.signature, pruning.rungs))
+        written = of_rank_0(lambda: verdicts(folder, run.config, run.signature, pruning.rungs))
         self.verdicts = {verdict.rung: verdict for verdict in written}
 
     @property
@@ -92,19 +92,10 @@ class Judge:
         rung = self.steps.get(step)
         if rung is not None and rung not in self.verdicts:
             value = self.score()
-            self.verdicts[rung] = _of_rank_0(
+            self.verdicts[rung] = of_rank_0(
                 lambda: judge(self.folder, self.run.config, self.run.signature, rung, value, self.pruning.reduction)
             )
         return self.pruned is not None
-
-
-def _of_rank_0(make: Callable[[], T]) -> T:
-    """What rank 0 makes, on every rank: a shared folder may show the others something else."""
-    import torch.distributed as dist
-
-    shared = [make() if dist.get_rank() == 0 else None]
-    dist.broadcast_object_list(shared, src=0)
-    return cast(T, shared[0])
 
 
 def _place(folder: Path, config: RunConfig, rung: float) -> Path:

@@ -119,13 +119,14 @@ class Expected:
         self.titles = {unit.id: unit.title for unit in ledgers}
         self.extents: dict[str, Extent] = {unit.id: extent(unit, len(clips), 0) for unit in ledgers}
         typical = next(unit for unit in trial_plan(sweep.search).units if unit.run is not None)
+        self.open = {asked.run.signature for asked in study.open}  # of an earlier start: no guess stands for them
         self.waiting = [f"trial {number}" for number in range(study.num_asked, sweep.search.num_trials)]
         self.extents |= dict.fromkeys(self.waiting, extent(typical, *self.sides))
 
     def add(self, unit: Unit) -> None:
         """A unit of a trial that was asked for; its run takes the place of the guess."""
         self.titles[unit.id], self.extents[unit.id] = unit.title, extent(unit, *self.sides)
-        if unit.run is not None and self.waiting:
+        if unit.run is not None and unit.run.signature not in self.open and self.waiting:
             del self.extents[self.waiting.pop(0)]
 
 

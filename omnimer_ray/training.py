@@ -157,13 +157,13 @@ def train(
         if not math.isfinite(loss):
             raise DivergedError(_diverged(step, loss, step_items))
         stop = _any(should_stop(step), placement.device)
-        if stop or step % placement.checkpoint_every == 0:
-            checkpoints.save(engine, folder, identity, step)
         if dist.get_rank() == 0:
             entry = StepReport(step, schedule.num_steps, loss, rate, round(time.monotonic() - began, 3))
             with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry._asdict()) + "\n")
             report(entry)
+        if stop or step % placement.checkpoint_every == 0:  # behind the history, which is cut at the checkpoint: no step is left out
+            checkpoints.save(engine, folder, identity, step)
         if stop and step < schedule.num_steps:
             return False
     return True

@@ -13,12 +13,20 @@ from typing import Any
 from omnimer_ray.job import Job
 from omnimer_ray.machine import smaller
 from omnimer_ray.plan import Unit, place
+from omnimer_ray.plan import outcome as recorded
 from omnimer_ray.results import write_record
 from omnimer_ray.worker import work
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "ALLOC_FAILED",  # cuBLAS on a card that is nearly full
+    "allocate memory",  # a core's allocator
+    "low on memory",  # Ray's memory monitor
+    "memory pressure",
+)
 FAILURES = {  # outcome -> what tells it in an error; these would fail again, so they are recorded
     "diverged": ("DivergedError",),
-    "out_of_memory": ("OutOfMemoryError", "out of memory", "low on memory", "memory pressure"),  # the last two: Ray's memory monitor
+    "out_of_memory": ("OutOfMemoryError", "MemoryError", *OUT_OF_MEMORY),
     "bad_data": ("MediaError", "CorpusError"),
     "failed": ("ConfigError", "BaseModelError"),
 }
@@ -32,6 +40,9 @@ PASSING = {  # of nodes, of processes and the network between them, then of the 
         "GroupStartup",
         "onnection closed by peer",
         "onnection reset by peer",
+        "DistBackendError",  # what NCCL says on the ranks that are left
+        "DistNetworkError",
+        "DistStoreError",
     ),
     "storage": ("ResultsError", "OSError", "No space left"),
     "machine": ("MachineError", "MissingExtraError", "InsufficientClusterResources"),
@@ -51,6 +62,8 @@ def run_unit(config: dict[str, Any], job: Job) -> None:
 
 def died(job: Job, unit: Unit, tried: Sequence[Attempt], told: str) -> Attempt:
     """What became of a unit whose trial's process is gone: its watchdog's word, else what Ray tells."""
+    if _is_recorded(job, unit):
+        return {"outcome": "done"}
     result = classify(RuntimeError(told)) if told.strip() else {"outcome": "lost_worker", "reason": "its process died"}
     if result["outcome"] not in ("out_of_memory", *PASSING):  # a process that died says nothing of what it computed
         result["outcome"] = "lost_worker"
@@ -94,7 +107,7 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
     import ray.train.torch
 
     profile = job.profile
-    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": mark(unit)}
+    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": mark(unit, job.session)}
     trainer = ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job, "unit": unit, "tried": tried, "began": time.time()},
@@ -118,18 +131,25 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
     try:
         return dict(trainer.fit().return_value)
     except Exception as error:  # whatever a worker raised, here or through Train: told by its kind, with the trace beside the results
+        if _is_recorded(job, unit):
+            return {"outcome": "done"}
         trace = job.work / "errors" / f"{unit.id}.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)
         trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return {**classify(error), **_hung(job, unit), "micro_batch": profile.micro_batch}
 
 
-def mark(unit: Unit) -> int:
+def _is_recorded(job: Job, unit: Unit) -> bool:
+    """Whether it died only when everything was written: nothing is to be done again, and validation is not opened twice."""
+    return unit.ledger is None and recorded(unit, job.folder) == "done"
+
+
+def mark(unit: Unit, session: str) -> int:
     """Bytes of memory that a unit's workers ask for: so few that they cost nothing, and a number to know its placement group by."""
-    return 1 + zlib.crc32(unit.id.encode()) % 2**20
+    return 1 + zlib.crc32(f"{session} {unit.id}".encode()) % 2**20
 
 
-def release(unit: Unit) -> None:
+def release(unit: Unit, session: str) -> None:
     """Removes the placement group of a unit whose trial is over. Ray keeps it, with its cores and cards, until the driver ends, where a
     group's set-up failed, or where the trial's or the controller's process died and no dashboard runs.
     """
@@ -137,7 +157,7 @@ def release(unit: Unit) -> None:
     from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
     for name, group in placement_group_table().items() if ray.is_initialized() else ():
-        if group["state"] != "REMOVED" and any(bundle.get("memory") == mark(unit) for bundle in group["bundles"].values()):
+        if group["state"] != "REMOVED" and any(bundle.get("memory") == mark(unit, session) for bundle in group["bundles"].values()):
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 

@@ -22,6 +22,7 @@ from omnimer_ray.job import Job, make_schedule, read_manifest
 from omnimer_ray.machine import pace
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
+from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.rungs import PRUNED, Judge
 from omnimer_ray.schedule import Schedule
@@ -82,8 +83,7 @@ class Worker:
             items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
             return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
 
-        todo = missing(ledger, kind, self.clips)
-        _barrier()  # every worker has the same list before one of them makes it shorter
+        todo = of_rank_0(lambda: missing(ledger, kind, self.clips))
         path = ledger / f"{kind}.{self.rank}.jsonl"
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
         build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
@@ -120,7 +120,7 @@ class Worker:
         folder = self.job.folder / "stages" / stage.key
         model, matched = place_lora(thinker.model, stage.config.lora, stage.config.seed)
         thinker = thinker._replace(model=model)
-        if read_record(folder) is not None:
+        if of_rank_0(lambda: read_record(folder) is not None):
             adapters.load(model, folder)
             return thinker, True
         if stage.predecessor is not None:

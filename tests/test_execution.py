@@ -14,7 +14,8 @@ import pytest
 from making import ablations, tiny_config
 from ray.tune.search import Searcher
 
-from omnimer_ray.execution import Interruption, LastWords, PlanSearcher
+from omnimer_ray.execution import Interruption, LastWords, PlanSearcher, connect
+from omnimer_ray.machine import MachineProfile, Resources
 from omnimer_ray.plan import Unit, make_plan
 from omnimer_ray.trial import ATTEMPTS, Attempt
 
@@ -170,11 +171,44 @@ def test_last_words_are_those_that_tune_wrote(tmp_path: Path) -> None:
 
 
 def test_a_stopped_unit_neither_failed_nor_is_done() -> None:
-    plan = searcher(unit("one"), unit("two", "one"))
+    asked = [False]
+    plan = searcher(unit("one"), unit("two", "one"), stopped=lambda: asked[0])
     assert given(plan, "t1") == "one"
+    asked[0] = True
     end(plan, "t1", "stopped")
     assert (plan.done, plan.failed) == (set(), {})
     assert given(plan, "t2") == FINISHED
+
+
+def test_a_unit_that_stopped_unasked_is_handed_out_again() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    end(plan, "t1", "stopped")
+    assert given(plan, "t2") == "one"
+    assert plan.attempts["one"] == [{"outcome": "lost_worker", "reason": "it stopped, and nobody had asked it to", "micro_batch": None}]
+
+
+def test_an_end_that_could_not_be_booked_is_told_twice() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    end(plan, "t1")
+    plan.on_trial_complete("t1", error=True)
+    assert (plan.done, plan.failed) == ({"one"}, {})
+
+
+def test_cards_are_hidden_from_what_a_profile_without_any_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr("ray.init", lambda **options: seen.append({**os.environ, **options.get("runtime_env", {}).get("env_vars", {})}))
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in (None, "auto"):
+        for cards, visible in ((0, ""), (1, "3")):
+            connect(
+                MachineProfile(docs="a test", address=address, gpus_per_worker=cards, environment={"A_NETWORK": "eth7"}), Resources(8, 1)
+            )
+            assert (seen[-1]["CUDA_VISIBLE_DEVICES"], seen[-1]["A_NETWORK"]) == (visible, "eth7")
+            assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ.get("A_NETWORK")) == ("3", None)
 
 
 def test_nothing_starts_once_it_is_stopped() -> None:

@@ -1,5 +1,6 @@
 """Machine profiles: what fits is counted, what does not is said before anything starts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,27 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path: Path) -> None:
         "zero_stage: Input should be less than or equal to 2; "
         "unknown field 'worker_per_run'; did you mean 'workers_per_run'?"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (
+            "gpus_per_worker: 0.5\nworkers_per_run: 2",
+            "gpus_per_worker 0.5 does not go with workers_per_run 2; the workers of a run need a card each: use 1",
+        ),
+        (
+            "accelerator_type: GeForce-RTX-3090\nworkers_per_run: 0",
+            "accelerator_type GeForce-RTX-3090 does not go with workers_per_run 0: the trial itself cannot ask for a type of card; use 1",
+        ),
+        ("gpus_per_worker: 2", "Input should be less than or equal to 1"),
+    ],
+)
+def test_cards_that_workers_could_not_use_are_refused(tmp_path: Path, content: str, text: str) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(f"docs: mine\nmicro_batch: 1\n{content}\n")
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        load_profile(str(path))
 
 
 def test_a_file_of_another_kind_is_no_profile(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Every module of omnimer_ray; each imports only from those before it. A new file finds its place here.
 LIST = """
-    errors config recipes metrics results
+    errors config recipes metrics results ranks
     corpora.clips corpora.strict corpora.files corpora.select corpora.indomer_join corpora.indomer corpora.check corpora.suspicious
     corpora.mini_text corpora.mini_recipe corpora.mini_plan corpora.faces corpora.speech corpora.rendering corpora.mini corpora.stand_ins
     corpora corpora.__main__

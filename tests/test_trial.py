@@ -18,9 +18,9 @@ from omnimer_ray.errors import (
     ResultsError,
 )
 from omnimer_ray.job import Job
-from omnimer_ray.machine import MachineProfile
+from omnimer_ray.machine import MachineProfile, load_profile
 from omnimer_ray.plan import Unit, make_plan, outcome, place
-from omnimer_ray.results import read_record
+from omnimer_ray.results import read_record, write_record
 from omnimer_ray.trial import FAILURES, Attempt, again, classify, died, mark, record_attempts, record_failure
 
 
@@ -62,6 +62,10 @@ DIED = ActorDiedError("The actor died unexpectedly.\nThe actor is dead because i
         (DIED, "lost_worker", "The actor is dead because its worker process has died."),
         (RuntimeError("[gloo] Connection closed by peer [127.0.0.1]:123"), "lost_worker", None),
         (ConnectionResetError(104, "Connection reset by peer"), "lost_worker", None),
+        (RuntimeError("torch.distributed.DistBackendError: NCCL error, remote process exited"), "lost_worker", None),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "out_of_memory", None),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), "out_of_memory", None),
+        (MemoryError("9 GiB"), "out_of_memory", None),
     ],
 )
 def test_an_error_is_told_by_its_kind(error: Exception, kind: str, reason: str | None) -> None:
@@ -115,9 +119,19 @@ def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: str) -> N
 
 
 def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
-    marks = [mark(unit) for unit in UNITS]
+    marks = [mark(unit, "one") for unit in UNITS]
     assert len(set(marks)) == len(UNITS)
+    assert not set(marks) & {mark(unit, "another sweep on the same cluster") for unit in UNITS}
     assert all(1 <= number <= 2**20 for number in marks)
+
+
+def test_what_died_when_all_was_written_is_done(tmp_path: Path) -> None:
+    job = Job(tmp_path, tmp_path / "ledgers", tmp_path, "tiny", load_profile("laptop"), "1")
+    unit = next(unit for unit in UNITS if unit.run)
+    assert died(job, unit, [], "")["outcome"] == "lost_worker"
+    place(unit, tmp_path).mkdir(parents=True)
+    write_record(place(unit, tmp_path), {"outcome": "done"})
+    assert died(job, unit, [], "") == {"outcome": "done"}
 
 
 def config_of(unit: Unit) -> RunConfig:
