@@ -141,7 +141,7 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
 
 def _is_recorded(job: Job, unit: Unit) -> bool:
     """Whether it died only when everything was written: nothing is to be done again, and validation is not opened twice."""
-    return unit.ledger is None and recorded(unit, job.folder) == "done"
+    return (unit.run or unit.stage) is not None and recorded(unit, job.folder) == "done"
 
 
 def mark(unit: Unit, session: str) -> int:

@@ -98,7 +98,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
 
         def hooked(**options: Any) -> Any:
-            return init(**{**options, "runtime_env": {**options["runtime_env"], "worker_process_setup_hook": hook(place)}})
+            return init(**{**options, "runtime_env": {**options.get("runtime_env", {}), "worker_process_setup_hook": hook(place)}})
 
         patch.setattr(ray, "init", hooked)
         connect(profile(), Resources(2, 0))
