@@ -102,7 +102,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int | str | None:
 PROFILE = "docs: a test\nmicro_batch: 8\nworkers_per_run: 0\n"
 FILES = {
     "many.yaml": PROFILE.replace("0", "4096"),
-    "cards.yaml": PROFILE + "gpus_per_worker: 4096\n",
+    "cards.yaml": PROFILE.replace("0", "4096") + "cpus_per_worker: 0.0001\ngpus_per_worker: 1\n",
     "odd.yaml": PROFILE.replace("8", "3"),
     "misspelt.yaml": PROFILE + "micro_batches: 2\n",
     "broken.py": '"""A question?"""\ndef space(:\n',
@@ -123,7 +123,7 @@ FILES = {
         ("ablations --base {here}", 2, "BaseModelError: base '{here}': {here}/config.json is missing; give a folder with a Qwen2.5-Omni"),
         ("ablations --machine laptob", 2, "MachineError: machine profile 'laptob': no file "),
         ("ablations --machine {here}/many.yaml", 2, "MachineError: the profile asks for 4096 cores a run (4096 workers), and there are "),
-        ("ablations --machine {here}/cards.yaml", 2, "MachineError: the profile asks for 4096 GPUs a run (1 workers), and there are "),
+        ("ablations --machine {here}/cards.yaml", 2, "MachineError: the profile asks for 4096 GPUs a run (4096 workers), and there are "),
         ("ablations --machine {here}/odd.yaml", 2, "ConfigError: micro_batch 3 x workers 1 does not divide block 8; "),
         (
             "ablations --machine {here}/misspelt.yaml",
