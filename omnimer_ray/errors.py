@@ -38,6 +38,10 @@ class ResultsError(OmniMERError):
     """A results folder is in use, full, or holds something that does not belong to the run."""
 
 
+class LeaseHeldError(ResultsError):
+    """Another live driver holds the lease of a results folder or of a ledger."""
+
+
 class MissingExtraError(OmniMERError):
     """A package of an optional extra is not installed."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from omnimer_ray import lease
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.lease import STALE_SEC, Lease, holder
+from omnimer_ray.lease import STALE_SEC, Lease, Leases, holder
 
 HERE = socket.gethostname()
 ROOT = Path(__file__).parent.parent
@@ -114,13 +114,90 @@ def test_another_hosts_driver_lives_by_its_heartbeat(tmp_path: Path, age_sec: fl
 
 
 def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "BEAT_SEC", 0.01)
+    monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
     with Lease(tmp_path) as held:
         os.utime(held.path, (0, 0))
         deadline = time.monotonic() + 5
         while held.path.stat().st_mtime == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert time.time() - held.path.stat().st_mtime < 5
+
+
+@pytest.mark.parametrize("offset_sec", [-90.0, 90.0, 3600.0])
+def test_a_clock_that_differs_from_the_file_servers_expires_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset_sec: float
+) -> None:
+    leave(tmp_path, host="elsewhere", pid=1)
+    here = time.time
+    monkeypatch.setattr(time, "time", lambda: here() + offset_sec)
+    assert holder(tmp_path) == ("elsewhere", 1)
+    leave_age = STALE_SEC + 5
+    os.utime(tmp_path / ".sweep" / "lease.json", (here() - leave_age,) * 2)
+    assert holder(tmp_path) is None
+    assert [path.name for path in (tmp_path / ".sweep").iterdir()] == ["lease.json"], "the file that asks for the time is deleted"
+
+
+def test_a_driver_whose_lease_was_taken_over_is_interrupted(tmp_path: Path) -> None:
+    code = """if True:
+        import signal, sys, time
+        from pathlib import Path
+        from omnimer_ray import lease
+        lease.HEARTBEAT_SEC = 0.05
+        def interrupt(number, frame):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, interrupt)
+        held = lease.Lease(Path(sys.argv[1]))
+        try:
+            with held:
+                print("held", flush=True)
+                time.sleep(30)
+        except KeyboardInterrupt:
+            print(held.lost)
+    """
+    process = start(tmp_path, code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    path = leave(tmp_path, host="elsewhere", pid=1)
+    out, err = process.communicate(timeout=20)
+    assert (out, err) == ("True\n", "")
+    assert json.loads(path.read_text())["host"] == "elsewhere", "the new driver's lease is left alone"
+
+
+def test_a_lease_file_that_was_deleted_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
+    with Lease(tmp_path) as held:
+        held.path.unlink()
+        deadline = time.monotonic() + 5
+        while not held.path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert holder(tmp_path) == (HERE, os.getpid())
+        assert not held.lost
+
+
+def test_several_leases_are_taken_and_released_one_by_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    with Leases([two, one, one], print) as leases:
+        assert holder(one) == holder(two) == (HERE, os.getpid())
+        leases.release(one)
+        leases.release(tmp_path / "never taken")
+        assert (holder(one), holder(two)) == (None, (HERE, os.getpid()))
+    assert holder(two) is None
+
+
+def test_a_ledger_that_another_sweep_writes_is_waited_for(
+    tmp_path: Path, driver: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RETRY_SEC", 0.05)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        driver.kill()
+        driver.wait()
+
+    with Leases([tmp_path], say):
+        assert holder(tmp_path) == (HERE, os.getpid())
+    assert said == [f"waiting: {tmp_path} is being written by another sweep (pid {driver.pid} on {HERE}); its answers will be shared"]
 
 
 def test_a_lease_that_another_host_took_over_is_not_removed(tmp_path: Path) -> None:
