@@ -11,9 +11,10 @@ from omnimer_ray.bases import TINY, Base
 from omnimer_ray.config import Kind, flat
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.export import run_scores
+from omnimer_ray.identity import stage_settings
 from omnimer_ray.instructions import Style, conversation
 from omnimer_ray.metrics import Scores
-from omnimer_ray.plan import Stage, Unit, settings_of
+from omnimer_ray.plan import Stage, Unit
 from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_record, write_atomically
@@ -122,7 +123,7 @@ def _settings(stage: Stage) -> list[tuple[str, ...]]:
     config = stage.config
     paper = flat(omnimer_qwen7b(config.corpus, config.base).model_dump())
     lines: list[tuple[str, ...]] = []
-    for name, value in flat(settings_of(config, stage.kinds)).items():
+    for name, value in flat(stage_settings(config, stage.kinds)).items():
         if not name.startswith(OWN):
             source = "[A]" if name not in GIVEN else "[P]" if value == paper[name] else f"the paper's: {paper[name]} [P]"
             lines.append((name, str(value), source))

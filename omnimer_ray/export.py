@@ -7,6 +7,7 @@ from pathlib import Path
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.metrics import Scores, scores
+from omnimer_ray.owner import Owner
 from omnimer_ray.plan import Run
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import clips_schema, ledger_schema, read_record, write_json, write_table
@@ -19,7 +20,7 @@ def write_plan(sweep: Sweep) -> None:
     write_json(
         sweep.folder / "plan.json",
         {
-            "space": sweep.file.name,
+            **Owner.of(sweep.file, corpus, base).as_plan(),
             "question": sweep.file.question,
             "corpus": {
                 "name": corpus.name,

@@ -7,6 +7,7 @@ re-asks and every JSON schema are reconstructed in the same skeleton [A]. An aux
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -100,10 +101,6 @@ _PROMPTS: dict[str, _Prompt] = {
         '{"explanation": "..."}',
     ),
 }
-PROMPTS_HASH = content_hash(
-    [SYSTEM, WORDS, _INPUT, {name: [p.modalities, p.instruction, p.task, p.schema] for name, p in _PROMPTS.items()}]
-)
-
 Part = dict[str, str]  # {"type": "text", "text": ...} | {"type": "video"} | {"type": "audio"}
 
 
@@ -151,6 +148,17 @@ def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None)
 def modalities(kind: Kind) -> tuple[Modality, ...]:
     """What an instruction sees."""
     return _PROMPTS[kind].modalities
+
+
+def prompts_hash(kinds: Iterable[Kind], style: Style, supervision: bool = False) -> str:
+    """Hash of all text in the prompts and answers of `kinds`: a new prompt or label word changes no key that does not use it.
+
+    With `supervision` the re-asks of the consistency check are included: they determine a ledger, not what a stage is trained on.
+    """
+    prompts = [_prompt(kind, style, given) for kind in sorted(set(kinds)) for given in ((None, "neutral") if supervision else (None,))]
+    labels = [label for name in LABELS for label in LABELS[name] if any(f"{{{name}s}}" in prompt.task for prompt in prompts)]
+    texts = [[prompt.instruction, prompt.task, prompt.schema, [_INPUT[part] for part in prompt.modalities]] for prompt in prompts]
+    return content_hash([SYSTEM, texts, {label: WORDS[style.language][label] for label in labels}])
 
 
 def main_answer(clip: Clip, kind: Kind, style: Style) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.config import Kind, RunConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.errors import ResultsError
 from omnimer_ray.instructions import Style, main_answer
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.plan import Stage, Unit
@@ -24,7 +25,7 @@ class Job:
     """What every unit of a sweep shares."""
 
     folder: Path  # of the results
-    ledgers: Path  # of the supervision's entries, a folder for each key
+    ledgers: Path  # of the supervision's entries, a folder for each part
     cache: Path
     base: str  # as the person named it: 'tiny', a folder, a hub name
     profile: MachineProfile
@@ -50,10 +51,11 @@ class Job:
         return self.work / "hung" / f"{unit.id}.txt"
 
 
-def make_schedule(stage: Stage, clips: Sequence[Clip], ledger: Path) -> Schedule:
+def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
     """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
     config, style = stage.config, Style.of(stage.config)
     training = [clip for clip in clips if clip.split == "train"]
+    keys = {part.kind: part.key for part in stage.parts}
     items: dict[Kind, tuple[Item, ...]] = {}
     for kind in stage.kinds:
         if kind == config.task:
@@ -61,11 +63,23 @@ def make_schedule(stage: Stage, clips: Sequence[Clip], ledger: Path) -> Schedule
             weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
             items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
         else:
-            entries = read_entries(ledger, kind)
+            entries = read_entries(ledgers / keys[kind], kind)
             answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
             items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
     mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
     return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
+
+
+def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | None:
+    """Hash of the ledger entries that a stage is trained on; None for a stage without auxiliaries. Raises ResultsError if one is missing."""
+    hashed = []
+    for part in stage.parts:
+        entries = read_entries(ledgers / part.key, part.kind)
+        wanted = eligible(clips, part.kind)
+        if absent := [clip.id for clip in wanted if clip.id not in entries]:
+            raise ResultsError(f"{ledgers / part.key} has no {part.kind} entry of clip {absent[0]}; the same command makes it again")
+        hashed.append([entries[clip.id] for clip in wanted])
+    return content_hash(hashed) if stage.parts else None
 
 
 def write_manifest(path: Path, clips: Sequence[Clip]) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,15 +19,15 @@ from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.doctor import quick_findings, refuse
-from omnimer_ray.errors import ConfigError
+from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.events import write_events
 from omnimer_ray.export import write_clips, write_ledger, write_plan
-from omnimer_ray.lease import Lease, holder
+from omnimer_ray.lease import Lease, Leases, holder
 from omnimer_ray.machine import concurrency, local_resources
 from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
-from omnimer_ray.request import Request, Sweep, prepare, read_corpus
+from omnimer_ray.request import Request, Sweep, check_ledgers, prepare, read_corpus
 from omnimer_ray.schedule import check_split, check_steps
 from omnimer_ray.search import read_trials, trial_plan
 
@@ -41,6 +45,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     sweep = prepare(request)
     at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
     _check_stages(sweep)
+    check_ledgers(sweep)
     if sweep.search is not None:
         _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
     say(f"{sweep.file.name}: {sweep.file.question}")
@@ -52,17 +57,39 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     say(f"time     {forecast.time_left(sweep, at_once)[1]}")
     if dry_run:
         return DONE
+    lease: Lease | None = None
     refuse([*quick_findings(sweep.profile, sweep.folder), *([fit] if sweep.base.folder else [])])
     try:
-        with Lease(sweep.folder):
+        with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
                 sweep.forget_failures()
             if request.corpus == "mini":  # planned from its recipe; from here on its media must stand
                 sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=say))
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
+        if lease is not None and lease.lost:
+            raise ResultsError(
+                f"{sweep.folder} was taken over by another sweep while this one was suspended; this one stopped, and what was finished is kept"
+            ) from None
         say(f"stopped at once; what was finished is kept. Go on with:  {request.command}")
         return INTERRUPTED
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Handle SIGTERM like a second Ctrl-C: stop at once, and log the command that resumes."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # as in a notebook's helper thread: signals go elsewhere
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def status(request: Request, console: Console | None = None) -> int:
@@ -120,6 +147,7 @@ def _run_search(sweep: Sweep, console: Console) -> int:
 
     say = say_plainly(console)
     write_plan(sweep)
+    _prepare_clips(sweep, say)
     code = run_trials(sweep, console)
     say(f"trials: {write_search(sweep.folder)[0]}")
     if code != DONE:
@@ -138,14 +166,11 @@ def _run(sweep: Sweep, console: Console) -> int:
     write_plan(sweep)
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
-        from omnimer_ray.prepare import prepare_media
-
-        for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
-            prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, say)
-        ended = _execute(sweep, outcomes, console)
+        _prepare_clips(sweep, say)
+        ended = _execute(sweep, console)
     else:
         say("nothing is left to start; the tables are built again")
-    write_clips(sweep)
+        write_clips(sweep)
     write_ledger(sweep)
     for unit in sweep.plan.units:  # what a worker's end did not reach
         _write_takeaways(sweep, unit)
@@ -166,16 +191,34 @@ def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
     return any(outcome is None and name not in shut for name, outcome in outcomes.items())
 
 
-def _execute(sweep: Sweep, outcomes: dict[str, str | None], console: Console) -> Outcome:
+def _prepare_clips(sweep: Sweep, say: Callable[[str], None]) -> None:
+    """Decode and check all media; clips.parquet is written first of all, so that the folder of a running sweep can be loaded."""
+    from omnimer_ray.prepare import prepare_media
+
+    for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
+        prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, say)
+    write_clips(sweep)
+
+
+def _execute(sweep: Sweep, console: Console) -> Outcome:
     from omnimer_ray.execution import PlanSearcher, carry_out, make_job
 
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
-    recorded = [name for name, outcome in outcomes.items() if outcome is not None]
-    progress = Progress(console, job.folder, extents, recorded, partial(_write_takeaways, sweep))
-    todo = [unit for unit in sweep.plan.units if outcomes[unit.id] is None]
-    done = [name for name, outcome in outcomes.items() if outcome == "done"]
-    return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, say_plainly(console))
+    with Leases(sweep.unfinished_ledgers(sweep.plan.units), say_plainly(console)) as leases:
+        outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}  # another sweep may have built a ledger meanwhile
+        recorded = [name for name, outcome in outcomes.items() if outcome is not None]
+        progress = Progress(console, job.folder, extents, recorded, partial(_after_unit, sweep, leases))
+        todo = [unit for unit in sweep.plan.units if outcomes[unit.id] is None]
+        done = [name for name, outcome in outcomes.items() if outcome == "done"]
+        return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, say_plainly(console))
+
+
+def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:
+    """Release a finished ledger to other sweeps, or write what a person takes from a run."""
+    if unit.ledger is not None and sweep.outcome(unit) == "done":
+        leases.release(sweep.ledgers / unit.ledger.key)
+    _write_takeaways(sweep, unit)
 
 
 def _write_takeaways(sweep: Sweep, unit: Unit) -> None:

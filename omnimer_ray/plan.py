@@ -12,26 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, changed, content_hash, flat, resolve
+from omnimer_ray.config import AUXILIARY_KIND, Kind, RunConfig, changed, flat, resolve
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.instructions import PROMPTS_HASH
+from omnimer_ray.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.results import read_record
-from omnimer_ray.supervision import ledger_key
 
-EVERYWHERE = (
-    "corpus",
-    "base",
-    "method",
-    "lora",
-    "media",
-    "optimizer",
-    "epochs",
-    "loss_average",
-    "global_batch",
-    "block",
-    "answer_language",
-    "seed",
-)
+
+class LedgerPart(NamedTuple):
+    """One instruction's auxiliary answers under one setting of all that determines them."""
+
+    key: str  # runs whose base sees or writes something else have another one
+    kind: Kind
+    config: RunConfig  # of a run that needs it, over all its folds
 
 
 class Stage(NamedTuple):
@@ -42,6 +34,7 @@ class Stage(NamedTuple):
     kinds: tuple[Kind, ...]
     position: int  # 0 for the first stage of a run
     predecessor: str | None
+    parts: tuple[LedgerPart, ...]  # of the supervision ledger, one for each auxiliary kind
 
 
 class Run(NamedTuple):
@@ -60,14 +53,6 @@ class Row(NamedTuple):
     seed: int | None  # None: the run has no randomness
     fold: int | None
     signature: str
-
-
-class LedgerPart(NamedTuple):
-    """One instruction's auxiliary answers under one setting of all that determines them."""
-
-    key: str  # of the ledger: runs whose base sees or writes something else have another one
-    kind: Kind
-    config: RunConfig  # of a run that needs it, over all its folds
 
 
 class Unit(NamedTuple):
@@ -118,8 +103,11 @@ class Plan:
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """Every unit of work, a predecessor always before what needs it, shared stages first."""
-        parts = {_ledger_id(part): part for stage in self.stages.values() for part in _ledger_parts(stage)}
-        several = len({part.key for part in parts.values()}) > 1
+        parts: dict[str, LedgerPart] = {}
+        for stage in self.stages.values():
+            for part in stage.parts:
+                parts.setdefault(_ledger_id(part), part)
+        several = len(parts) > len({part.kind for part in parts.values()})
         ledgers = [
             Unit(name, (), None, None, part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several)
             for name, part in parts.items()
@@ -181,8 +169,8 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
 def make_run(config: RunConfig) -> Run:
     """The run of a config, in canonical form, with its stages."""
     config = resolve(config)
-    identity = {"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, "config": config.model_dump()}
-    return Run(content_hash(identity), config, _stages(config))
+    stages = _stages(config)
+    return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
 
 
 def place(unit: Unit, folder: Path) -> Path:
@@ -225,31 +213,15 @@ def _stages(config: RunConfig) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for position, kinds in enumerate(parts):
         predecessor = stages[-1].key if stages else None
-        stages.append(Stage(_stage_key(config, kinds, position, predecessor), config, kinds, position, predecessor))
+        parts_needed = _ledger_parts(config, kinds)
+        key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
+        stages.append(Stage(key, config, kinds, position, predecessor, parts_needed))
     return tuple(stages)
 
 
-def settings_of(config: RunConfig, kinds: tuple[Kind, ...]) -> dict[str, Any]:
-    """The settings that a stage of these kinds depends on: an auxiliary stage does not know the main task."""
-    data = config.model_dump()
-    settings = {name: data[name] for name in EVERYWHERE}
-    if config.task in kinds:
-        settings.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
-    if set(kinds) - {config.task}:
-        settings["supervision"] = data["supervision"]
-    if config.mixture and len(kinds) > 1:
-        settings["mixture"] = {kind: config.mixture[kind] for kind in kinds}
-    return settings
-
-
-def _stage_key(config: RunConfig, kinds: tuple[Kind, ...], position: int, predecessor: str | None) -> str:
-    chain = {"kinds": kinds, "position": position, "predecessor": predecessor}
-    return content_hash({"recipe": RECIPE_VERSION, "prompts": PROMPTS_HASH, **chain, **settings_of(config, kinds)})
-
-
-def _ledger_parts(stage: Stage) -> list[LedgerPart]:
-    config = stage.config.model_copy(update={"corpus": stage.config.corpus.model_copy(update={"fold": None, "development": None})})
-    return [LedgerPart(ledger_key(config), kind, config) for kind in stage.kinds if kind in AUXILIARY_KIND.values()]
+def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPart, ...]:
+    pooled = config.model_copy(update={"corpus": config.corpus.model_copy(update={"fold": None, "development": None})})
+    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_KIND.values())
 
 
 def _ledger_id(part: LedgerPart) -> str:
@@ -274,5 +246,5 @@ def _run_unit(run: Run, owner: str | None, title: str) -> Unit:
 
 
 def _needs(stage: Stage) -> tuple[str, ...]:
-    ledgers = tuple(_ledger_id(part) for part in _ledger_parts(stage))
+    ledgers = tuple(_ledger_id(part) for part in stage.parts)
     return ledgers + ((f"stage-{stage.predecessor}",) if stage.predecessor else ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +12,16 @@ from omnimer_ray.config import CorpusConfig, RunConfig, parse
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
-from omnimer_ray.errors import ConfigError
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.job import ledger_hash
 from omnimer_ray.machine import MachineProfile, load_profile
+from omnimer_ray.owner import Owner, find_folder
 from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
 from omnimer_ray.recipes import recipe_for
-from omnimer_ray.results import RECORD
+from omnimer_ray.results import RECORD, read_record
 from omnimer_ray.search import Search, confirmation, read_trials
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
-from omnimer_ray.supervision import missing
+from omnimer_ray.supervision import has_begun, is_frozen
 
 
 class Request(NamedTuple):
@@ -66,8 +68,12 @@ class Sweep(NamedTuple):
         """'done', a recorded failure, or None."""
         if unit.ledger is not None:
             key, kind, config = unit.ledger
-            return None if missing(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else "done"
+            return "done" if is_frozen(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else None
         return outcome(unit, self.folder)
+
+    def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
+        """Folders of the ledger parts that are still to be built."""
+        return [self.ledgers / unit.ledger.key for unit in units if unit.ledger is not None and self.outcome(unit) is None]
 
     def states(self) -> overview.States:
         """How many units are done, failed, begun and new."""
@@ -85,7 +91,7 @@ class Sweep(NamedTuple):
 
     def begun(self, unit: Unit) -> bool:
         if unit.ledger is not None:
-            return any((self.ledgers / unit.ledger.key).glob(f"{unit.ledger.kind}.*.jsonl"))
+            return has_begun(self.ledgers / unit.ledger.key, unit.ledger.kind)
         return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
 
 
@@ -101,8 +107,8 @@ def prepare(request: Request) -> Sweep:
     space = load_space(file, recipe)
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))
-    part = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
-    folder = request.results / file.name / f"{corpus.name}-{recipe.base.name}{part}"
+    suffix = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
+    folder = find_folder(request.results / file.name, suffix, Owner.of(file, corpus, base))
     search = space if isinstance(space, Search) else None
     if search is not None and request.folds:
         raise ConfigError(
@@ -110,6 +116,21 @@ def prepare(request: Request) -> Sweep:
         )
     plan = make_plan(confirmation(space, read_trials(folder)) if isinstance(space, Search) else space, request.folds)
     return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", search)
+
+
+def check_ledgers(sweep: Sweep) -> None:
+    """Raise ResultsError for a recorded stage that was trained on other supervision than the ledger holds now: its table would mix two."""
+    for stage in sweep.plan.stages.values():
+        folder = sweep.folder / "stages" / stage.key
+        recorded = (read_record(folder) or {}).get("ledger_hash")
+        clips = splits_of(stage.config, sweep.corpus.clips)
+        if recorded is None or not all(is_frozen(sweep.ledgers / part.key, part.kind, clips) for part in stage.parts):
+            continue
+        if (now := ledger_hash(stage, clips, sweep.ledgers)) != recorded:
+            raise ResultsError(
+                f"{folder} was trained on supervision with hash {recorded}, and {sweep.ledgers} now holds other answers (hash {now}); "
+                "put the ledger back, or remove that stage, and the same command trains it again"
+            )
 
 
 def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:

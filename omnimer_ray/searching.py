@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.events import write_events
 from omnimer_ray.execution import PlanSearcher, Watcher, carry_out, make_job
+from omnimer_ray.lease import Leases
 from omnimer_ray.overview import counted
 from omnimer_ray.plan import Unit, outcome
-from omnimer_ray.prepare import prepare_media
 from omnimer_ray.progress import Extent, Progress, extent, say_plainly
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
@@ -92,13 +90,13 @@ def run_trials(sweep: Sweep, console: Console) -> int:
     study.settle()
     failed, stopped = list[str](), False
     if not is_over(search, study.trials()):
-        prepare_media(training, sweep.recipe.media, default_cache(), os.cpu_count() or 1, say)
         ledgers = ledger_units(search)
-        done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
-        expected = Expected(sweep, ledgers, study)
-        progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
-        searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
-        ended = carry_out(job, searcher, progress, say)
+        with Leases(sweep.unfinished_ledgers(ledgers), say):
+            done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
+            expected = Expected(sweep, ledgers, study)
+            progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
+            searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
+            ended = carry_out(job, searcher, progress, say)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
     for line in failed:
         say(f"failed: {line}")

@@ -23,6 +23,11 @@ class SpaceFile(NamedTuple):
     path: Path
     question: str
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with the project."""
+        return self.path.resolve().parent == FOLDER.resolve()
+
 
 def list_spaces() -> list[SpaceFile]:
     """The spaces that come with the project; their files are parsed, not run."""

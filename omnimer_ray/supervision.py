@@ -3,6 +3,9 @@
 The base writes freely; if its sentiment is the modality's gold label, the explanation is kept (agreed). Otherwise it is asked
 again with the label given and justifies it (constrained). A second answer that is no JSON or contradicts the label is
 rejected [A]. One line per clip and instruction is appended as soon as its batch is done, so a kill loses one batch.
+
+A part of the ledger is one instruction's answers, in `ledgers/<key>/`: `<instruction>.<rank>.jsonl` while workers build it, then
+`<instruction>.json`, frozen: sorted by clip and hashed. More clips may be added later; an entry never changes.
 """
 
 from __future__ import annotations
@@ -13,19 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.config import Kind, RunConfig, content_hash
+from omnimer_ray.config import Kind, content_hash
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.instructions import PROMPTS_HASH, Style, auxiliary_answer, modalities, parse
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.instructions import Style, auxiliary_answer, modalities, parse
+from omnimer_ray.results import read_json, write_json
 
 Entry = dict[str, str | None]
-
-
-def ledger_key(config: RunConfig) -> str:
-    """What determines the ledger's entries; which clips it holds does not."""
-    data = config.model_dump()
-    corpus = {"name": config.corpus.name, "fingerprint": config.corpus.fingerprint}
-    same = {name: data[name] for name in ("base", "media", "answer_language")}
-    return content_hash({"prompts": PROMPTS_HASH, "corpus": corpus, "max_new_tokens": config.supervision.max_new_tokens, **same})
 
 
 def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
@@ -35,9 +32,9 @@ def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
 
 
 def read_entries(folder: Path, kind: Kind) -> dict[str, Entry]:
-    """The entries of one instruction by clip, of all workers; a line that a kill cut short is ignored."""
-    entries: dict[str, Entry] = {}
-    for path in sorted(folder.glob(f"{kind}.*.jsonl")):
+    """The entries of one instruction by clip: the frozen ones, then those of all workers. A line that a kill cut short is ignored."""
+    entries = _frozen_entries(folder, kind)
+    for path in _worker_files(folder, kind):
         for line in path.read_bytes().split(b"\n"):  # not splitlines: an explanation may hold a line separator
             try:
                 entry = json.loads(line)
@@ -53,10 +50,44 @@ def missing(folder: Path, kind: Kind, clips: Iterable[Clip]) -> list[Clip]:
     return [clip for clip in eligible(clips, kind) if clip.id not in entries]
 
 
-def ledger_hash(folder: Path, kinds: Iterable[Kind], clips: Iterable[Clip]) -> str:
-    """Of the entries that a stage is trained on; kept in its record."""
-    wanted = list(clips)
-    return content_hash([[read_entries(folder, kind)[clip.id] for clip in eligible(wanted, kind)] for kind in kinds])
+def freeze(folder: Path, kind: Kind) -> None:
+    """Write the finished part as one file, sorted by clip, with its hash; then delete the workers' files."""
+    entries = [entry for _, entry in sorted(read_entries(folder, kind).items())]
+    write_json(_frozen(folder, kind), {"hash": content_hash(entries), "entries": entries})
+    for path in _worker_files(folder, kind):
+        path.unlink()
+
+
+def is_frozen(folder: Path, kind: Kind, clips: Iterable[Clip]) -> bool:
+    """Whether the frozen part has an entry of every eligible clip."""
+    entries = _frozen_entries(folder, kind)
+    return all(clip.id in entries for clip in eligible(clips, kind))
+
+
+def _frozen_entries(folder: Path, kind: Kind) -> dict[str, Entry]:
+    path = _frozen(folder, kind)
+    if not path.exists():
+        return {}
+    part = read_json(path)
+    entries = part.get("entries") if isinstance(part, dict) else None
+    if not isinstance(entries, list) or content_hash(entries) != part.get("hash"):
+        raise ResultsError(
+            f"{path} is damaged: its entries do not have the hash that it names; remove it, and the same command makes it again"
+        )
+    return {entry["clip"]: entry for entry in entries}
+
+
+def _frozen(folder: Path, kind: Kind) -> Path:
+    return folder / f"{kind}.json"
+
+
+def _worker_files(folder: Path, kind: Kind) -> list[Path]:
+    return sorted(folder.glob(f"{kind}.*.jsonl"))
+
+
+def has_begun(folder: Path, kind: Kind) -> bool:
+    """Whether any entry was written."""
+    return _frozen(folder, kind).exists() or bool(_worker_files(folder, kind))
 
 
 def build(

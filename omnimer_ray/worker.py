@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnimer_ray.bases import locate
-from omnimer_ray.config import RECIPE_VERSION, RunConfig
+from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
-from omnimer_ray.instructions import PROMPTS_HASH, Style
-from omnimer_ray.job import Job, make_schedule, read_manifest
+from omnimer_ray.instructions import Style, prompts_hash
+from omnimer_ray.job import Job, ledger_hash, make_schedule, read_manifest
 from omnimer_ray.machine import pace
 from omnimer_ray.metrics import scores
 from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
@@ -26,7 +26,7 @@ from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.rungs import PRUNED, Judge
 from omnimer_ray.schedule import Schedule
-from omnimer_ray.supervision import build, ledger_hash, ledger_key, missing
+from omnimer_ray.supervision import build, freeze, missing
 from omnimer_ray.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -73,22 +73,30 @@ class Worker:
         self.judge: Judge | None = None
 
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
-        """One instruction's part of the ledger, shared out over the workers, each with a file of its own."""
+        """Build one instruction's part of the ledger, shared out over the workers, each with a file of its own; then freeze it."""
+        kind, ledger = part.kind, self.job.ledgers / part.key
+        todo = of_rank_0(lambda: missing(ledger, kind, self.clips))
+        if todo:
+            self._answer_auxiliary(kind, todo, ledger / f"{kind}.{self.rank}.jsonl")
+        _barrier()
+        whole = of_rank_0(lambda: not missing(ledger, kind, self.clips))
+        if whole and self.rank == 0:
+            freeze(ledger, kind)
+        _barrier()
+        return {"outcome": "done" if whole else "stopped"}
+
+    def _answer_auxiliary(self, kind: Kind, todo: Sequence[Clip], path: Path) -> None:
+        """Ask the base about this rank's share of `todo`."""
         from omnimer_ray.generation import generate
 
-        kind, ledger = part.kind, self.job.ledgers / part.key
         thinker, encoder = self._load()
 
         def ask(clips: Sequence[Clip], given: Sequence[str | None]) -> list[str]:
             items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
             return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
 
-        todo = of_rank_0(lambda: missing(ledger, kind, self.clips))
-        path = ledger / f"{kind}.{self.rank}.jsonl"
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
         build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
-        _barrier()
-        return {"outcome": "stopped" if missing(ledger, kind, self.clips) else "done"}
 
     def train_and_evaluate(self) -> dict[str, Any]:
         """The unit's stage, unless it is recorded, then its run's evaluation and record."""
@@ -127,20 +135,23 @@ class Worker:
             adapters.load(model, self.job.folder / "stages" / stage.predecessor)
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
-        schedule = make_schedule(stage, self.clips, self.job.ledgers / ledger_key(stage.config))
-        tensors = self._train(thinker, encoder, stage, schedule, folder)
+        schedule = make_schedule(stage, self.clips, self.job.ledgers)
+        used = ledger_hash(stage, self.clips, self.job.ledgers)
+        tensors = self._train(thinker, encoder, stage, schedule, folder, stage.key if used is None else f"{stage.key} with ledger {used}")
         if tensors is None:
             return thinker, False
         if self.rank == 0:
             adapters.save(model, tensors, folder, self.base)
             self._write_cost(folder)
-            write_record(folder, self._stage_record(stage, schedule, str(matched)))
+            write_record(folder, self._stage_record(stage, schedule, str(matched), used))
             checkpoints.forget(folder)
         _barrier()
         adapters.load(model, folder)
         return thinker, True
 
-    def _train(self, thinker: Thinker, encoder: Encoder, stage: Stage, schedule: Schedule, folder: Path) -> dict[str, Any] | None:
+    def _train(
+        self, thinker: Thinker, encoder: Encoder, stage: Stage, schedule: Schedule, folder: Path, identity: str
+    ) -> dict[str, Any] | None:
         from omnimer_ray import checkpoints
         from omnimer_ray.training import Placement, start_engine, train
 
@@ -168,7 +179,7 @@ class Worker:
             config.loss_average,
             placement,
             folder,
-            stage.key,
+            identity,
             stepped,
             self._should_stop,
         )
@@ -251,8 +262,7 @@ class Worker:
 
         return report
 
-    def _stage_record(self, stage: Stage, schedule: Schedule, matched: str) -> dict[str, Any]:
-        kinds = [kind for kind in stage.kinds if kind != stage.config.task]
+    def _stage_record(self, stage: Stage, schedule: Schedule, matched: str, used: str | None) -> dict[str, Any]:
         return {
             "key": stage.key,
             "outcome": "done",
@@ -262,7 +272,8 @@ class Worker:
             "num_items": {kind: len(items) for kind, items in schedule.items.items()},
             "num_steps": schedule.num_steps,
             "matched": matched,
-            "ledger_hash": ledger_hash(self.job.ledgers / ledger_key(stage.config), kinds, self.clips) if kinds else None,
+            "ledger_hash": used,
+            "prompts": prompts_hash(stage.kinds, Style.of(stage.config)),
             **self._seen(),
         }
 
@@ -280,6 +291,7 @@ class Worker:
             "stages": [stage.key for stage in run.stages],
             "num_steps": sum(record.get("num_steps", 0) for record in records),
             "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",
+            "prompts": prompts_hash([config.task], Style.of(config)),
             **self._seen(),
         }
 
@@ -291,7 +303,6 @@ class Worker:
 
         return {
             "recipe_version": RECIPE_VERSION,
-            "prompts": PROMPTS_HASH,
             "workers": self.workers,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
             "threads": torch.get_num_threads(),

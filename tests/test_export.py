@@ -10,10 +10,11 @@ from making import clip, sweep_of
 from analysis import load
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.export import write_clips, write_ledger, write_plan
+from omnimer_ray.identity import ledger_key
 from omnimer_ray.instructions import Style
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import clips_schema, ledger_schema, read_json
-from omnimer_ray.supervision import build, ledger_key, missing
+from omnimer_ray.supervision import build, missing
 
 CLIPS = (clip("a_1"), clip("a_2"), clip("b_1", split="validation", emotion="fear", sentiment="negative", audio_sentiment=None))
 
@@ -97,7 +98,7 @@ def test_a_damaged_table_is_made_again(sweep: Sweep, shown: list[str]) -> None:
 def test_the_ledger_is_written_as_far_as_it_goes(sweep: Sweep) -> None:
     write_ledger(sweep)
     assert pl.read_parquet(sweep.folder / "ledger.parquet").is_empty()
-    ledger = sweep.ledgers / ledger_key(sweep.recipe)
+    ledger = sweep.ledgers / ledger_key(sweep.recipe, "prosody")
     todo = missing(ledger, "prosody", CLIPS)
     answer = '{"sentiment": "neutral", "explanation": "flat"}'
     gone = clip("gone_1")  # of an earlier release

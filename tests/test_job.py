@@ -12,8 +12,9 @@ from making import clip, tiny_config
 from omnimer_ray.config import Kind
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import fold_splits
-from omnimer_ray.errors import ConfigError
-from omnimer_ray.job import Job, make_schedule, read_manifest, write_manifest
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.identity import ledger_key
+from omnimer_ray.job import Job, ledger_hash, make_schedule, read_manifest, write_manifest
 from omnimer_ray.plan import Stage, make_run
 from omnimer_ray.schedule import Item
 
@@ -31,6 +32,7 @@ def stage(index: int = 0, **changes: Any) -> Stage:
 
 
 def ledger(folder: Path, kind: Kind, answers: dict[str, str | None]) -> Path:
+    folder = folder / ledger_key(tiny_config(), kind)
     folder.mkdir(exist_ok=True)
     lines = [json.dumps({"clip": name, "answer": answer}) for name, answer in answers.items()]
     (folder / f"{kind}.0.jsonl").write_text("\n".join(lines) + "\n")
@@ -85,6 +87,24 @@ def test_a_mixture_reaches_the_stage_that_mixes(tmp_path: Path) -> None:
     mixed: dict[str, Any] = {"auxiliaries": {"audio"}, "mixture": {"sentiment": 1.0, "prosody": 3.0}}
     assert make_schedule(stage(**mixed), CLIPS, tmp_path).mixture == {"prosody": 1.0, "sentiment": 1 / 3}
     assert make_schedule(stage(1, schedule="multi_stage", **mixed), CLIPS, tmp_path).mixture is None
+
+
+def test_a_stages_ledger_hash_is_of_the_entries_that_it_is_trained_on(tmp_path: Path) -> None:
+    answers: dict[str, str | None] = dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said")
+    hashes = []
+    for name, answered in (("one", answers), ("more", {**answers, "c_1": "said"}), ("other", {**answers, "a_1": "shouted"})):
+        (tmp_path / name).mkdir()
+        ledger(tmp_path / name, "prosody", answered)
+        hashes.append(ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path / name))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert ledger_hash(stage(), CLIPS, tmp_path / "one") is None
+
+
+def test_a_ledger_that_lacks_an_entry_is_named(tmp_path: Path) -> None:
+    folder = ledger(tmp_path, "prosody", {"a_1": "said"})
+    with pytest.raises(ResultsError) as raised:
+        ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
+    assert str(raised.value) == f"{folder} has no prosody entry of clip a_2; the same command makes it again"
 
 
 def round_trip(path: Path, clips: Sequence[Clip], **changes: Any) -> list[Clip]:

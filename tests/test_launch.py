@@ -3,6 +3,7 @@
 import importlib.metadata
 import io
 import shutil
+import signal
 import time
 from collections import namedtuple
 from importlib.metadata import version
@@ -14,15 +15,17 @@ import pytest
 from making import clip, sweep_of, tiny_config
 from rich.console import Console
 
-from omnimer_ray import launch
+from analysis import load
+from omnimer_ray import launch, lease
 from omnimer_ray.bases import locate
 from omnimer_ray.doctor import quick_findings, work
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.execution import Outcome
-from omnimer_ray.lease import Lease
+from omnimer_ray.export import write_plan
+from omnimer_ray.lease import Lease, holder
 from omnimer_ray.plan import SearchSpace, Unit, make_plan, place
 from omnimer_ray.request import Sweep
-from omnimer_ray.results import write_record
+from omnimer_ray.results import write_json, write_record
 from omnimer_ray.trial import record_failure
 
 CLIPS = (*(clip(f"{video}_{index}") for video in "abcd" for index in range(5)), clip("e_1", split="validation"))
@@ -242,3 +245,36 @@ def test_what_people_take_away_is_made_again_where_it_is_gone(tmp_path: Path, mo
     assert len(list((sweep.folder / "tensorboard").iterdir())) == 13 + 2
     assert sum(name.startswith("stages/") and name.endswith("README.md") for name in kept) == 13
     assert "report.html" in kept
+
+
+def test_a_sigterm_before_any_worker_started_ends_like_ctrl_c(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(launch, "read_corpus", lambda *arguments, **named: signal.raise_signal(signal.SIGTERM))
+    code, text = run(given)
+    assert code == 130
+    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_sweep_whose_folder_was_taken_over_stops_and_names_it(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
+
+    def suspended(*arguments: object, **named: object) -> None:
+        write_json(given.folder / ".sweep" / "lease.json", {"host": "elsewhere", "pid": 1})
+        time.sleep(20)
+
+    monkeypatch.setattr(launch, "read_corpus", suspended)
+    with pytest.raises(ResultsError) as raised:
+        run(given)
+    assert str(raised.value) == (
+        f"{given.folder} was taken over by another sweep while this one was suspended; this one stopped, and what was finished is kept"
+    )
+    assert holder(given.folder) == ("elsewhere", 1)
+
+
+def test_the_folder_of_a_running_sweep_can_be_loaded(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnimer_ray.prepare.prepare_media", lambda *given: None)
+    monkeypatch.setattr("omnimer_ray.prepare.thumbnails", lambda *given: b"")
+    write_plan(sweep)
+    launch._prepare_clips(sweep, print)
+    assert load(sweep.folder).clips["clip"].to_list() == [clip.id for clip in CLIPS]

@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 from making import clip, sweep_of
 
-from omnimer_ray.errors import ConfigError
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.identity import ledger_key
 from omnimer_ray.instructions import Style
+from omnimer_ray.job import ledger_hash
 from omnimer_ray.overview import States
 from omnimer_ray.plan import Unit, make_plan, place
-from omnimer_ray.request import Request, Sweep, prepare
+from omnimer_ray.request import Request, Sweep, check_ledgers, prepare
 from omnimer_ray.results import write_json, write_record
 from omnimer_ray.search import Trial
-from omnimer_ray.supervision import build, ledger_key, missing
+from omnimer_ray.supervision import build, freeze, missing
 from omnimer_ray.trial import record_failure
 
 CLIPS = (*(clip(f"a_{index}") for index in range(8)), clip("b_1", split="validation"))
@@ -31,9 +33,11 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def supervise(sweep: Sweep, kind: Any, clips: int = 8) -> None:
     answer = '{"sentiment": "neutral", "keywords": [], "explanation": "flat"}'
-    ledger, style = sweep.ledgers / ledger_key(sweep.recipe), Style("prompt", "en")
+    ledger, style = sweep.ledgers / ledger_key(sweep.recipe, kind), Style("prompt", "en")
     todo = missing(ledger, kind, CLIPS)[:clips]
     build(lambda some, given: [answer] * len(some), todo, kind, style, 8, ledger / f"{kind}.0.jsonl", lambda *far: None)
+    if not missing(ledger, kind, CLIPS):
+        freeze(ledger, kind)
 
 
 def one(sweep: Sweep, title: str) -> Unit:
@@ -128,3 +132,40 @@ def test_a_search_has_no_folds(tmp_path: Path, shared_cache: Path) -> None:
         ConfigError, match=r"^--folds 3 does not go with a search: it chooses on a development part of train and confirms on"
     ):
         prepare(request(tmp_path, space="search", folds=3))
+
+
+def recorded_stage(sweep: Sweep, ledger: str | None) -> Path:
+    """The folder of the only stage that is trained on prosody, recorded with the hash of a ledger."""
+    stage = next(stage for stage in sweep.plan.stages.values() if stage.kinds == ("sentiment", "prosody"))
+    folder = sweep.folder / "stages" / stage.key
+    folder.mkdir(parents=True)
+    write_record(folder, {"outcome": "done", "ledger_hash": ledger})
+    return folder
+
+
+def test_a_stage_that_was_trained_on_another_ledger_is_named(sweep: Sweep) -> None:
+    folder = recorded_stage(sweep, "beef")
+    check_ledgers(sweep)
+    supervise(sweep, "prosody", 4)
+    check_ledgers(sweep)
+    supervise(sweep, "prosody")
+    with pytest.raises(
+        ResultsError,
+        match=rf"^{folder} was trained on supervision with hash beef, and .*/ledgers now holds other answers \(hash [0-9a-f]{{16}}\); put the ledger back, or remove that stage",
+    ):
+        check_ledgers(sweep)
+
+
+def test_a_stage_that_was_trained_on_this_ledger_or_by_an_earlier_version_is_accepted(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    folder = recorded_stage(sweep, None)
+    check_ledgers(sweep)
+    stage = sweep.plan.stages[folder.name]
+    write_record(folder, {"outcome": "done", "ledger_hash": ledger_hash(stage, CLIPS, sweep.ledgers)})
+    check_ledgers(sweep)
+
+
+def test_the_ledgers_to_build_are_known_by_folder(sweep: Sweep) -> None:
+    before = sweep.unfinished_ledgers(sweep.plan.units)
+    supervise(sweep, "prosody")
+    assert set(before) - set(sweep.unfinished_ledgers(sweep.plan.units)) == {sweep.ledgers / ledger_key(sweep.recipe, "prosody")}

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import OTHER_VALUE, clip, whole_config
+from making import clip
 
-from omnimer_ray.config import AUXILIARY_KIND, Kind, changed
+from omnimer_ray.config import AUXILIARY_KIND, Kind
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.errors import ResultsError
 from omnimer_ray.instructions import WORDS, Style
 from omnimer_ray.results import ledger_schema
-from omnimer_ray.supervision import build, eligible, ledger_hash, ledger_key, missing, read_entries
+from omnimer_ray.supervision import build, eligible, freeze, has_begun, is_frozen, missing, read_entries
 
 STYLE = Style("prompt", "en")
 KINDS = tuple(AUXILIARY_KIND.values())
@@ -170,26 +171,69 @@ def test_workers_write_files_of_their_own(tmp_path: Path) -> None:
     assert read_entries(tmp_path, "text_keywords") == {}
 
 
-SEEN = {
-    "corpus.name",
-    "corpus.fingerprint",
-    "base.name",
-    "base.revision",
-    "base.precision",
-    "answer_language",
-    "supervision.max_new_tokens",
-}
+def frozen(folder: Path, clips: Sequence[Clip] = CLIPS) -> Path:
+    run(Base(mixed), clips, folder)
+    freeze(folder, "prosody")
+    return folder / "prosody.json"
 
 
-@pytest.mark.parametrize("name", OTHER_VALUE)
-def test_a_ledgers_key_holds_what_the_base_sees_and_writes(name: str) -> None:
-    same = ledger_key(changed(whole_config(), {name: OTHER_VALUE[name]})) == ledger_key(whole_config())
-    assert same != (name in SEEN or name.startswith("media."))
+def test_a_finished_part_is_one_file_sorted_by_clip(tmp_path: Path) -> None:
+    assert not is_frozen(tmp_path, "prosody", CLIPS)
+    run(Base(mixed), CLIPS, tmp_path)
+    entries = read_entries(tmp_path, "prosody")
+    assert not is_frozen(tmp_path, "prosody", CLIPS), "its workers' files may still grow"
+    freeze(tmp_path, "prosody")
+    assert is_frozen(tmp_path, "prosody", CLIPS)
+    assert [path.name for path in tmp_path.iterdir()] == ["prosody.json"]
+    assert read_entries(tmp_path, "prosody") == entries
+    assert list(entries) != sorted(entries) or list(read_entries(tmp_path, "prosody")) == sorted(entries)
 
 
-def test_the_hash_tells_ledgers_apart(tmp_path: Path) -> None:
-    for place in ("one", "same", "other"):
-        run(Base(mixed if place != "other" else lambda clip, given: says(sentiment="neutral")), CLIPS, tmp_path / place)
-    hashes = {place: ledger_hash(tmp_path / place, ["prosody"], CLIPS) for place in ("one", "same", "other")}
-    assert hashes["one"] == hashes["same"] != hashes["other"]
-    assert ledger_hash(tmp_path / "one", ["prosody"], CLIPS[:3]) != hashes["one"], "of the clips that are trained on"
+def test_the_frozen_file_does_not_depend_on_batches_and_workers(tmp_path: Path) -> None:
+    frozen(tmp_path / "one")
+    todo = missing(tmp_path / "two", "prosody", CLIPS)
+    for rank in (1, 0):
+        build(Base(mixed), todo[rank::2], "prosody", STYLE, 3, tmp_path / "two" / f"prosody.{rank}.jsonl", lambda done, total: None)
+    freeze(tmp_path / "two", "prosody")
+    assert (tmp_path / "one" / "prosody.json").read_bytes() == (tmp_path / "two" / "prosody.json").read_bytes()
+
+
+def test_a_frozen_part_takes_more_clips_and_keeps_its_entries(tmp_path: Path) -> None:
+    frozen(tmp_path, CLIPS[:3])
+    before = read_entries(tmp_path, "prosody")
+    assert not is_frozen(tmp_path, "prosody", CLIPS)
+    changed_mind = Base(lambda clip, given: says("another answer", sentiment="neutral"))
+    run(changed_mind, CLIPS, tmp_path)
+    freeze(tmp_path, "prosody")
+    after = read_entries(tmp_path, "prosody")
+    assert {name: after[name] for name in before} == before
+    assert {name for name, _ in changed_mind.asked}.isdisjoint(before)
+
+
+def test_a_frozen_part_wins_over_what_a_kill_left_beside_it(tmp_path: Path) -> None:
+    frozen(tmp_path)
+    expected = read_entries(tmp_path, "prosody")
+    (tmp_path / "prosody.0.jsonl").write_text(json.dumps({**expected["t_1"], "answer": "another"}) + "\n")
+    assert read_entries(tmp_path, "prosody") == expected
+    freeze(tmp_path, "prosody")
+    assert read_entries(tmp_path, "prosody") == expected
+
+
+@pytest.mark.parametrize("damage", [lambda text: text.replace("neutral", "negative", 1), lambda text: "[]", lambda text: "{}"])
+def test_a_damaged_frozen_part_is_named(tmp_path: Path, damage: Callable[[str], str]) -> None:
+    path = frozen(tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ResultsError) as raised:
+        read_entries(tmp_path, "prosody")
+    assert (
+        str(raised.value)
+        == f"{path} is damaged: its entries do not have the hash that it names; remove it, and the same command makes it again"
+    )
+
+
+def test_it_has_begun_with_its_first_file(tmp_path: Path) -> None:
+    assert not has_begun(tmp_path, "prosody")
+    run(Base(mixed), CLIPS[:1], tmp_path)
+    assert (has_begun(tmp_path, "prosody"), has_begun(tmp_path, "text_keywords")) == (True, False)
+    freeze(tmp_path, "prosody")
+    assert has_begun(tmp_path, "prosody")
