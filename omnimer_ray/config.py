@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -22,10 +22,32 @@ M = TypeVar("M", bound=BaseModel)
 
 Modality = Literal["text", "video", "audio"]
 Task = Literal["sentiment", "emotion"]
+AuxiliaryName = Literal["text", "video", "audio"]
 Kind = Literal["sentiment", "emotion", "text_keywords", "facial_expression", "prosody"]  # an instruction type
+Role = Literal["main", "auxiliary"]
+ClassBalance = Literal["none", "inverse_frequency"]
+LossAverage = Literal["items", "tokens"]
+Hierarchy = Literal["none", "prompt"]
+AudioSource = Literal["file", "track"]
 
-AUXILIARY_KIND: dict[Modality, Kind] = {"text": "text_keywords", "video": "facial_expression", "audio": "prosody"}
-MODALITY_OF: dict[str, Modality] = {kind: modality for modality, kind in AUXILIARY_KIND.items()}
+
+class Auxiliary(NamedTuple):
+    """An auxiliary task: its instruction, and the modality that it sees alone and whose sentiment label supervises it (paper IV-B)."""
+
+    kind: Kind
+    modality: Modality
+
+
+AUXILIARIES: dict[AuxiliaryName, Auxiliary] = {  # by the name that `RunConfig.auxiliaries` uses, in the order of a stage's kinds
+    "text": Auxiliary("text_keywords", "text"),
+    "video": Auxiliary("facial_expression", "video"),
+    "audio": Auxiliary("prosody", "audio"),
+}
+AUXILIARY_OF: dict[Kind, Auxiliary] = {auxiliary.kind: auxiliary for auxiliary in AUXILIARIES.values()}
+SCHEDULES: dict[str, tuple[tuple[Role, ...], ...]] = {  # the stages of a schedule, each with the items that it draws from
+    "hybrid": (("main", "auxiliary"),),  # eq. 9
+    "multi_stage": (("auxiliary",), ("main",)),  # eq. 8
+}
 
 
 class Frozen(BaseModel):
@@ -70,7 +92,7 @@ class MediaConfig(Frozen):
     min_pixels: int = Field(128 * 28 * 28, ge=28 * 28)  # of one frame, after the resize of qwen-omni-utils
     max_pixels: int = Field(256 * 28 * 28, ge=28 * 28)
     max_sec: float = Field(30.0, gt=0)  # what lies behind is not read, and the clip is listed as cut
-    audio_source: Literal["file", "track"] = "file"  # the wav beside the video where there is one, or the video's own track
+    audio_source: AudioSource = "file"  # the wav beside the video where there is one, or the video's own track
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -131,18 +153,18 @@ class RunConfig(Frozen):
     method: Literal["thinker"] = "thinker"
     task: Task = "sentiment"
     training: bool = True  # False: the base as it is (zero-shot); stages, seed and schedule then mean nothing
-    auxiliaries: tuple[Modality, ...] = ()
+    auxiliaries: tuple[AuxiliaryName, ...] = ()
     schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None where there are none
     epochs: float = Field(5.0, gt=0)  # of every stage [P: 5; per stage A]
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
-    loss_average: Literal["items", "tokens"] = "items"  # [A] over the global batch
-    class_balance: Literal["none", "inverse_frequency"] = "none"  # [A] weights of main items by their gold label
+    loss_average: LossAverage = "items"  # [A] over the global batch
+    class_balance: ClassBalance = "none"  # [A] weights of main items by their gold label
     global_batch: int = Field(128, ge=1)  # items per optimizer step [P]
     block: int = Field(8, ge=1)  # items of one kind that the workers share
     optimizer: OptimizerConfig = OptimizerConfig()
     lora: LoraConfig = LoraConfig()
     media: MediaConfig = MediaConfig()
-    hierarchy: Literal["none", "prompt"] = "prompt"  # [A] polarity, then emotion, in one answer
+    hierarchy: Hierarchy = "prompt"  # [A] polarity, then emotion, in one answer
     answer_language: Literal["en", "id"] = "en"  # [A] the words that stand for labels in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -157,7 +179,7 @@ class RunConfig(Frozen):
     def _fits(self) -> Self:
         if self.global_batch % self.block:
             raise ValueError(f"global_batch {self.global_batch} is not a multiple of block {self.block}")
-        kinds = {AUXILIARY_KIND[modality] for modality in self.auxiliaries} | {self.task}
+        kinds = {AUXILIARIES[name].kind for name in self.auxiliaries} | {self.task}
         if self.mixture is not None:
             if unused := sorted(set(self.mixture) - kinds):
                 raise ValueError(f"mixture names {unused}, which the run does not train; its instruction types: {sorted(kinds)}")
@@ -179,19 +201,34 @@ def resolve(config: RunConfig) -> RunConfig:
     elif config.schedule is None:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
     elif config.mixture is not None:
-        data["mixture"] = _relative(config.mixture, config.task if config.schedule == "multi_stage" else None)
+        data["mixture"] = _relative(config.mixture, stage_kinds(config))
     if config.task == "sentiment":
         data["hierarchy"] = "none"
     return RunConfig.model_validate(data)
 
 
-def _relative(mixture: dict[Kind, float], alone: Task | None) -> dict[Kind, float] | None:
-    """Weights with the largest at 1, for only their ratios matter; the kind that has a stage alone shares with none."""
-    sharing = {kind: weight for kind, weight in mixture.items() if kind != alone}
-    if len(sharing) == 1:
+def stage_kinds(config: RunConfig) -> tuple[tuple[Kind, ...], ...]:
+    """Instruction types of each stage of a run that trains, in their order."""
+    names: dict[Role, tuple[Kind, ...]] = {
+        "main": (config.task,),
+        "auxiliary": tuple(auxiliary.kind for name, auxiliary in AUXILIARIES.items() if name in config.auxiliaries),
+    }
+    roles = SCHEDULES[config.schedule] if config.auxiliaries and config.schedule else (("main",),)
+    return tuple(tuple(kind for role in stage for kind in names[role]) for stage in roles)
+
+
+def _relative(mixture: dict[Kind, float], stages: Sequence[Sequence[Kind]]) -> dict[Kind, float] | None:
+    """Weights with the largest of every group at 1, because only ratios within a stage have an effect; None if no stage mixes.
+
+    A group is a set of kinds that share stages, directly or through each other; `stages` are the kinds of each stage.
+    """
+    groups: list[set[Kind]] = []
+    for kinds in stages:
+        together = set(kinds).union(*(group for group in groups if group & set(kinds)))
+        groups = [group for group in groups if not group & together] + [together]
+    if all(len(group) == 1 for group in groups):
         return None
-    most = max(sharing.values())
-    return {kind: 1.0 if kind == alone else weight / most for kind, weight in mixture.items()}
+    return {kind: weight / max(mixture[other] for other in group) for group in groups for kind, weight in mixture.items() if kind in group}
 
 
 def content_hash(value: Any) -> str:

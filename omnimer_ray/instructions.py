@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from omnimer_ray.config import Kind, Modality, RunConfig, content_hash
+from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
@@ -116,7 +116,7 @@ class Parsed(NamedTuple):
 class Style(NamedTuple):
     """The two settings that change how prompts and answers read."""
 
-    hierarchy: Literal["none", "prompt"]
+    hierarchy: Hierarchy
     language: str
 
     @classmethod
@@ -163,18 +163,13 @@ def prompts_hash(kinds: Iterable[Kind], style: Style, supervision: bool = False)
 
 def main_answer(clip: Clip, kind: Kind, style: Style) -> str:
     """The supervised answer of a main task, from the clip's gold labels (paper IV-A)."""
-    words = WORDS[style.language]
-    assert clip.sentiment is not None
-    if kind == "sentiment":
-        return _json({"sentiment": words[clip.sentiment]})
-    assert clip.emotion is not None
-    emotion = {"emotion": words[clip.emotion]}
-    return _json({"sentiment": words[clip.sentiment], **emotion} if style.hierarchy == "prompt" else emotion)
+    wanted = json.loads(_prompt(kind, style, None).schema)
+    return _json({name: WORDS[style.language][str(clip.label(name))] for name in wanted})
 
 
 def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: Style) -> str:
     """The answer of an auxiliary: the label with the explanation that was given for it (paper IV-C); a re-ask's answer has no label."""
-    answer: dict[str, Any] = {"keywords": list(parsed.keywords)} if kind == "text_keywords" else {}
+    answer: dict[str, Any] = {"keywords": list(parsed.keywords)} if "keywords" in json.loads(_PROMPTS[kind].schema) else {}
     if sentiment is not None:
         answer["sentiment"] = WORDS[style.language][sentiment]
     return _harmless(_json({**answer, "explanation": parsed.explanation}))

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
-from omnimer_ray.config import Kind, RunConfig, content_hash
+from omnimer_ray.config import ClassBalance, Kind, RunConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ResultsError
@@ -96,8 +97,12 @@ def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
     return splits_of(config, [Clip(**row) for row in rows])
 
 
-def _weights(golds: Sequence[str], balance: str) -> list[float]:
+def _weights(golds: Sequence[str], balance: ClassBalance) -> list[float]:
     """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
-    if balance == "none":
-        return [1.0] * len(golds)
-    return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
+    match balance:
+        case "none":
+            return [1.0] * len(golds)
+        case "inverse_frequency":
+            return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
+        case unknown:
+            assert_never(unknown)

@@ -12,13 +12,15 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import LoraConfig, RunConfig
+from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine import MachineProfile
-from omnimer_ray.shape import TOWERS, Shape, lora_parameters, parameters
+from omnimer_ray.shape import AUDIO_ATTENTION, LANGUAGE_ATTENTION, PLACEMENTS, VISION_ATTENTION, Shape, Target, lora_parameters, parameters
 
 GIB = 2**30
 BYTES = {"fp32": 4, "bf16": 2}
 RESERVE_GIB = 1.0  # the driver's context, NCCL, what the allocator cannot use; an assumption
 PROMPT_TOKENS = 512  # a generous bound of an instruction with its transcript
+COUNTED = {LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION}  # what the formulas for LoRA count
 SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # the cheap ones first
 
 
@@ -171,17 +173,25 @@ def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
     Audio: 6 d + F elements a layer and frame, two frames a token. Vision: 4 h + 3 I elements and 2 h in fp32, four patches a token.
     Both: LoRA's inputs and products as above; attention goes chunk by chunk, so its output is never its input.
     """
-    size, towers = BYTES[setup.precision], TOWERS[setup.lora.placement]
+    size, targets = BYTES[setup.precision], _targets(setup)
     inputs, single = (16 if setup.precision == "bf16" else 8), 16 * setup.lora.rank
     audio = size * (6 * shape.audio_width + shape.audio_mlp) + inputs * shape.audio_width + single
     vision = size * (4 * shape.vision_width + 3 * shape.vision_mlp) + (inputs + 8) * shape.vision_width + single
     kept = 0.0
     for layer, width, layers, steps in (
-        (audio, shape.audio_width, shape.audio_layers, 2 * item.audio if towers > 1 else 0),
-        (vision, shape.vision_width, shape.vision_layers, 4 * item.video if towers > 2 else 0),
+        (audio, shape.audio_width, shape.audio_layers, 2 * item.audio if AUDIO_ATTENTION in targets else 0),
+        (vision, shape.vision_width, shape.vision_layers, 4 * item.video if VISION_ATTENTION in targets else 0),
     ):
         kept += steps * (layers * size * width + layer if setup.recompute else layers * layer)
     return kept
+
+
+def _targets(setup: Setup) -> set[Target]:
+    """The projections that carry LoRA. The formulas here count LoRA on attention; they would be too small for any other."""
+    targets = set(PLACEMENTS[setup.lora.placement])
+    if not targets <= COUNTED:
+        raise ConfigError(f"the memory estimate does not count lora.placement {setup.lora.placement!r}; extend omnimer_ray/memory.py")
+    return targets
 
 
 def _training_state(count: int, setup: Setup) -> float:

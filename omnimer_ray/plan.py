@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARY_KIND, Kind, RunConfig, changed, flat, resolve
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.results import read_record
@@ -203,15 +203,14 @@ def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> li
 
 
 def _stages(config: RunConfig) -> tuple[Stage, ...]:
-    if not config.training:
-        return ()
-    auxiliary: tuple[Kind, ...] = tuple(
-        AUXILIARY_KIND[modality] for modality in ("text", "video", "audio") if modality in config.auxiliaries
-    )
-    main: tuple[Kind, ...] = (config.task,)
-    parts = [auxiliary, main] if config.schedule == "multi_stage" else [main + auxiliary]
+    """The chain of stages that a method trains."""
+    match config.method:
+        case "thinker":
+            chain = stage_kinds(config) if config.training else ()
+        case unknown:
+            assert_never(unknown)
     stages: list[Stage] = []
-    for position, kinds in enumerate(parts):
+    for position, kinds in enumerate(chain):
         predecessor = stages[-1].key if stages else None
         parts_needed = _ledger_parts(config, kinds)
         key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
@@ -221,7 +220,7 @@ def _stages(config: RunConfig) -> tuple[Stage, ...]:
 
 def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPart, ...]:
     pooled = config.model_copy(update={"corpus": config.corpus.model_copy(update={"fold": None, "development": None})})
-    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_KIND.values())
+    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_OF)
 
 
 def _ledger_id(part: LedgerPart) -> str:

@@ -12,16 +12,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from omnimer_ray.config import AUXILIARY_KIND, Modality, RunConfig, Task, changed
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, RunConfig, Task, changed
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.plan import Plan, Row, Run, SearchSpace, Unit, make_run
 from omnimer_ray.results import read_json
 
 TRIALS = "trials.json"  # what became of every trial, for plan and analysis
 DONE = "done"
-SCHEDULES = ("hybrid", "multi_stage")
-MODALITIES: tuple[Modality, ...] = ("text", "video", "audio")
-SUBSETS = tuple(subset for size in range(4) for subset in combinations(MODALITIES, size))
+SUBSETS = tuple(subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size))
 
 
 class Draw(Protocol):
@@ -41,7 +39,7 @@ class Search:
     baseline: RunConfig
     task: Task = "emotion"
     num_trials: int = 32
-    subsets: tuple[tuple[Modality, ...], ...] = SUBSETS
+    subsets: tuple[tuple[AuxiliaryName, ...], ...] = SUBSETS
     ranks: tuple[int, ...] = (4, 8, 16, 32)
     alphas: tuple[int, ...] = (8, 16, 32, 64)
     rate_factors: tuple[float, float] = (0.1, 3.0)  # of the recipe's learning rate; drawn log-uniformly
@@ -85,15 +83,15 @@ def draw(search: Search, trial: Draw) -> dict[str, Any]:
         "learning_rate": trial.suggest_float("learning_rate", *(rate * factor for factor in search.rate_factors), log=True),
     }
     if params["auxiliaries"] != _joined(()):
-        params["schedule"] = trial.suggest_categorical("schedule", SCHEDULES)
-    if params.get("schedule") == "hybrid":
+        params["schedule"] = trial.suggest_categorical("schedule", tuple(SCHEDULES))
+    if any(set(stage) == {"main", "auxiliary"} for stage in SCHEDULES.get(params.get("schedule", ""), ())):
         params["auxiliary_weight"] = trial.suggest_float("auxiliary_weight", *search.auxiliary_weights, log=True)
     return params
 
 
 def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
     """What parameters change of the baseline, as a variant says it."""
-    auxiliaries = [modality for modality in MODALITIES if modality in params["auxiliaries"].split("+")]
+    auxiliaries = [name for name in AUXILIARIES if name in params["auxiliaries"].split("+")]
     changes = {
         "auxiliaries": set(auxiliaries),
         "lora.rank": params["rank"],
@@ -103,7 +101,7 @@ def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
     if auxiliaries:
         changes["schedule"] = params["schedule"]
     if "auxiliary_weight" in params:
-        weights = dict.fromkeys((AUXILIARY_KIND[modality] for modality in auxiliaries), params["auxiliary_weight"])
+        weights = dict.fromkeys((AUXILIARIES[name].kind for name in auxiliaries), params["auxiliary_weight"])
         changes["mixture"] = {search.task: 1.0, **weights}
     return changes
 
@@ -177,7 +175,7 @@ def identity(search: Search) -> dict[str, Any]:
     return {**fixed, "baseline": make_run(changed(search.baseline, {"task": search.task})).signature}
 
 
-def _joined(subset: tuple[Modality, ...]) -> str:
+def _joined(subset: tuple[AuxiliaryName, ...]) -> str:
     return "+".join(subset) or "none"
 
 
@@ -189,8 +187,8 @@ def _faults(search: Search) -> Iterator[str]:
     for name in ("subsets", "ranks", "alphas", "confirmation_seeds"):
         if not getattr(search, name):
             yield f"{name} must name at least one"
-    if unknown := sorted({modality for subset in search.subsets for modality in subset} - set(MODALITIES)):
-        yield f"subsets name {unknown}; known: {', '.join(MODALITIES)}"
+    if unknown := sorted({modality for subset in search.subsets for modality in subset} - set(AUXILIARIES)):
+        yield f"subsets name {unknown}; known: {', '.join(AUXILIARIES)}"
     for name in ("rate_factors", "auxiliary_weights"):
         low, high = getattr(search, name)
         if not 0 < low <= high:

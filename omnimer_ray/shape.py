@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.results import read_json
 
-TOWERS = {"thinker": 1, "thinker+audio": 2, "all": 3}  # of language, audio, vision: how many carry LoRA
+Tower = Literal["language", "audio", "vision"]
 FIELDS = {  # of Shape, by the part of the config and the key that gives them
     "text_config": {
         "width": "hidden_size",
@@ -61,6 +62,36 @@ class Shape(NamedTuple):
         """Of the keys, and of the values."""
         return self.kv_heads * (self.width // self.heads)
 
+    def num_layers(self, tower: Tower) -> int:
+        """Layers of a tower."""
+        return {"language": self.layers, "audio": self.audio_layers, "vision": self.vision_layers}[tower]
+
+
+class Target(NamedTuple):
+    """Linear projections in every layer of a tower that can carry LoRA."""
+
+    tower: Tower
+    pattern: str  # of the module paths, as transformers names them since 5.21: both towers live under `model.`
+    num_projections: int  # in one layer
+    widths: Callable[[Shape], int]  # the sum of their inputs and outputs in one layer
+
+
+LANGUAGE_ATTENTION = Target(
+    "language",
+    r"model\.language_model\.layers\.\d+\.self_attn\.[qkvo]_proj",
+    4,
+    lambda shape: 4 * shape.width + 2 * (shape.width + shape.kv_width),
+)
+AUDIO_ATTENTION = Target(
+    "audio", r"model\.audio_tower\.layers\.\d+\.self_attn\.(?:[qkv]_proj|out_proj)", 4, lambda shape: 8 * shape.audio_width
+)
+VISION_ATTENTION = Target("vision", r"model\.visual\.blocks\.\d+\.attn\.(?:[qkv]|proj)", 4, lambda shape: 8 * shape.vision_width)
+PLACEMENTS: dict[str, tuple[Target, ...]] = {  # by the value of `lora.placement`
+    "thinker": (LANGUAGE_ATTENTION,),
+    "thinker+audio": (LANGUAGE_ATTENTION, AUDIO_ATTENTION),
+    "all": (LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION),
+}
+
 
 class Parameters(NamedTuple):
     """How many parameters each part of a Thinker has."""
@@ -110,10 +141,5 @@ def parameters(shape: Shape) -> Parameters:
 
 
 def lora_parameters(shape: Shape, lora: LoraConfig) -> int:
-    """Trainable parameters: rank x (inputs + outputs) of the four attention projections of each tower that carries LoRA."""
-    towers = (
-        shape.layers * (4 * shape.width + 2 * (shape.width + shape.kv_width)),
-        shape.audio_layers * 8 * shape.audio_width,
-        shape.vision_layers * 8 * shape.vision_width,
-    )
-    return lora.rank * sum(towers[: TOWERS[lora.placement]])
+    """Trainable parameters: rank x (inputs + outputs) of every projection that carries LoRA."""
+    return lora.rank * sum(shape.num_layers(target.tower) * target.widths(shape) for target in PLACEMENTS[lora.placement])

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.config import Kind, content_hash
+from omnimer_ray.config import AUXILIARY_OF, Kind, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.instructions import Style, auxiliary_answer, modalities, parse
+from omnimer_ray.instructions import Style, auxiliary_answer, parse
 from omnimer_ray.results import read_json, write_json
 
 Entry = dict[str, str | None]
@@ -27,7 +27,7 @@ Entry = dict[str, str | None]
 
 def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
     """Training clips that carry the modality's gold label: no other clip is ever shown for supervision."""
-    modality = modalities(kind)[0]
+    modality = AUXILIARY_OF[kind].modality
     return [clip for clip in clips if clip.split == "train" and clip.modality_sentiment(modality) is not None]
 
 
@@ -144,7 +144,7 @@ def _two_steps(ask: Any, clips: Sequence[Clip], kind: Kind, style: Style) -> lis
 
 
 def _gold(clip: Clip, kind: Kind) -> str:
-    gold = clip.modality_sentiment(modalities(kind)[0])
+    gold = clip.modality_sentiment(AUXILIARY_OF[kind].modality)
     assert gold is not None
     return gold
 

@@ -1,7 +1,4 @@
-"""The base model by name: load, freeze, place LoRA, and assert what was matched.
-
-Module paths are those of transformers since 5.21: both towers live under `model.` beside the language model.
-"""
+"""The base model by name: load, freeze, place LoRA, and assert what was matched."""
 
 from __future__ import annotations
 
@@ -19,14 +16,11 @@ from transformers import GenerationConfig, Qwen2_5OmniProcessor, Qwen2_5OmniThin
 from omnimer_ray.bases import Base
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError
+from omnimer_ray.shape import PLACEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LANGUAGE = r"model\.language_model\.layers\.\d+\.self_attn\.[qkvo]_proj"
-_AUDIO = r"model\.audio_tower\.layers\.\d+\.self_attn\.(?:[qkv]_proj|out_proj)"
-_VISION = r"model\.visual\.blocks\.\d+\.attn\.(?:[qkv]|proj)"
-PLACEMENTS = {"thinker": (_LANGUAGE,), "thinker+audio": (_LANGUAGE, _AUDIO), "all": (_LANGUAGE, _AUDIO, _VISION)}
 OTHER_PARTS = ("talker.", "token2wav.")  # of the full model's checkpoint
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -115,7 +109,7 @@ def _check_processor(base: Base, processor: Any, config: Any) -> None:
 
 def place_lora(model: Any, lora: LoraConfig, seed: int) -> tuple[Any, Matched]:
     """A PeftModel with fresh adapters, whose A is drawn from a hash of (seed, module path), B zero: two placements share what they share."""
-    pattern = "|".join(f"(?:{part})" for part in PLACEMENTS[lora.placement])
+    pattern = "|".join(f"(?:{target.pattern})" for target in PLACEMENTS[lora.placement])
     settings = PeftLoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=pattern, bias="none")
     peft_model = get_peft_model(model, settings)
     for path, module in _adapted(peft_model):
@@ -145,13 +139,17 @@ def _draw(weight: torch.nn.Parameter, text: str) -> None:
 
 
 def _assert_matched(peft_model: Any, lora: LoraConfig) -> Matched:
-    """Four projections per layer of each placed tower, and nothing else trainable; anything else is our mistake or another architecture."""
+    """Every projection of the placement's targets, and nothing else trainable; anything else is our mistake or another architecture."""
     paths = [path for path, _ in _adapted(peft_model)]
-    counts = [sum(re.fullmatch(part, path) is not None for path in paths) for part in (_LANGUAGE, _AUDIO, _VISION)]
-    config = peft_model.config
-    layers = [config.text_config.num_hidden_layers, config.audio_config.encoder_layers, config.vision_config.depth]
-    placed = len(PLACEMENTS[lora.placement])
-    expected = [4 * count if index < placed else 0 for index, count in enumerate(layers)]
+    config, targets = peft_model.config, PLACEMENTS[lora.placement]
+    layers = {
+        "language": config.text_config.num_hidden_layers,
+        "audio": config.audio_config.encoder_layers,
+        "vision": config.vision_config.depth,
+    }
+    matched = {target: sum(re.fullmatch(target.pattern, path) is not None for path in paths) for target in targets}
+    counts = [sum(count for target, count in matched.items() if target.tower == tower) for tower in layers]
+    expected = [sum(target.num_projections for target in targets if target.tower == tower) * count for tower, count in layers.items()]
     if counts != expected or len(paths) != sum(expected):
         raise BaseModelError(
             f"LoRA matched {counts} projections of language, audio and vision where {expected} were expected; this transformers names its modules differently"

@@ -6,16 +6,15 @@ Cost:  120 distinct runs a seed in 148 stages, 28 of them shared by both tasks.
 
 from itertools import combinations
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, RunConfig
 from omnimer_ray.plan import SearchSpace
 
-MODALITIES = ("text", "video", "audio")
 RANKS = (4, 8, 16, 32)
 
 
 def space(recipe: RunConfig) -> SearchSpace:
-    """The full grid; without auxiliaries both schedules are one run, which the plan merges and says."""
-    subsets = [subset for size in range(4) for subset in combinations(MODALITIES, size)]
+    """The full grid; without auxiliaries all schedules are one run, which the plan merges and reports."""
+    subsets = [subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size)]
     return SearchSpace(
         baseline=recipe,
         variants={
@@ -25,7 +24,7 @@ def space(recipe: RunConfig) -> SearchSpace:
                 "lora.rank": rank,
             }
             for subset in subsets
-            for schedule in ("hybrid", "multi_stage")
+            for schedule in SCHEDULES
             for rank in RANKS
         },
         grid=True,

@@ -20,7 +20,8 @@ from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.inputs import Encoder, collate
 from omnimer_ray.plan import make_run
-from omnimer_ray.thinker import PLACEMENTS, Thinker, load_thinker, place_lora, trainable
+from omnimer_ray.shape import PLACEMENTS
+from omnimer_ray.thinker import Thinker, load_thinker, place_lora, trainable
 from omnimer_ray.training import Placement
 
 

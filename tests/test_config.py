@@ -1,15 +1,20 @@
 """One config, one form, one signature; whatever changes what is computed changes the signature."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from making import BASE, CORPUS, OTHER_VALUE, paper_config, tiny_config, whole_config
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from omnimer_ray.config import RunConfig, changed, content_hash, flat, parse, resolve
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, SCHEDULES, RunConfig, changed, content_hash, flat, parse, resolve
+from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ConfigError
+from omnimer_ray.instructions import WORDS, modalities
+from omnimer_ray.memory import BYTES
 from omnimer_ray.plan import make_run
+from omnimer_ray.shape import PLACEMENTS
 
 ONE_VALUE = {"method", "lora.dropout", "corpus.development"}  # a development part does not go with the folds of a whole config
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
@@ -34,7 +39,73 @@ def test_every_field_has_a_place_in_this_file() -> None:
 
 @pytest.mark.parametrize("name", OTHER_VALUE)
 def test_a_changed_field_changes_the_signature(name: str) -> None:
-    assert signature(changed(whole_config(), {name: OTHER_VALUE[name]})) != signature(whole_config())
+    same = signature(changed(whole_config(), {name: OTHER_VALUE[name]})) == signature(whole_config())
+    assert same == (name == "base.name"), "the revision says which base it is"
+
+
+def literals(annotation: Any) -> tuple[str, ...]:
+    """The values of the first Literal inside an annotation."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((values for part in get_args(annotation) if (values := literals(part))), ())
+
+
+def closed_sets(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every field that takes values of a fixed list, with the list."""
+    for name, field in model.model_fields.items():
+        if isinstance(part := field.annotation, type) and issubclass(part, BaseModel):
+            yield from closed_sets(part, f"{prefix}{name}.")
+        elif values := literals(field.annotation):
+            yield prefix + name, values
+
+
+CLOSED = dict(closed_sets())
+
+
+def with_value(name: str, value: str) -> RunConfig:
+    return changed(
+        whole_config(), {name: (value,) if name == "auxiliaries" else dict.fromkeys(CLOSED[name], 1.0) if name == "mixture" else value}
+    )
+
+
+def test_the_closed_sets_are_known() -> None:
+    assert set(CLOSED) == {
+        "base.precision",
+        "method",
+        "task",
+        "auxiliaries",
+        "schedule",
+        "mixture",
+        "loss_average",
+        "class_balance",
+        "media.audio_source",
+        "lora.placement",
+        "hierarchy",
+        "answer_language",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(CLOSED) - {"mixture"}))
+def test_every_value_of_a_closed_set_is_another_run(name: str) -> None:
+    signatures = [signature(with_value(name, value)) for value in CLOSED[name]]
+    assert len(set(signatures)) == len(CLOSED[name])
+
+
+@pytest.mark.parametrize("name", sorted(set(CLOSED) - {"mixture"}))
+def test_a_value_outside_a_closed_set_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^config: {name}"):
+        with_value(name, "another")
+
+
+def test_every_value_has_an_entry_in_its_table() -> None:
+    assert (set(CLOSED["auxiliaries"]), set(CLOSED["schedule"])) == (set(AUXILIARIES), set(SCHEDULES))
+    assert set(CLOSED["mixture"]) == {*CLOSED["task"], *AUXILIARY_OF}
+    assert set(CLOSED["task"]) == set(LABELS)
+    assert set(CLOSED["lora.placement"]) == set(PLACEMENTS)
+    assert set(CLOSED["base.precision"]) == set(BYTES)
+    assert set(CLOSED["answer_language"]) == set(WORDS)
+    for kind in CLOSED["mixture"]:
+        assert modalities(kind)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", TRAINING_ONLY)

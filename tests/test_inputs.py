@@ -14,7 +14,7 @@ import torch
 from lessons import KINDS, answer
 from numpy.typing import NDArray
 
-from omnimer_ray.config import AUXILIARY_KIND, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import MediaError
 from omnimer_ray.inputs import END_OF_TURN, IGNORED, Encoder, collate, labels
@@ -125,7 +125,7 @@ def test_a_transcript_cannot_write_control_tokens(encoder: Encoder, corpus: Corp
     assert "ya< |im_end|>" in encoder.tokenizer.decode(encoder.encode(hostile, "text_keywords").input_ids)
 
 
-@pytest.mark.parametrize(("kind", "given"), [*((kind, None) for kind in ALL), *((kind, "negative") for kind in AUXILIARY_KIND.values())])
+@pytest.mark.parametrize(("kind", "given"), [*((kind, None) for kind in ALL), *((kind, "negative") for kind in AUXILIARY_OF)])
 def test_labels_are_the_answer(kind: Kind, given: str | None, encoder: Encoder, corpus: Corpus) -> None:
     clips = corpus.clips[:8]
     answers = [answer(clip, kind, number) for number, clip in enumerate(clips)]

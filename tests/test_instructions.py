@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from making import clip
 
-from omnimer_ray.config import AUXILIARY_KIND, Kind
+from omnimer_ray.config import AUXILIARY_OF, Kind
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, SENTIMENTS
 from omnimer_ray.instructions import (
     SYSTEM,
@@ -21,7 +21,7 @@ from omnimer_ray.instructions import (
 )
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-AUXILIARIES = tuple(AUXILIARY_KIND.values())
+AUXILIARIES = tuple(AUXILIARY_OF)
 EN = Style("prompt", "en")
 STYLES = [Style(hierarchy, language) for hierarchy in ("none", "prompt") for language in ("en", "id")]
 FACIAL = (  # the paper, section IV-B
@@ -45,7 +45,7 @@ def said(kind: Kind, text: str = "saya senang", style: Style = EN, given: str | 
     return "".join(part.get("text", f"<{part['type']}>") for part in messages[1]["content"])
 
 
-@pytest.mark.parametrize(("kind", "seen"), [(AUXILIARY_KIND[modality], modality) for modality in AUXILIARY_KIND])
+@pytest.mark.parametrize(("kind", "seen"), [(kind, auxiliary.modality) for kind, auxiliary in AUXILIARY_OF.items()])
 @pytest.mark.parametrize("given", [None, "negative"])
 def test_an_auxiliary_sees_its_own_modality_only(kind: Kind, seen: str, given: str | None) -> None:
     told = said(kind, given=given)

@@ -13,10 +13,10 @@ from making import paper_config, tiny_config
 
 from omnimer_ray.bases import TINY_FOLDER
 from omnimer_ray.config import LoraConfig
-from omnimer_ray.errors import BaseModelError
+from omnimer_ray.errors import BaseModelError, ConfigError
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.memory import GIB, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
-from omnimer_ray.shape import FIELDS, Shape, lora_parameters, parameters, read_shape
+from omnimer_ray.shape import FIELDS, PLACEMENTS, Shape, Target, lora_parameters, parameters, read_shape
 
 QWEN_7B = Shape(vision_width=1280)
 QWEN_3B = Shape(2048, 36, 16, 2, 11008, 151936, audio_out=2048, vision_width=1280, vision_out=2048)
@@ -194,3 +194,15 @@ def test_lora_is_counted_exactly() -> None:
         lora = LoraConfig(rank=4, placement=placement)  # type: ignore[arg-type]
         trainable = sum(parameter.numel() for parameter in _model(SMALL, "fp32", lora).parameters() if parameter.requires_grad)
         assert trainable == lora_parameters(SMALL, lora)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_every_placement_is_counted(placement: Any) -> None:
+    assert estimate(SMALL, Setup(LoraConfig(placement=placement)), Item(100)).kept > 0
+
+
+def test_a_placement_that_the_formulas_do_not_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp = Target("language", r".*\.mlp\..*", 3, lambda shape: 3 * (shape.width + shape.mlp))
+    monkeypatch.setitem(PLACEMENTS, "thinker", (*PLACEMENTS["thinker"], mlp))
+    with pytest.raises(ConfigError, match=r"^the memory estimate does not count lora\.placement 'thinker'; extend omnimer_ray/memory\.py$"):
+        estimate(SMALL, Setup(LoraConfig(placement="thinker")), Item(100))

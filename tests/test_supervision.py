@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from making import clip
 
-from omnimer_ray.config import AUXILIARY_KIND, Kind
+from omnimer_ray.config import AUXILIARY_OF, Kind
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.instructions import WORDS, Style
@@ -17,7 +17,7 @@ from omnimer_ray.results import ledger_schema
 from omnimer_ray.supervision import build, eligible, freeze, has_begun, is_frozen, missing, read_entries
 
 STYLE = Style("prompt", "en")
-KINDS = tuple(AUXILIARY_KIND.values())
+KINDS = tuple(AUXILIARY_OF)
 Ask = Callable[[Sequence[Clip], Sequence[str | None]], list[str]]
 
 

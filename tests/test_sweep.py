@@ -184,7 +184,7 @@ def test_a_folder_in_use_by_another_sweep_is_refused(
     with Lease(folder):
         assert run(monkeypatch, "ablations", "--limit", "64", "--results", str(tmp_path)) == 2
     said = capsys.readouterr()
-    assert said.err.startswith(f"ResultsError: {folder} is in use by another sweep (pid {os.getpid()} on ")
+    assert said.err.startswith(f"LeaseHeldError: {folder} is in use by another sweep (pid {os.getpid()} on ")
     assert PLAN in said.out
 
 

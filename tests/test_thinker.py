@@ -12,7 +12,8 @@ from omnimer_ray.config import LoraConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.inputs import Encoder, collate
-from omnimer_ray.thinker import PLACEMENTS, Thinker, place_lora, trainable
+from omnimer_ray.shape import PLACEMENTS
+from omnimer_ray.thinker import Thinker, place_lora, trainable
 
 WIDTH_3B = 2048
 SHAPES: dict[str, dict[str, Any]] = {

@@ -46,7 +46,7 @@ class Clip:
 
     def label(self, task: str) -> str | None:
         """The gold label of a main task."""
-        return self.sentiment if task == "sentiment" else self.emotion
+        return {"sentiment": self.sentiment, "emotion": self.emotion}[task]
 
     def modality_sentiment(self, modality: str) -> str | None:
         """The gold sentiment of one modality alone."""

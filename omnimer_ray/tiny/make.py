@@ -17,7 +17,7 @@ import typer
 
 from omnimer_ray.bases import TINY_FOLDER
 from omnimer_ray.checkpoints import parameters
-from omnimer_ray.config import AUXILIARY_KIND, BaseConfig, CorpusConfig, Kind, OptimizerConfig
+from omnimer_ray.config import AUXILIARY_OF, BaseConfig, CorpusConfig, Kind, OptimizerConfig
 from omnimer_ray.corpora import default_cache, mini
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip
 from omnimer_ray.corpora.mini_text import CUES
@@ -49,7 +49,7 @@ def main(out: Path = TINY_FOLDER) -> None:
     cues = {planned.id: planned.cues for planned in mini.plan(recipe)}
     clips = {clip.id: clip for clip in corpus.split("train")}
     prepare_media(corpus.split("train"), tiny_media(), default_cache(), os.cpu_count() or 1, print)
-    items = {kind: tuple(_items(kind, clips, cues)) for kind in AUXILIARY_KIND.values()}
+    items = {kind: tuple(_items(kind, clips, cues)) for kind in AUXILIARY_OF}
     tokenizer = build.tokenizer(_texts(corpus.clips, items))
     thinker = Thinker(build.thinker(tokenizer, SEED), build.processor(tokenizer))
     pretrain(thinker, clips, items)
@@ -80,7 +80,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
 
 def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
     """Each clip's free question, and every other clip with its label given; the answers tell the cue that is really there."""
-    modality = {auxiliary: name for name, auxiliary in AUXILIARY_KIND.items()}[kind]
+    modality = AUXILIARY_OF[kind].modality
     for place, clip in enumerate(clips.values()):
         cue = cues[clip.id][modality]
         said = [phrase for phrase in CUES[cue] if phrase in clip.text] if kind == "text_keywords" else []
@@ -92,7 +92,7 @@ def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str
 
 def _texts(clips: tuple[Clip, ...], items: Mapping[Kind, tuple[Item, ...]]) -> Iterator[str]:
     """Prompts, transcripts and answers, of the main tasks too: the tokenizer knows their words, the model has not seen them."""
-    kinds: tuple[Kind, ...] = ("sentiment", "emotion", *AUXILIARY_KIND.values())
+    kinds: tuple[Kind, ...] = ("sentiment", "emotion", *AUXILIARY_OF)
     for clip in clips:
         for kind in kinds:
             for given in (None, clip.sentiment) if kind in items else (None,):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnimer_ray.bases import locate
-from omnimer_ray.config import AUXILIARY_KIND, MODALITY_OF, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora import mini
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF
 from omnimer_ray.corpora.mini_text import CUES
@@ -27,16 +27,16 @@ def small() -> mini.MiniRecipe:
     return mini.MiniRecipe.pretraining(make.SEED, NUM_CLIPS)
 
 
-@pytest.mark.parametrize("kind", AUXILIARY_KIND.values())
+@pytest.mark.parametrize("kind", AUXILIARY_OF)
 def test_items_are_auxiliary_answers_that_tell_what_is_there(kind: Kind, small: mini.MiniRecipe, shared_cache: Path) -> None:
     clips = {clip.id: clip for clip in mini.load(small, cache=shared_cache, workers=1).split("train")}
     cues = {planned.id: planned.cues for planned in mini.plan(small)}
     items = list(make._items(kind, clips, cues))
     assert [item.given is None for item in items] == [True, True, False] * (NUM_CLIPS // 2)  # every other clip is asked again
     assert {item.kind for item in items} == {kind}
-    assert modalities(kind) == (MODALITY_OF[kind],)
+    assert modalities(kind) == (AUXILIARY_OF[kind].modality,)
     for item in items:
-        cue = cues[item.clip][MODALITY_OF[kind]]
+        cue = cues[item.clip][AUXILIARY_OF[kind].modality]
         parsed = parse(item.answer, kind, make.STYLE, given=item.given is not None)
         assert parsed is not None
         assert (parsed.sentiment or item.given) == SENTIMENT_OF[cue]
