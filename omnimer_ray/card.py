@@ -14,10 +14,10 @@ from omnimer_ray.export import run_scores
 from omnimer_ray.identity import stage_settings
 from omnimer_ray.instructions import Style, conversation
 from omnimer_ray.metrics import Scores
-from omnimer_ray.plan import Stage, Unit
 from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_record, write_atomically
+from omnimer_ray.units import LedgerUnit, RunUnit, Stage, Unit
 
 CARD = "README.md"
 ANY_CLIP = Clip("", "", "", "train", "{the transcript}", None, None, None, None, None, None, None)
@@ -26,14 +26,15 @@ OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # told above, 
 
 def write_card(sweep: Sweep, unit: Unit) -> None:
     """The card of the unit's stage, once that is recorded as done."""
-    if unit.stage is None or unit.ledger is not None:
+    if isinstance(unit, LedgerUnit) or unit.stage is None:
         return
     folder = sweep.folder / "stages" / unit.stage.key
     record = read_record(folder)
     if record is None or record["outcome"] != "done":
         return
-    users = [other for other in sweep.plan.units if other.stage is not None and other.stage.key == unit.stage.key] or [unit]
-    scores = {user.title: found for user in users if user.run and (found := run_scores(sweep.folder, user.run))}
+    others = [other for other in sweep.plan.units if not isinstance(other, LedgerUnit)]
+    users = [other for other in others if other.stage is not None and other.stage.key == unit.stage.key] or [unit]
+    scores = {user.title: found for user in users if isinstance(user, RunUnit) and (found := run_scores(sweep.folder, user.run))}
     text = card(users[0].title, unit.stage, record, sweep.base, sweep.stand_ins, scores)
     if not (folder / CARD).exists() or (folder / CARD).read_text(encoding="utf-8") != text:
         write_atomically(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))

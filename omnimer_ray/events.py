@@ -14,9 +14,9 @@ from typing import Any
 from omnimer_ray.config import content_hash
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.export import run_scores
-from omnimer_ray.plan import Unit, place
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_history, read_record, write_atomically
+from omnimer_ray.units import RunUnit, Unit, record_folder, trained_stage
 
 SCORES = ("accuracy", "macro_f1", "weighted_f1", "unparsed")
 Scalars = tuple[int, float, dict[str, float]]  # step, seconds of training, values
@@ -25,7 +25,7 @@ Scalars = tuple[int, float, dict[str, float]]  # step, seconds of training, valu
 def write_events(sweep: Sweep, unit: Unit) -> None:
     """The unit's folder below `tensorboard/`, once it is recorded; one that was made from the same records is left."""
     records = [read_record(folder) for folder in _folders(sweep, unit)]
-    if unit.ledger is not None or not any(records):
+    if not any(records):
         return
     folder = sweep.folder / "tensorboard" / folder_name(unit)
     path = folder / f"events.out.tfevents.{content_hash(records)}"
@@ -45,17 +45,19 @@ def folder_name(unit: Unit) -> str:
 
 def _folders(sweep: Sweep, unit: Unit) -> list[Path]:
     """Where what the unit computed is recorded."""
-    stage = [sweep.folder / "stages" / unit.stage.key] if unit.stage and unit.trains else []
-    return stage + ([place(unit, sweep.folder)] if unit.run else [])
+    stage = trained_stage(unit)
+    return ([sweep.folder / "stages" / stage.key] if stage else []) + (
+        [record_folder(unit, sweep.folder)] if isinstance(unit, RunUnit) else []
+    )
 
 
 def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
     """Of every step of the stage, then of the run's evaluation, at the last step."""
-    step, sec = 0, 0.0
-    for entry in read_history(sweep.folder / "stages" / unit.stage.key) if unit.stage and unit.trains else ():
+    step, sec, stage = 0, 0.0, trained_stage(unit)
+    for entry in read_history(sweep.folder / "stages" / stage.key) if stage else ():
         step, sec = entry["step"], sec + entry["sec"]
         yield step, sec, {"train/loss": entry["loss"], "train/learning_rate": entry["learning_rate"], "train/step_sec": entry["sec"]}
-    if unit.run and (scores := run_scores(sweep.folder, unit.run)):
+    if isinstance(unit, RunUnit) and (scores := run_scores(sweep.folder, unit.run)):
         split = evaluated_split(unit.run.config)
         values = {f"{split}/{name}": float(getattr(scores, name)) for name in SCORES}
         yield step, sec, values | {f"{split}_f1/{label}": f1 for label, f1 in zip(scores.labels, scores.f1, strict=True)}

@@ -25,11 +25,11 @@ from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.job import Job, write_manifest
 from omnimer_ray.machine import MachineProfile, Resources, concurrency, local_resources, usable
-from omnimer_ray.plan import Unit
 from omnimer_ray.progress import Progress
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
 from omnimer_ray.trial import Attempt, again, died, record_attempts, release, run_unit
+from omnimer_ray.units import Unit
 
 WAITING: dict[str, float] = {
     "memory": 1

@@ -8,10 +8,10 @@ from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.metrics import Scores, scores
 from omnimer_ray.owner import Owner
-from omnimer_ray.plan import Run
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import clips_schema, ledger_schema, read_record, write_json, write_table
 from omnimer_ray.supervision import read_entries
+from omnimer_ray.units import LedgerUnit, Run
 
 
 def write_plan(sweep: Sweep) -> None:
@@ -64,7 +64,7 @@ def write_ledger(sweep: Sweep) -> None:
     """ledger.parquet: the entries of all instructions so far, of every ledger that the plan needs."""
     import polars as pl
 
-    parts = [unit.ledger for unit in sweep.plan.units if unit.ledger is not None]
+    parts = [unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)]
     known = {clip.id for clip in sweep.corpus.clips}
     entries = [sorted(read_entries(sweep.ledgers / part.key, part.kind).items()) for part in parts]
     rows = [entry for part in entries for clip, entry in part if clip in known]

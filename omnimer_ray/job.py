@@ -14,11 +14,11 @@ from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.instructions import Style, main_answer
 from omnimer_ray.machine import MachineProfile
-from omnimer_ray.plan import Stage, Unit
 from omnimer_ray.results import write_json
 from omnimer_ray.rungs import Pruning
 from omnimer_ray.schedule import Item, Schedule
 from omnimer_ray.supervision import eligible, read_entries
+from omnimer_ray.units import Stage, Unit
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from omnimer_ray.events import write_events
 from omnimer_ray.export import write_clips, write_ledger, write_plan
 from omnimer_ray.lease import Lease, Leases, holder
 from omnimer_ray.machine import concurrency, local_resources
-from omnimer_ray.plan import Plan, Unit
+from omnimer_ray.plan import Plan
 from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.request import Request, Sweep, check_ledgers, prepare, read_corpus
 from omnimer_ray.schedule import check_split, check_steps
 from omnimer_ray.search import read_trials, trial_plan
+from omnimer_ray.units import LedgerUnit, Unit
 
 if TYPE_CHECKING:
     from omnimer_ray.execution import Outcome
@@ -216,8 +217,8 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
 
 def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:
     """Release a finished ledger to other sweeps, or write what a person takes from a run."""
-    if unit.ledger is not None and sweep.outcome(unit) == "done":
-        leases.release(sweep.ledgers / unit.ledger.key)
+    if isinstance(unit, LedgerUnit) and sweep.outcome(unit) == "done":
+        leases.release(sweep.ledgers / unit.part.key)
     _write_takeaways(sweep, unit)
 
 

@@ -10,9 +10,10 @@ from omnimer_ray.bases import Base
 from omnimer_ray.config import RunConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits
-from omnimer_ray.plan import Plan, Unit
-from omnimer_ray.progress import extent
+from omnimer_ray.plan import Plan
+from omnimer_ray.progress import stage_steps
 from omnimer_ray.search import Search, Trial
+from omnimer_ray.units import LedgerUnit
 
 
 class States(NamedTuple):
@@ -70,7 +71,7 @@ def counted(search: Search, trials: list[Trial]) -> str:
 def summary(plan: Plan) -> str:
     """The numbers of a plan in one line."""
     trained = sum(run.config.training for run in plan.runs.values())
-    ledgers = sum(unit.ledger is not None for unit in plan.units)
+    ledgers = sum(isinstance(unit, LedgerUnit) for unit in plan.units)
     text = f"{trained} trained runs in {len(plan.stages)} stages ({plan.num_shared()} shared), {len(plan.runs) - trained} zero-shot evaluations"
     return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
 
@@ -83,7 +84,7 @@ def differences(paper: RunConfig, recipe: RunConfig) -> list[str]:
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
     """One line a variant: its runs, the steps and items of each, and what differs from the baseline."""
-    training, validation = len(corpus.split("train")), len(corpus.split("validation"))
+    training = len(corpus.split("train"))
     width = max(len(name) for name in plan.space.variants)
     told = []
     for variant, delta in plan.space.variants.items():
@@ -91,7 +92,7 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         if not rows:
             continue
         run = plan.runs[rows[0].signature]
-        steps = sum(extent(Unit("", (), stage, None, None, ""), training, validation).steps for stage in run.stages)
+        steps = sum(stage_steps(stage, training) for stage in run.stages)
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
         told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
     return told

@@ -9,40 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.identity import ledger_key, run_signature, stage_key
-from omnimer_ray.results import read_record
-
-
-class LedgerPart(NamedTuple):
-    """One instruction's auxiliary answers under one setting of all that determines them."""
-
-    key: str  # runs whose base sees or writes something else have another one
-    kind: Kind
-    config: RunConfig  # of a run that needs it, over all its folds
-
-
-class Stage(NamedTuple):
-    """A part of training with one item distribution."""
-
-    key: str
-    config: RunConfig  # of the first run that asked for it; runs that share the stage agree in all that the key hashes
-    kinds: tuple[Kind, ...]
-    position: int  # 0 for the first stage of a run
-    predecessor: str | None
-    parts: tuple[LedgerPart, ...]  # of the supervision ledger, one for each auxiliary kind
-
-
-class Run(NamedTuple):
-    """A chain of stages with its evaluation."""
-
-    signature: str
-    config: RunConfig
-    stages: tuple[Stage, ...]
+from omnimer_ray.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 
 
 class Row(NamedTuple):
@@ -53,22 +25,6 @@ class Row(NamedTuple):
     seed: int | None  # None: the run has no randomness
     fold: int | None
     signature: str
-
-
-class Unit(NamedTuple):
-    """A unit of work: a part of the ledger, or one stage with its run's evaluation, or an evaluation alone."""
-
-    id: str  # 'ledger-<key>-<kind>', 'stage-<key>' or 'run-<signature>'
-    needs: tuple[str, ...]  # units that must be recorded first
-    stage: Stage | None
-    run: Run | None
-    ledger: LedgerPart | None
-    title: str  # for people
-
-    @property
-    def trains(self) -> bool:
-        """Whether it trains its stage itself, not the run before it that ends with the same stage."""
-        return self.stage is not None and not any(need.startswith("run-") for need in self.needs)
 
 
 @dataclass(frozen=True)
@@ -104,25 +60,23 @@ class Plan:
     def units(self) -> tuple[Unit, ...]:
         """Every unit of work, a predecessor always before what needs it, shared stages first."""
         parts: dict[str, LedgerPart] = {}
-        for stage in self.stages.values():
-            for part in stage.parts:
-                parts.setdefault(_ledger_id(part), part)
-        several = len(parts) > len({part.kind for part in parts.values()})
-        ledgers = [
-            Unit(name, (), None, None, part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several)
-            for name, part in parts.items()
-        ]
-        first: dict[str, Unit] = {}  # stages that several runs continue
-        last: dict[str, Unit] = {}
-        owner: dict[str, str] = {}  # last stage -> the unit that trains it
+        shared: dict[str, StageUnit] = {}  # stages that some run continues
         for run in self.runs.values():
+            for stage in run.stages:
+                for part in stage.parts:
+                    parts.setdefault(part.key, part)
             for stage in run.stages[:-1]:
-                first.setdefault(f"stage-{stage.key}", _stage_unit(stage))
-            unit = _run_unit(run, owner.get(run.stages[-1].key) if run.stages else None, self._title(run))
-            last[unit.id] = unit
+                shared.setdefault(stage.key, StageUnit(stage, _stage_title(stage)))
+        several = len(parts) > len({part.kind for part in parts.values()})
+        ledgers = [LedgerUnit(part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several) for part in parts.values()]
+        trained_by = {key: unit.id for key, unit in shared.items()}
+        runs = []
+        for run in self.runs.values():
+            last = run.stages[-1].key if run.stages else ""
+            runs.append(RunUnit(run, self._title(run), trained_by.get(last)))
             if run.stages:
-                owner.setdefault(run.stages[-1].key, unit.id)
-        return (*ledgers, *first.values(), *last.values())
+                trained_by.setdefault(last, runs[-1].id)
+        return (*ledgers, *shared.values(), *runs)
 
     def num_shared(self) -> int:
         """Stages that more than one run uses."""
@@ -173,20 +127,6 @@ def make_run(config: RunConfig) -> Run:
     return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
 
 
-def place(unit: Unit, folder: Path) -> Path:
-    """Where a unit's record stands; a part of the ledger has none."""
-    if unit.run is not None:
-        return folder / "runs" / unit.run.signature
-    assert unit.stage is not None
-    return folder / "stages" / unit.stage.key
-
-
-def outcome(unit: Unit, folder: Path) -> str | None:
-    """What a unit's record says ('done', or how it failed), or None while there is none."""
-    record = read_record(place(unit, folder))
-    return str(record["outcome"]) if record else None
-
-
 def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:
     if not isinstance(delta, dict):
         raise ConfigError(f"a dict of changed fields is needed, not {type(delta).__name__}")
@@ -223,27 +163,5 @@ def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPar
     return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_OF)
 
 
-def _ledger_id(part: LedgerPart) -> str:
-    return f"ledger-{part.key}-{part.kind}"
-
-
-def _stage_unit(stage: Stage) -> Unit:
-    return Unit(
-        f"stage-{stage.key}",
-        _needs(stage),
-        stage,
-        None,
-        None,
-        f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}",
-    )
-
-
-def _run_unit(run: Run, owner: str | None, title: str) -> Unit:
-    stage = run.stages[-1] if run.stages else None
-    needs = (owner,) if owner else _needs(stage) if stage else ()
-    return Unit(f"run-{run.signature}", needs, stage, run, None, title)
-
-
-def _needs(stage: Stage) -> tuple[str, ...]:
-    ledgers = tuple(_ledger_id(part) for part in stage.parts)
-    return ledgers + ((f"stage-{stage.predecessor}",) if stage.predecessor else ())
+def _stage_title(stage: Stage) -> str:
+    return f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}"

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 
-from omnimer_ray.config import RunConfig
 from omnimer_ray.errors import OmniMERError
-from omnimer_ray.plan import Plan, Unit
+from omnimer_ray.plan import Plan
 from omnimer_ray.results import RECORD
 from omnimer_ray.schedule import num_steps
+from omnimer_ray.units import LedgerUnit, RunUnit, Stage, Unit, trained_stage
 
 LOOK_EVERY_SEC, PLAIN_EVERY_SEC = 1.0, 15.0
 STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
@@ -40,11 +40,16 @@ class Extent(NamedTuple):
 
 def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
     """From the numbers of clips; rejected supervision makes it an upper bound."""
-    if unit.ledger is not None:
+    if isinstance(unit, LedgerUnit):
         return Extent(0, num_training, 0)
-    config: RunConfig | None = unit.stage.config if unit.stage else None
-    steps = num_steps(num_training * len(unit.stage.kinds), config.epochs, config.global_batch) if unit.stage and config else 0
-    return Extent(steps, num_validation if unit.run else 0, config.global_batch if config else 0)
+    stage = trained_stage(unit)
+    steps = stage_steps(stage, num_training) if stage else 0
+    return Extent(steps, num_validation if isinstance(unit, RunUnit) else 0, stage.config.global_batch if stage else 0)
+
+
+def stage_steps(stage: Stage, num_training: int) -> int:
+    """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
+    return num_steps(num_training * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
 
 
 class Progress:
@@ -107,7 +112,8 @@ class Progress:
 
     def _matched(self, unit: Unit) -> str:
         """What LoRA was placed on, as the stage's record has it."""
-        record = _read(self.folder / "stages" / unit.stage.key / RECORD) if unit.stage else {}
+        stage = trained_stage(unit)
+        record = _read(self.folder / "stages" / stage.key / RECORD) if stage else {}
         return f"; {record['matched']}" if "matched" in record else ""
 
     def _line(self) -> str:
@@ -150,7 +156,8 @@ def describe(unit: Unit, folder: Path) -> str:
 
 def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
     """The last line of a stage's history; empty where there is none."""
-    lines = _lines(folder / "stages" / unit.stage.key / "history.jsonl") if unit.stage else []
+    stage = trained_stage(unit)
+    lines = _lines(folder / "stages" / stage.key / "history.jsonl") if stage else []
     return _parse(lines[-1]) if lines else {}
 
 

@@ -16,12 +16,13 @@ from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.job import ledger_hash
 from omnimer_ray.machine import MachineProfile, load_profile
 from omnimer_ray.owner import Owner, find_folder
-from omnimer_ray.plan import Plan, Unit, make_plan, outcome, place
+from omnimer_ray.plan import Plan, make_plan
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.results import RECORD, read_record
 from omnimer_ray.search import Search, confirmation, read_trials
 from omnimer_ray.spaces import SpaceFile, find_space, load_space
 from omnimer_ray.supervision import has_begun, is_frozen
+from omnimer_ray.units import LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
 
 
 class Request(NamedTuple):
@@ -66,14 +67,14 @@ class Sweep(NamedTuple):
 
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
-        if unit.ledger is not None:
-            key, kind, config = unit.ledger
+        if isinstance(unit, LedgerUnit):
+            key, kind, config = unit.part
             return "done" if is_frozen(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else None
-        return outcome(unit, self.folder)
+        return recorded_outcome(unit, self.folder)
 
     def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
         """Folders of the ledger parts that are still to be built."""
-        return [self.ledgers / unit.ledger.key for unit in units if unit.ledger is not None and self.outcome(unit) is None]
+        return [self.ledgers / unit.part.key for unit in units if isinstance(unit, LedgerUnit) and self.outcome(unit) is None]
 
     def states(self) -> overview.States:
         """How many units are done, failed, begun and new."""
@@ -86,13 +87,14 @@ class Sweep(NamedTuple):
     def forget_failures(self) -> None:
         """Removes the records of failures, so that their units start again."""
         for unit in self.plan.units:
-            if unit.ledger is None and self.outcome(unit) not in (None, "done"):
-                (place(unit, self.folder) / RECORD).unlink()
+            if not isinstance(unit, LedgerUnit) and self.outcome(unit) not in (None, "done"):
+                (record_folder(unit, self.folder) / RECORD).unlink()
 
     def begun(self, unit: Unit) -> bool:
-        if unit.ledger is not None:
-            return has_begun(self.ledgers / unit.ledger.key, unit.ledger.kind)
-        return unit.stage is not None and (self.folder / "stages" / unit.stage.key).exists()
+        if isinstance(unit, LedgerUnit):
+            return has_begun(self.ledgers / unit.part.key, unit.part.kind)
+        stage = trained_stage(unit)
+        return stage is not None and (self.folder / "stages" / stage.key).exists()
 
 
 def prepare(request: Request) -> Sweep:

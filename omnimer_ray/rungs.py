@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.plan import Run
 from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import read_json, write_json
+from omnimer_ray.units import Run
 
 PRUNED = "pruned"  # a run's outcome
 

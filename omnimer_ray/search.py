@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, RunConfig, Task, changed
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.plan import Plan, Row, Run, SearchSpace, Unit, make_run
+from omnimer_ray.plan import Plan, Row, SearchSpace, make_run
 from omnimer_ray.results import read_json
+from omnimer_ray.units import LedgerUnit, Run, Unit
 
 TRIALS = "trials.json"  # what became of every trial, for plan and analysis
 DONE = "done"
@@ -128,9 +129,9 @@ def units_of(name: str, run: Run) -> tuple[Unit, ...]:
     return Plan(SearchSpace(run.config, {name: {}}), (row,), {run.signature: run}).units
 
 
-def ledger_units(search: Search) -> tuple[Unit, ...]:
+def ledger_units(search: Search) -> tuple[LedgerUnit, ...]:
     """The parts of the ledger that any subset may need."""
-    found = {unit.id: unit for run in trial_plan(search).runs.values() for unit in units_of("", run) if unit.ledger is not None}
+    found = {unit.id: unit for run in trial_plan(search).runs.values() for unit in units_of("", run) if isinstance(unit, LedgerUnit)}
     return tuple(found.values())
 
 

@@ -13,12 +13,12 @@ from omnimer_ray.events import write_events
 from omnimer_ray.execution import PlanSearcher, Watcher, carry_out, make_job
 from omnimer_ray.lease import Leases
 from omnimer_ray.overview import counted
-from omnimer_ray.plan import Unit, outcome
 from omnimer_ray.progress import Extent, Progress, extent, say_plainly
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
 from omnimer_ray.search import TRIALS, best, is_over, ledger_units, named, read_trials, trial_plan, units_of
 from omnimer_ray.study import Asked, Study
+from omnimer_ray.units import LedgerUnit, RunUnit, Unit, recorded_outcome
 
 DONE, FAILED, INTERRUPTED = 0, 4, 130
 
@@ -67,9 +67,9 @@ class StudySearcher(PlanSearcher):
         """A trial's stages and run, but for those that stand or are on their way."""
         known = {unit.id for unit in (*self.pending, *self.running.values())}
         for unit in units_of(f"trial {asked.number}: {named(asked.params)}", asked.run):
-            if unit.ledger is not None or unit.id in known:
+            if isinstance(unit, LedgerUnit) or unit.id in known:
                 continue
-            if outcome(unit, self.study.folder) is not None:
+            if recorded_outcome(unit, self.study.folder) is not None:
                 self.done.add(unit.id)
                 continue
             self.pending.append(unit)
@@ -116,7 +116,7 @@ class Expected:
         self.sides = sum(clip.split == "train" for clip in clips), sum(clip.split == "development" for clip in clips)
         self.titles = {unit.id: unit.title for unit in ledgers}
         self.extents: dict[str, Extent] = {unit.id: extent(unit, len(clips), 0) for unit in ledgers}
-        typical = next(unit for unit in trial_plan(sweep.search).units if unit.run is not None)
+        typical = next(unit for unit in trial_plan(sweep.search).units if isinstance(unit, RunUnit))
         self.open = {asked.run.signature for asked in study.open}  # of an earlier start: no guess stands for them
         self.waiting = [f"trial {number}" for number in range(study.num_asked, sweep.search.num_trials)]
         self.extents |= dict.fromkeys(self.waiting, extent(typical, *self.sides))
@@ -124,7 +124,7 @@ class Expected:
     def add(self, unit: Unit) -> None:
         """A unit of a trial that was asked for; its run takes the place of the guess."""
         self.titles[unit.id], self.extents[unit.id] = unit.title, extent(unit, *self.sides)
-        if unit.run is not None and unit.run.signature not in self.open and self.waiting:
+        if isinstance(unit, RunUnit) and unit.run.signature not in self.open and self.waiting:
             del self.extents[self.waiting.pop(0)]
 
 

@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from omnimer_ray.config import content_hash
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.export import run_scores
-from omnimer_ray.plan import Run
 from omnimer_ray.results import read_record, write_json
 from omnimer_ray.rungs import PRUNED, verdicts
 from omnimer_ray.search import DONE, Search, Trial, draw, identity, trial_run
+from omnimer_ray.units import Run
 
 NAME = "search"  # of the study
 

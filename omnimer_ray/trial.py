@@ -12,9 +12,8 @@ from typing import Any
 
 from omnimer_ray.job import Job
 from omnimer_ray.machine import smaller
-from omnimer_ray.plan import Unit, place
-from omnimer_ray.plan import outcome as recorded
 from omnimer_ray.results import write_record
+from omnimer_ray.units import LedgerUnit, RunUnit, Unit, record_folder, recorded_outcome
 from omnimer_ray.worker import work
 
 OUT_OF_MEMORY = (
@@ -141,7 +140,7 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
 
 def _is_recorded(job: Job, unit: Unit) -> bool:
     """Whether it died only when everything was written: nothing is to be done again, and validation is not opened twice."""
-    return (unit.run or unit.stage) is not None and recorded(unit, job.folder) == "done"
+    return not isinstance(unit, LedgerUnit) and recorded_outcome(unit, job.folder) == "done"
 
 
 def mark(unit: Unit, session: str) -> int:
@@ -188,10 +187,10 @@ def _reason(error: BaseException) -> str:
 
 def record_failure(folder: Path, unit: Unit, outcome: str, reason: str, attempts: Sequence[Attempt] = ()) -> None:
     """A failure that would come again, kept so that the sweep goes on and the tables show the gap."""
-    if unit.ledger is not None:
+    if isinstance(unit, LedgerUnit):
         return
     about: dict[str, Any] = {"stages": [], "attempts": list(attempts)}
-    if unit.run is not None:
+    if isinstance(unit, RunUnit):
         config = unit.run.config
         about |= {
             "signature": unit.run.signature,
@@ -200,6 +199,6 @@ def record_failure(folder: Path, unit: Unit, outcome: str, reason: str, attempts
             "fold": config.corpus.fold,
             "seed": config.seed if config.training else None,
         }
-    standing = place(unit, folder)
+    standing = record_folder(unit, folder)
     standing.mkdir(parents=True, exist_ok=True)
     write_record(standing, {**about, "outcome": outcome, "reason": reason})

@@ -21,12 +21,12 @@ from omnimer_ray.instructions import Style, prompts_hash
 from omnimer_ray.job import Job, ledger_hash, make_schedule, read_manifest
 from omnimer_ray.machine import pace
 from omnimer_ray.metrics import scores
-from omnimer_ray.plan import LedgerPart, Run, Stage, Unit
 from omnimer_ray.ranks import of_rank_0
 from omnimer_ray.results import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.rungs import PRUNED, Judge
 from omnimer_ray.schedule import Schedule
 from omnimer_ray.supervision import build, freeze, missing
+from omnimer_ray.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
 from omnimer_ray.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-util
 def work(config: dict[str, Any]) -> dict[str, Any]:
     """One worker's part of a unit. Every rank runs every line; rank 0 writes."""
     job, unit = config["job"], config["unit"]
-    signs = [job.progress_file(unit), *([job.folder / "stages" / unit.stage.key / "history.jsonl"] if unit.stage else [])]
+    stage = trained_stage(unit)
+    signs = [job.progress_file(unit), *([job.folder / "stages" / stage.key / "history.jsonl"] if stage else [])]
     with Watchdog(signs, job.profile.startup_timeout_sec, job.profile.step_timeout_sec, job.hung_file(unit)):
         return _work(job, unit, config["tried"], config["began"])
 
@@ -54,9 +55,7 @@ def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float) -
     join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
     worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), tried, began)
-    if unit.ledger is not None:
-        return worker.supervise(unit.ledger)
-    return worker.train_and_evaluate()
+    return worker.execute()
 
 
 class Worker:
@@ -67,10 +66,20 @@ class Worker:
         self.began = began  # its trial, by the clock: starting processes counts as well
         self.spent = dict.fromkeys(("startup_sec", "training_sec", "items", "evaluation_sec", "answers"), 0.0)
         self.device = _device()
-        self.config = _config(unit)
+        self.config = unit.config
         self.base = locate(job.base)
         self.clips = read_manifest(job.work / "manifest.json", self.config)
         self.judge: Judge | None = None
+
+    def execute(self) -> dict[str, Any]:
+        """Do the unit's work; returns its outcome."""
+        match self.unit:
+            case LedgerUnit():
+                return self.supervise(self.unit.part)
+            case StageUnit():
+                return self.train_and_evaluate(self.unit.stage, None)
+            case RunUnit():
+                return self.train_and_evaluate(self.unit.stage, self.unit.run)
 
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
         """Build one instruction's part of the ledger, shared out over the workers, each with a file of its own; then freeze it."""
@@ -98,10 +107,9 @@ class Worker:
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
         build(ask, todo[self.rank :: self.workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
 
-    def train_and_evaluate(self) -> dict[str, Any]:
-        """The unit's stage, unless it is recorded, then its run's evaluation and record."""
+    def train_and_evaluate(self, stage: Stage | None, run: Run | None) -> dict[str, Any]:
+        """Train the unit's stage, unless it is recorded, then evaluate its run and write the records."""
         thinker, encoder = self._load()
-        stage, run = self.unit.stage, self.unit.run
         if stage is not None:
             thinker, whole = self._trained(thinker, encoder, stage)
             if self.judge is not None and self.judge.pruned:
@@ -159,7 +167,7 @@ class Worker:
         placement = Placement(profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(thinker.model, config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
-        if self.job.pruning is not None and self.unit.run is not None:  # its last stage, which has main items
+        if self.job.pruning is not None and isinstance(self.unit, RunUnit):  # its last stage, which has main items
             score = partial(self._development_f1, thinker, encoder, self.unit.run.config)
             self.judge = Judge(self.job.pruning, self.job.folder, self.unit.run, schedule.num_steps, score)
             if self.judge.pruned:
@@ -196,8 +204,7 @@ class Worker:
         """A pruned trial's record; what it trained is dropped."""
         from omnimer_ray import checkpoints
 
-        run, verdict = self.unit.run, judge.pruned
-        assert run is not None
+        run, verdict = judge.run, judge.pruned
         assert verdict is not None
         if self.rank == 0:
             record = self._run_record(run)
@@ -310,12 +317,6 @@ class Worker:
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         }
-
-
-def _config(unit: Unit) -> RunConfig:
-    part = unit.run or unit.stage or unit.ledger
-    assert part is not None
-    return part.config
 
 
 def _place() -> dict[str, str]:

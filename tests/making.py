@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -11,11 +11,12 @@ from omnimer_ray.bases import Base
 from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig, changed
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.machine import load_profile
-from omnimer_ray.plan import Unit, make_plan, place
+from omnimer_ray.plan import make_plan
 from omnimer_ray.recipes import omnimer_qwen7b, omnimer_tiny
 from omnimer_ray.request import Request, Sweep
 from omnimer_ray.results import predictions_schema, write_record, write_table
 from omnimer_ray.spaces import find_space
+from omnimer_ray.units import RunUnit, Unit, record_folder, trained_stage
 from search_spaces.ablations import space as ablations
 
 CORPUS = CorpusConfig(name="mini", fingerprint="c0ffee")
@@ -113,6 +114,14 @@ def sweep_of(folder: Path, clips: Sequence[Clip]) -> Sweep:
     return Sweep(request, find_space("ablations"), corpus, base, load_profile("laptop"), recipe, plan, place, folder / "ledgers")
 
 
+class AnyUnit(NamedTuple):
+    """A unit for tests of what only hands units out."""
+
+    id: str
+    needs: tuple[str, ...] = ()
+    title: str = ""
+
+
 STAGE_RECORD = {"num_items": {"emotion": 160, "prosody": 150}, "num_steps": 96, "matched": "LoRA on 16 language projections"}
 
 
@@ -123,13 +132,13 @@ def step(number: int, loss: float, sec: float = 2.0) -> str:
 
 def finish(sweep: Sweep, unit: Unit, *steps: str, said: tuple[str | None, ...] = ("neutral", None), outcome: str = "done") -> None:
     """As a worker leaves a unit: the stage's history and record, then the run's predictions of the validation clips and its record."""
-    if unit.stage and unit.trains:
-        stage = sweep.folder / "stages" / unit.stage.key
+    if trained := trained_stage(unit):
+        stage = sweep.folder / "stages" / trained.key
         stage.mkdir(parents=True, exist_ok=True)
         (stage / "history.jsonl").write_text("".join(steps))
         write_record(stage, {**STAGE_RECORD, "outcome": "done"})
-    if unit.run:
-        run, task = place(unit, sweep.folder), unit.run.config.task
+    if isinstance(unit, RunUnit):
+        run, task = record_folder(unit, sweep.folder), unit.run.config.task
         rows = [
             {"evaluation_corpus": corpus, "clip": one.id, "instruction": task, "gold": one.label(task), "prediction": answer}
             for corpus in ("mini", "elsewhere")
@@ -145,6 +154,7 @@ __all__ = [
     "CORPUS",
     "OTHER_VALUE",
     "STAGE_RECORD",
+    "AnyUnit",
     "ablations",
     "clip",
     "finish",

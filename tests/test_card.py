@@ -11,10 +11,11 @@ from omnimer_ray import config as config_module
 from omnimer_ray.bases import Base
 from omnimer_ray.card import card, loading, write_card
 from omnimer_ray.metrics import scores
-from omnimer_ray.plan import Stage, make_run
+from omnimer_ray.plan import make_run
 from omnimer_ray.recipes import GIVEN
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_record, write_record
+from omnimer_ray.units import RunUnit, Stage
 
 TINY = Base("tiny", Path("/here/weights"), "beef", "the tiny Thinker")
 HUB = Base("Qwen/Qwen2.5-Omni-7B", Path("/cache/ae9e"), "ae9e", None)
@@ -123,7 +124,7 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def test_it_is_written_behind_the_record_and_again_with_scores(sweep: Sweep) -> None:
     unit = next(unit for unit in sweep.plan.units if unit.title == "Base / sentiment, seed 0")
-    assert unit.run
+    assert isinstance(unit, RunUnit)
     write_card(sweep, unit)
     finish(sweep, unit, step(1, 1.0))
     assert unit.stage

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from making import clip, finish, step, sweep_of
+from making import AnyUnit, clip, finish, step, sweep_of
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from omnimer_ray.events import folder_name, write_events
-from omnimer_ray.plan import Unit
 from omnimer_ray.request import Sweep
+from omnimer_ray.units import Unit
 
 CLIPS = (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation", sentiment="positive", emotion="happiness"))
 
@@ -140,4 +140,4 @@ def test_the_stand_in_is_told(sweep: Sweep) -> None:
     ],
 )
 def test_a_folder_is_named_for_people(title: str, name: str) -> None:
-    assert folder_name(Unit("run-abcdef0123", (), None, None, None, title)) == name
+    assert folder_name(AnyUnit("run-abcdef0123", title=title)) == name

@@ -11,19 +11,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from making import ablations, tiny_config
+from making import AnyUnit, ablations, tiny_config
 from ray.tune.search import Searcher
 
 from omnimer_ray.execution import Interruption, LastWords, PlanSearcher, connect
 from omnimer_ray.machine import MachineProfile, Resources
-from omnimer_ray.plan import Unit, make_plan
+from omnimer_ray.plan import make_plan
 from omnimer_ray.trial import ATTEMPTS, Attempt
+from omnimer_ray.units import LedgerUnit, StageUnit, Unit
 
 FINISHED = str(Searcher.FINISHED)
 
 
 def unit(name: str, *needs: str) -> Unit:
-    return Unit(name, needs, None, None, None, f"title of {name}")
+    return AnyUnit(name, needs, f"title of {name}")
 
 
 class Told:
@@ -83,10 +84,10 @@ def test_what_is_done_already_counts() -> None:
 
 def test_shared_stages_come_before_the_runs() -> None:
     units = make_plan(ablations(tiny_config())).units
-    ledgers = [unit.id for unit in units if unit.ledger]
-    plan = searcher(*(unit for unit in units if not unit.ledger), done=tuple(ledgers))
+    ledgers = [unit.id for unit in units if isinstance(unit, LedgerUnit)]
+    plan = searcher(*(unit for unit in units if not isinstance(unit, LedgerUnit)), done=tuple(ledgers))
     first = given(plan, "t1")
-    shared = [unit.id for unit in units if unit.stage and not unit.run]
+    shared = [unit.id for unit in units if isinstance(unit, StageUnit)]
     assert [first] == shared
 
 

@@ -15,8 +15,9 @@ from omnimer_ray.corpora.select import fold_splits
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.identity import ledger_key
 from omnimer_ray.job import Job, ledger_hash, make_schedule, read_manifest, write_manifest
-from omnimer_ray.plan import Stage, make_run
+from omnimer_ray.plan import make_run
 from omnimer_ray.schedule import Item
+from omnimer_ray.units import Stage
 
 CLIPS = [
     clip("a_1", emotion="fear", sentiment="negative"),

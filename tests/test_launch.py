@@ -23,10 +23,11 @@ from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.execution import Outcome
 from omnimer_ray.export import write_plan
 from omnimer_ray.lease import Lease, holder
-from omnimer_ray.plan import SearchSpace, Unit, make_plan, place
+from omnimer_ray.plan import SearchSpace, make_plan
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import write_json, write_record
 from omnimer_ray.trial import record_failure
+from omnimer_ray.units import StageUnit, Unit, record_folder
 
 CLIPS = (*(clip(f"{video}_{index}") for video in "abcd" for index in range(5)), clip("e_1", split="validation"))
 COMMAND = "python -m omnimer_ray.sweep ablations"
@@ -48,8 +49,8 @@ def told(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
 
 def finish(sweep: Sweep, *units: Unit) -> None:
     for unit in units:
-        place(unit, sweep.folder).mkdir(parents=True, exist_ok=True)
-        write_record(place(unit, sweep.folder), {"outcome": "done"})
+        record_folder(unit, sweep.folder).mkdir(parents=True, exist_ok=True)
+        write_record(record_folder(unit, sweep.folder), {"outcome": "done"})
 
 
 def test_a_whole_sweep_says_nothing_more(sweep: Sweep) -> None:
@@ -89,7 +90,7 @@ def test_a_stopped_sweep_says_how_to_go_on(sweep: Sweep) -> None:
 
 def test_whether_anything_can_start(sweep: Sweep) -> None:
     units = sweep.plan.units
-    shared = next(unit for unit in units if unit.run is None and unit.stage is not None)
+    shared = next(unit for unit in units if isinstance(unit, StageUnit))
     rows = [unit for unit in units if "Multi-stage" in unit.title]
     new: dict[str, str | None] = {unit.id: None for unit in units}
     done: dict[str, str | None] = {unit.id: "done" for unit in units}

@@ -12,8 +12,9 @@ from making import ALL, ablations, tiny_config, whole_config
 
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.identity import ledger_key
-from omnimer_ray.plan import Plan, SearchSpace, Stage, Unit, make_plan, make_run, outcome, place
+from omnimer_ray.plan import Plan, Row, SearchSpace, make_plan, make_run
 from omnimer_ray.results import write_record
+from omnimer_ray.units import LedgerUnit, RunUnit, Stage, StageUnit, Unit, record_folder, recorded_outcome, trained_stage
 
 LEDGERS = {"text_keywords", "facial_expression", "prosody"}
 
@@ -23,9 +24,9 @@ def plan() -> Plan:
     return make_plan(ablations(tiny_config()))
 
 
-def unit_of(plan: Plan, variant: str, task: str = "sentiment") -> Unit:
+def unit_of(plan: Plan, variant: str, task: str = "sentiment") -> RunUnit:
     row = next(row for row in plan.rows if (row.variant, row.task) == (variant, task))
-    return next(unit for unit in plan.units if unit.run is not None and unit.run.signature == row.signature)
+    return next(unit for unit in plan.units if isinstance(unit, RunUnit) and unit.run.signature == row.signature)
 
 
 def needed(plan: Plan, unit: Unit) -> set[str]:
@@ -40,7 +41,7 @@ def space(variants: dict[str, Any], **changes: Any) -> SearchSpace:
 def test_ablations_are_twelve_runs_in_thirteen_stages(plan: Plan) -> None:
     trained = [run for run in plan.runs.values() if run.config.training]
     assert (len(trained), len(plan.runs), len(plan.stages), plan.num_shared()) == (12, 14, 13, 1)
-    assert sum(unit.ledger is not None for unit in plan.units) == 3
+    assert sum(isinstance(unit, LedgerUnit) for unit in plan.units) == 3
     assert len(plan.units) == 3 + 1 + 14
     assert plan.merged == ()
 
@@ -63,8 +64,7 @@ def test_a_unit_stands_behind_everything_that_it_needs(plan: Plan) -> None:
 
 
 def test_ledgers_come_first_then_shared_stages(plan: Plan) -> None:
-    kinds = ["ledger" if unit.ledger else "run" if unit.run else "stage" for unit in plan.units]
-    assert kinds == ["ledger"] * 3 + ["stage"] + ["run"] * 14
+    assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3 + [StageUnit] + [RunUnit] * 14
 
 
 def test_what_each_row_needs(plan: Plan) -> None:
@@ -77,8 +77,6 @@ def test_what_each_row_needs(plan: Plan) -> None:
 
 def test_the_first_stage_is_shared_by_both_tasks(plan: Plan) -> None:
     sentiment, emotion = (unit_of(plan, "All Aux (Multi-stage)", task) for task in ("sentiment", "emotion"))
-    assert sentiment.run is not None
-    assert emotion.run is not None
     assert sentiment.run.stages[0].key == emotion.run.stages[0].key
     assert sentiment.run.stages[1].key != emotion.run.stages[1].key
     assert sentiment.needs == emotion.needs == (f"stage-{sentiment.run.stages[0].key}",)
@@ -127,16 +125,30 @@ def test_what_the_base_sees_or_writes_otherwise_has_a_ledger_of_its_own() -> Non
     aux = {"auxiliaries": {"text"}}
     variants = {"En": aux, "Id": aux | {"answer_language": "id"}, "Rank 4": aux | {"lora.rank": 4}, "Long": aux | {"media.max_sec": 9}}
     plan = make_plan(space(variants, seeds=(0, 1)), folds=2)
-    parts = [unit.ledger for unit in plan.units if unit.ledger]
+    parts = [unit.part for unit in plan.units if isinstance(unit, LedgerUnit)]
     assert [(part.kind, part.config.answer_language, part.config.media.max_sec) for part in parts] == [
         ("text_keywords", "en", 8),
         ("text_keywords", "id", 8),
     ], "text is read without media"
-    assert {unit.title for unit in plan.units if unit.ledger} == {f"supervision: text_keywords, ledger {part.key[:6]}" for part in parts}
+    assert {unit.title for unit in plan.units if isinstance(unit, LedgerUnit)} == {
+        f"supervision: text_keywords, ledger {part.key[:6]}" for part in parts
+    }
     assert all(part.config.corpus.folds == 2 and part.config.corpus.fold is None for part in parts), "made for all folds together"
     for unit in plan.units:
-        if unit.run:
+        if isinstance(unit, RunUnit):
             assert unit.needs == (f"ledger-{ledger_key(unit.run.config, 'text_keywords')}-text_keywords",)
+
+
+def test_a_stage_that_one_run_ends_with_and_another_continues_is_trained_once() -> None:
+    """As Base beside a run that trains Base's stage and then another: two units must never train one stage."""
+    base, twice = make_run(tiny_config()), make_run(tiny_config(auxiliaries={"text"}, schedule="multi_stage"))
+    first = base.stages[0]
+    longer = twice._replace(stages=(first, twice.stages[1]._replace(predecessor=first.key)))
+    rows = tuple(Row(name, "sentiment", 0, None, run.signature) for name, run in (("Base", base), ("Longer", longer)))
+    plan = Plan(space({"Base": {}, "Longer": {}}), rows, {run.signature: run for run in (base, longer)})
+    (shared, one, other) = plan.units
+    assert [trained_stage(unit) for unit in plan.units] == [first, None, longer.stages[1]]
+    assert one.needs == other.needs == (shared.id,)
 
 
 def test_seeds_and_folds_multiply_rows_and_zero_shot_has_no_seed() -> None:
@@ -211,14 +223,15 @@ def test_a_variant_may_keep_to_one_task(task: str) -> None:
 
 def test_an_outcome_is_what_the_record_says(plan: Plan, tmp_path: Path) -> None:
     run = unit_of(plan, "Base")
-    stage = next(unit for unit in plan.units if unit.run is None and unit.stage is not None)
-    for unit, folder in ((run, "runs"), (stage, "stages")):
-        assert outcome(unit, tmp_path) is None
-        assert place(unit, tmp_path).parent == tmp_path / folder
-        place(unit, tmp_path).mkdir(parents=True)
-        assert outcome(unit, tmp_path) is None
-        write_record(place(unit, tmp_path), {"outcome": "diverged"})
-        assert outcome(unit, tmp_path) == "diverged"
+    stage = next(unit for unit in plan.units if isinstance(unit, StageUnit))
+    units: list[tuple[RunUnit | StageUnit, str]] = [(run, "runs"), (stage, "stages")]
+    for unit, folder in units:
+        assert recorded_outcome(unit, tmp_path) is None
+        assert record_folder(unit, tmp_path).parent == tmp_path / folder
+        record_folder(unit, tmp_path).mkdir(parents=True)
+        assert recorded_outcome(unit, tmp_path) is None
+        write_record(record_folder(unit, tmp_path), {"outcome": "diverged"})
+        assert recorded_outcome(unit, tmp_path) == "diverged"
 
 
 def test_a_plan_does_not_depend_on_the_process(plan: Plan) -> None:

@@ -11,16 +11,17 @@ from rich.console import Console
 
 from omnimer_ray import progress
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.plan import Unit, make_plan, place
+from omnimer_ray.plan import make_plan
 from omnimer_ray.progress import Extent, Progress, describe, extents_of, last_step, say_plainly
 from omnimer_ray.results import write_record
+from omnimer_ray.units import LedgerUnit, StageUnit, Unit, record_folder
 
 PLAN = make_plan(ablations(tiny_config()))
 EXTENTS = extents_of(PLAN, num_training=160, num_validation=96)
 BASE = next(unit for unit in PLAN.units if unit.title == "Base / sentiment, seed 0")
 ZERO = next(unit for unit in PLAN.units if unit.title == "Zero-shot / emotion")
 LEDGER = PLAN.units[0]
-SHARED = next(unit for unit in PLAN.units if unit.run is None and unit.stage is not None)
+SHARED = next(unit for unit in PLAN.units if isinstance(unit, StageUnit))
 
 
 class Clock:
@@ -120,7 +121,7 @@ def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path, text: str) -
 
 def test_the_time_left_follows_from_the_work_done(tmp_path: Path, clock: Clock) -> None:
     total = sum(extent.work for extent in EXTENTS.values())
-    told = a_progress(tmp_path, recorded=tuple(unit.id for unit in PLAN.units if unit.ledger))
+    told = a_progress(tmp_path, recorded=tuple(unit.id for unit in PLAN.units if isinstance(unit, LedgerUnit)))
     assert told._line() == "3 of 18 units done  "
     told.start(BASE)
     told.end(BASE, "done", None)
@@ -161,4 +162,4 @@ def test_lines_are_neither_folded_nor_read_as_markup() -> None:
 
 
 def test_places_are_those_of_the_records(tmp_path: Path) -> None:
-    assert place(ZERO, tmp_path) == tmp_path / "runs" / ZERO.id.removeprefix("run-")
+    assert record_folder(ZERO, tmp_path) == tmp_path / "runs" / ZERO.id.removeprefix("run-")

@@ -16,11 +16,11 @@ from omnimer_ray.export import run_scores
 from omnimer_ray.job import Job, write_manifest
 from omnimer_ray.machine import MachineProfile
 from omnimer_ray.metrics import scores
-from omnimer_ray.plan import Run, outcome
 from omnimer_ray.results import read_record
 from omnimer_ray.rungs import Pruning, judge, verdicts
 from omnimer_ray.search import Search, trial_run, units_of
 from omnimer_ray.training import join_alone
+from omnimer_ray.units import Run, recorded_outcome
 from omnimer_ray.worker import Worker
 
 RUNGS = (0.25, 0.5)
@@ -44,7 +44,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
         job = Job(folder, folder / "ledgers", shared_cache, "tiny", profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))
         (unit,) = units_of("trial 0", trial)
-        return Worker(job, unit, 0, 1, (), time.time()).train_and_evaluate(), job
+        return Worker(job, unit, 0, 1, (), time.time()).execute(), job
 
     return run
 
@@ -92,7 +92,7 @@ def test_a_trial_that_is_not_among_the_best_is_pruned_and_says_so(start: Start, 
     assert (record["outcome"], record["num_steps"], record["validation_opened"]) == ("pruned", 2, "none")
     assert not list(tmp_path.glob("runs/*/predictions.parquet"))
     assert not list(tmp_path.glob("stages/*/checkpoints"))
-    assert outcome(units_of("", trial)[0], tmp_path) == "pruned"
+    assert recorded_outcome(units_of("", trial)[0], tmp_path) == "pruned"
 
 
 def test_a_kill_between_verdict_and_record_changes_nothing(start: Start, trial: Run, tmp_path: Path) -> None:

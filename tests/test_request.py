@@ -11,12 +11,13 @@ from omnimer_ray.identity import ledger_key
 from omnimer_ray.instructions import Style
 from omnimer_ray.job import ledger_hash
 from omnimer_ray.overview import States
-from omnimer_ray.plan import Unit, make_plan, place
+from omnimer_ray.plan import make_plan
 from omnimer_ray.request import Request, Sweep, check_ledgers, prepare
 from omnimer_ray.results import write_json, write_record
 from omnimer_ray.search import Trial
 from omnimer_ray.supervision import build, freeze, missing
 from omnimer_ray.trial import record_failure
+from omnimer_ray.units import Unit, record_folder
 
 CLIPS = (*(clip(f"a_{index}") for index in range(8)), clip("b_1", split="validation"))
 
@@ -89,8 +90,8 @@ def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
     supervise(sweep, "prosody")
     supervise(sweep, "text_keywords", clips=3)
     done, begun, failed = (one(sweep, f"{variant} / sentiment, seed 0") for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)"))
-    place(done, sweep.folder).mkdir(parents=True)
-    write_record(place(done, sweep.folder), {"outcome": "done"})
+    record_folder(done, sweep.folder).mkdir(parents=True)
+    write_record(record_folder(done, sweep.folder), {"outcome": "done"})
     assert begun.stage is not None
     (sweep.folder / "stages" / begun.stage.key).mkdir(parents=True)
     record_failure(sweep.folder, failed, "diverged", "nan")
@@ -102,8 +103,8 @@ def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
 
 def test_failures_are_forgotten_on_request_and_nothing_else(sweep: Sweep) -> None:
     done, failed = one(sweep, "Base / sentiment, seed 0"), one(sweep, "Zero-shot / emotion")
-    place(done, sweep.folder).mkdir(parents=True)
-    write_record(place(done, sweep.folder), {"outcome": "done"})
+    record_folder(done, sweep.folder).mkdir(parents=True)
+    write_record(record_folder(done, sweep.folder), {"outcome": "done"})
     record_failure(sweep.folder, failed, "out_of_memory", "no more")
     sweep.forget_failures()
     assert (sweep.outcome(done), sweep.outcome(failed)) == ("done", None)

@@ -27,6 +27,7 @@ from omnimer_ray.search import (
     trial_run,
     units_of,
 )
+from omnimer_ray.units import LedgerUnit
 
 SEARCH = Search(tiny_config(), num_trials=3, num_confirmed=2)
 NONE: dict[str, Any] = {"auxiliaries": "none", "rank": 8, "alpha": 16, "learning_rate": 2e-3}
@@ -87,8 +88,8 @@ def test_a_trials_units_need_what_any_runs_do() -> None:
 def test_the_ledger_is_made_of_all_training_clips_and_once() -> None:
     units = ledger_units(SEARCH)
     assert [unit.title for unit in units] == [f"supervision: {kind}" for kind in ("text_keywords", "facial_expression", "prosody")]
-    assert all(unit.ledger and unit.ledger.config.corpus.development is None for unit in units)
-    trial = {unit.id for unit in units_of("", trial_run(SEARCH, MULTI)) if unit.ledger}
+    assert all(unit.part.config.corpus.development is None for unit in units)
+    trial = {unit.id for unit in units_of("", trial_run(SEARCH, MULTI)) if isinstance(unit, LedgerUnit)}
     assert trial < {unit.id for unit in units}
     assert ledger_units(replace(SEARCH, subsets=((),))) == ()
 

@@ -15,6 +15,7 @@ from omnimer_ray.results import write_json
 from omnimer_ray.search import Search, Trial, ledger_units, trial_run, units_of
 from omnimer_ray.searching import Expected, closing
 from omnimer_ray.study import Study
+from omnimer_ray.units import LedgerUnit
 
 CLIPS = (*(clip(f"{video}_{index}") for video in "abcd" for index in range(10)), clip("e_1", split="validation"))
 NONE = {"auxiliaries": "none", "rank": 8, "alpha": 16, "learning_rate": 2e-3}
@@ -41,7 +42,7 @@ def test_a_trial_takes_the_place_of_a_guess(sweep: Sweep) -> None:
     ledgers = [unit.id for unit in ledger_units(SEARCH)]
     assert set(expected.extents) == {*ledgers, "trial 0", "trial 1"}
     assert (expected.extents[ledgers[0]].answers, expected.extents["trial 0"].steps, expected.extents["trial 0"].answers) == (40, 9, 10)
-    units = [unit for unit in units_of("trial 0", trial_run(SEARCH, TEXT)) if not unit.ledger]
+    units = [unit for unit in units_of("trial 0", trial_run(SEARCH, TEXT)) if not isinstance(unit, LedgerUnit)]
     for unit in units:
         expected.add(unit)
     assert set(expected.extents) == {*ledgers, *(unit.id for unit in units), "trial 1"}

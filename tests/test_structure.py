@@ -19,7 +19,7 @@ LIST = """
     corpora corpora.__main__
     media_container media_decode media_inspect media_child media_cache media prepare
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
-    machine memory identity plan search rungs spaces owner
+    machine memory identity units plan search rungs spaces owner
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
     job lease progress overview request forecast export events card watchdog worker trial execution study searching launch sweep
     tiny.words tiny.build tiny.make tiny

@@ -16,12 +16,12 @@ from optuna.trial import TrialState
 from test_execution import FINISHED, Told, end
 
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.plan import Run, Unit
 from omnimer_ray.results import predictions_schema, write_record, write_table
 from omnimer_ray.rungs import judge
 from omnimer_ray.search import Search, ledger_units, read_trials
 from omnimer_ray.searching import StudySearcher
 from omnimer_ray.study import Study
+from omnimer_ray.units import LedgerUnit, Run, RunUnit, Unit
 
 SEARCH = Search(tiny_config(), num_trials=3, subsets=((), ("text",)), ranks=(4, 8), alphas=(16,))
 SAME = replace(SEARCH, subsets=((),), ranks=(8,), rate_factors=(1.0, 1.0))  # every trial is one run
@@ -69,10 +69,10 @@ def finish(plan: StudySearcher, folder: Path, outcome: str = "done", **changes: 
     while True:
         unit = given(plan, "next")
         assert isinstance(unit, Unit)
-        if unit.run is not None:
+        if isinstance(unit, RunUnit):
             record(folder, unit.run, outcome, **changes)
-        end(plan, "next", outcome if unit.run is not None else "done", reason="why")
-        if unit.run is not None:
+        end(plan, "next", outcome if isinstance(unit, RunUnit) else "done", reason="why")
+        if isinstance(unit, RunUnit):
             return unit
 
 
@@ -80,7 +80,7 @@ def test_the_ledger_comes_before_the_first_trial(start: Callable[..., StudySearc
     plan = start(ledger=False)
     first = given(plan, "t1")
     assert isinstance(first, Unit)
-    assert first.ledger is not None
+    assert isinstance(first, LedgerUnit)
     assert given(plan, "t2") is None
     assert plan.study.num_asked == 0
     end(plan, "t1")
@@ -125,7 +125,7 @@ def test_a_run_that_is_recorded_but_was_not_told_is_told_at_the_start(start: Cal
     plan = start(replace(SEARCH, num_trials=1, subsets=((),)))
     unit = given(plan, "t1")
     assert isinstance(unit, Unit)
-    assert unit.run is not None
+    assert isinstance(unit, RunUnit)
     record(tmp_path, unit.run)
     again = start(replace(SEARCH, num_trials=1, subsets=((),)))
     assert again.study.trials()[0].outcome == "done"
@@ -159,7 +159,7 @@ def test_one_run_is_computed_once(start: Callable[..., StudySearcher], tmp_path:
     unit = given(plan, "t1")
     assert isinstance(unit, Unit)
     assert given(plan, "t2") is None, "the other two trials wait for it"
-    assert unit.run is not None
+    assert isinstance(unit, RunUnit)
     record(tmp_path, unit.run)
     end(plan, "t1")
     assert given(plan, "t2") == FINISHED
@@ -191,7 +191,7 @@ def test_the_dashboard_sees_what_a_trial_was_worth_on_its_way(start: Callable[..
     plan = start(search)
     unit = given(plan, "t1")
     assert isinstance(unit, Unit)
-    assert unit.run is not None
+    assert isinstance(unit, RunUnit)
     judge(tmp_path / "trials", unit.run.config, unit.run.signature, 0.25, 0.3, 3)
     judge(tmp_path / "trials", unit.run.config, unit.run.signature, 0.5, 0.2, 3)
     record(tmp_path, unit.run, "pruned")
@@ -205,7 +205,7 @@ def test_a_first_stage_that_failed_ends_its_trial(start: Callable[..., StudySear
     for number in range(20):
         unit = given(plan, f"t{number}")
         assert isinstance(unit, Unit)
-        if unit.run is not None:
+        if isinstance(unit, RunUnit):
             record(tmp_path, unit.run)
             end(plan, f"t{number}")
             continue

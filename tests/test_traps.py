@@ -18,10 +18,12 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from making import AnyUnit  # noqa: E402
+
 from omnimer_ray.execution import Outcome, PlanSearcher, connect, execute  # noqa: E402
 from omnimer_ray.job import Job  # noqa: E402
 from omnimer_ray.machine import MachineProfile, Resources  # noqa: E402
-from omnimer_ray.plan import Unit  # noqa: E402
+from omnimer_ray.units import Unit  # noqa: E402
 
 pytestmark = pytest.mark.timeout(240)  # a trial that waits for ever fails here
 LINES = 500
@@ -44,7 +46,7 @@ class Told:
 
 
 def unit(name: str, *needs: str) -> Unit:
-    return Unit(name, needs, None, None, None, name)
+    return AnyUnit(name, needs, name)
 
 
 def hook(folder: Path) -> Callable[[], None]:

@@ -19,9 +19,10 @@ from omnimer_ray.errors import (
 )
 from omnimer_ray.job import Job
 from omnimer_ray.machine import MachineProfile, load_profile
-from omnimer_ray.plan import Unit, make_plan, outcome, place
+from omnimer_ray.plan import make_plan
 from omnimer_ray.results import read_record, write_record
 from omnimer_ray.trial import FAILURES, Attempt, again, classify, died, mark, record_attempts, record_failure
+from omnimer_ray.units import LedgerUnit, RunUnit, Unit, record_folder, recorded_outcome
 
 
 class Wrapped(Exception):
@@ -113,8 +114,8 @@ UNITS = make_plan(ablations(tiny_config())).units
 def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: str) -> None:
     for unit in UNITS:
         record_failure(tmp_path, unit, kind, "the reason")
-        if unit.ledger is None:
-            assert outcome(unit, tmp_path) == kind
+        if not isinstance(unit, LedgerUnit):
+            assert recorded_outcome(unit, tmp_path) == kind
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a part of the ledger has no record"
 
 
@@ -127,23 +128,23 @@ def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
 
 def test_what_died_when_all_was_written_is_done(tmp_path: Path) -> None:
     job = Job(tmp_path, tmp_path / "ledgers", tmp_path, "tiny", load_profile("laptop"), "1")
-    unit = next(unit for unit in UNITS if unit.run)
+    unit = next(unit for unit in UNITS if isinstance(unit, RunUnit))
     assert died(job, unit, [], "")["outcome"] == "lost_worker"
-    place(unit, tmp_path).mkdir(parents=True)
-    write_record(place(unit, tmp_path), {"outcome": "done"})
+    record_folder(unit, tmp_path).mkdir(parents=True)
+    write_record(record_folder(unit, tmp_path), {"outcome": "done"})
     assert died(job, unit, [], "") == {"outcome": "done"}
 
 
 def config_of(unit: Unit) -> RunConfig:
-    assert unit.run is not None
+    assert isinstance(unit, RunUnit)
     return unit.run.config
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
-    unit = next(unit for unit in UNITS if unit.run and unit.run.config.training is training)
+    unit = next(unit for unit in UNITS if isinstance(unit, RunUnit) and unit.run.config.training is training)
     record_failure(tmp_path, unit, "diverged", "nan")
-    record = read_record(place(unit, tmp_path))
+    record = read_record(record_folder(unit, tmp_path))
     assert record == {
         "outcome": "diverged",
         "reason": "nan",
@@ -186,12 +187,12 @@ def failed(*outcomes: str) -> list[Attempt]:
 )
 def test_what_is_started_again_and_what_is_recorded(outcomes: list[str], once_more: bool, recorded: str | None, tmp_path: Path) -> None:
     """A lost machine says nothing against a run; three lost workers, or ones that stood still, within one sweep do."""
-    attempts, unit = failed(*outcomes), next(unit for unit in UNITS if unit.run)
+    attempts, unit = failed(*outcomes), next(unit for unit in UNITS if isinstance(unit, RunUnit))
     assert again(attempts) is once_more
     if not once_more:
         record_attempts(tmp_path, unit, attempts)
-        record = read_record(place(unit, tmp_path)) if recorded else None
-        assert outcome(unit, tmp_path) == recorded
+        record = read_record(record_folder(unit, tmp_path)) if recorded else None
+        assert recorded_outcome(unit, tmp_path) == recorded
         assert record is None or (record["reason"], record["attempts"]) == (f"reason {len(attempts)}", attempts)
 
 
