@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from omnimer_ray.doctor import Finding
 from omnimer_ray.doctor.host import nvidia_cards
 from omnimer_ray.doctor.work import fits
+from omnimer_ray.extents import Extent, duration, extents_of
 from omnimer_ray.machine import MachineProfile, local_resources, pace
-from omnimer_ray.progress import Extent, duration, extents_of
 from omnimer_ray.request import Sweep
 
 

@@ -22,10 +22,11 @@ from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.events import write_events
 from omnimer_ray.export import write_clips, write_ledger, write_plan
+from omnimer_ray.extents import extents_of
 from omnimer_ray.lease import Lease, Leases, holder
 from omnimer_ray.machine import concurrency, local_resources
 from omnimer_ray.plan import Plan
-from omnimer_ray.progress import Progress, describe, extents_of, say_plainly
+from omnimer_ray.progress import Progress, describe, say_plainly
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.request import Request, Sweep, check_ledgers, prepare, read_corpus
 from omnimer_ray.schedule import check_split, check_steps

@@ -10,8 +10,8 @@ from omnimer_ray.bases import Base
 from omnimer_ray.config import RunConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.extents import stage_steps
 from omnimer_ray.plan import Plan
-from omnimer_ray.progress import stage_steps
 from omnimer_ray.search import Search, Trial
 from omnimer_ray.units import LedgerUnit
 

@@ -6,14 +6,14 @@ everything that determines its adapter, its predecessor's key included, so runs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.identity import ledger_key, run_signature, stage_key
+from omnimer_ray.space import SearchSpace
 from omnimer_ray.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 
 
@@ -25,21 +25,6 @@ class Row(NamedTuple):
     seed: int | None  # None: the run has no randomness
     fold: int | None
     signature: str
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
-
-    baseline: RunConfig
-    variants: Mapping[str, dict[str, Any]]
-    tasks: tuple[str, ...] = ("sentiment", "emotion")
-    seeds: tuple[int, ...] = (0,)
-    grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
-
-    def with_seeds(self, seeds: tuple[int, ...]) -> SearchSpace:
-        """The same question with other seeds."""
-        return replace(self, seeds=seeds)
 
 
 @dataclass(frozen=True)

@@ -11,45 +11,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from rich.console import Console
 
 from omnimer_ray.errors import OmniMERError
-from omnimer_ray.plan import Plan
+from omnimer_ray.extents import Extent, duration
 from omnimer_ray.results import RECORD
-from omnimer_ray.schedule import num_steps
-from omnimer_ray.units import LedgerUnit, RunUnit, Stage, Unit, trained_stage
+from omnimer_ray.units import Unit, trained_stage
 
 LOOK_EVERY_SEC, PLAIN_EVERY_SEC = 1.0, 15.0
-STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
-
-
-class Extent(NamedTuple):
-    """How much a unit has to do, in items trained or answered."""
-
-    steps: int
-    answers: int
-    batch: int
-
-    @property
-    def work(self) -> int:
-        """In items."""
-        return self.steps * self.batch + self.answers + STARTUP_ITEMS
-
-
-def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
-    """From the numbers of clips; rejected supervision makes it an upper bound."""
-    if isinstance(unit, LedgerUnit):
-        return Extent(0, num_training, 0)
-    stage = trained_stage(unit)
-    steps = stage_steps(stage, num_training) if stage else 0
-    return Extent(steps, num_validation if isinstance(unit, RunUnit) else 0, stage.config.global_batch if stage else 0)
-
-
-def stage_steps(stage: Stage, num_training: int) -> int:
-    """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
-    return num_steps(num_training * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
 
 
 class Progress:
@@ -139,11 +110,6 @@ class Progress:
         return f"{minutes:3d}:{seconds:02d}"
 
 
-def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
-    """Of every unit of a plan."""
-    return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
-
-
 def describe(unit: Unit, folder: Path) -> str:
     """How far a unit is, by what its worker wrote last."""
     state = _read(folder / ".sweep" / "progress" / f"{unit.id}.json")
@@ -168,17 +134,6 @@ def say_plainly(console: Console) -> Callable[[str], None]:
 
 def _loss(history: dict[str, Any]) -> str:
     return f", loss {history['loss']:.3f}" if history else ""
-
-
-def duration(seconds: float) -> str:
-    """For people."""
-    return (
-        f"{seconds / 3600:.1f} h"
-        if seconds > 5400
-        else f"{seconds / 60:.0f} min"
-        if seconds > 90
-        else f"{max(10, round(seconds, -1)):.0f} s"
-    )
 
 
 def _lines(path: Path) -> list[str]:

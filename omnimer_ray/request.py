@@ -13,7 +13,7 @@ from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.job import ledger_hash
+from omnimer_ray.items import ledger_hash
 from omnimer_ray.machine import MachineProfile, load_profile
 from omnimer_ray.owner import Owner, find_folder
 from omnimer_ray.plan import Plan, make_plan

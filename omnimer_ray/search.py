@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, RunConfig, Task, changed
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.plan import Plan, Row, SearchSpace, make_run
+from omnimer_ray.plan import Plan, Row, make_run
 from omnimer_ray.results import read_json
+from omnimer_ray.space import SearchSpace
 from omnimer_ray.units import LedgerUnit, Run, Unit
 
 TRIALS = "trials.json"  # what became of every trial, for plan and analysis

@@ -11,9 +11,10 @@ from rich.console import Console
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.events import write_events
 from omnimer_ray.execution import PlanSearcher, Watcher, carry_out, make_job
+from omnimer_ray.extents import Extent, extent
 from omnimer_ray.lease import Leases
 from omnimer_ray.overview import counted
-from omnimer_ray.progress import Extent, Progress, extent, say_plainly
+from omnimer_ray.progress import Progress, say_plainly
 from omnimer_ray.request import Sweep
 from omnimer_ray.rungs import Pruning
 from omnimer_ray.search import TRIALS, best, is_over, ledger_units, named, read_trials, trial_plan, units_of

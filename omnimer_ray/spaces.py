@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.errors import ConfigError, near
-from omnimer_ray.plan import SearchSpace
 from omnimer_ray.search import Search
+from omnimer_ray.space import SearchSpace
 
 FOLDER = Path(__file__).parent.parent / "search_spaces"
 

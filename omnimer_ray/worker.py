@@ -18,7 +18,8 @@ from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.instructions import Style, prompts_hash
-from omnimer_ray.job import Job, ledger_hash, make_schedule, read_manifest
+from omnimer_ray.items import ledger_hash, make_schedule
+from omnimer_ray.job import Job, read_manifest
 from omnimer_ray.machine import pace
 from omnimer_ray.metrics import scores
 from omnimer_ray.ranks import of_rank_0

@@ -9,9 +9,9 @@ from making import clip, sweep_of
 
 from omnimer_ray import forecast
 from omnimer_ray.bases import locate
+from omnimer_ray.extents import Extent
 from omnimer_ray.forecast import Rates, measured, read_costs, seconds
 from omnimer_ray.machine import MachineProfile, load_profile, pace
-from omnimer_ray.progress import Extent
 from omnimer_ray.trial import record_failure
 
 LAPTOP = load_profile("laptop")

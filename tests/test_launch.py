@@ -23,9 +23,10 @@ from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.execution import Outcome
 from omnimer_ray.export import write_plan
 from omnimer_ray.lease import Lease, holder
-from omnimer_ray.plan import SearchSpace, make_plan
+from omnimer_ray.plan import make_plan
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import write_json, write_record
+from omnimer_ray.space import SearchSpace
 from omnimer_ray.trial import record_failure
 from omnimer_ray.units import StageUnit, Unit, record_folder
 

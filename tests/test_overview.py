@@ -9,8 +9,9 @@ from omnimer_ray.bases import TINY_NOTICE, Base
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.overview import States, differences, lines, say_all, search_lines, summary, variant_lines
-from omnimer_ray.plan import SearchSpace, make_plan
+from omnimer_ray.plan import make_plan
 from omnimer_ray.search import Search, Trial
+from omnimer_ray.space import SearchSpace
 
 CLIPS = tuple(clip(f"a_{index}") for index in range(40)) + tuple(clip(f"b_{index}", split="validation") for index in range(8))
 CORPUS = Corpus("mini", CLIPS, "c0ffee", stand_in="generated faces")

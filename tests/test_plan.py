@@ -12,8 +12,9 @@ from making import ALL, ablations, tiny_config, whole_config
 
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.identity import ledger_key
-from omnimer_ray.plan import Plan, Row, SearchSpace, make_plan, make_run
+from omnimer_ray.plan import Plan, Row, make_plan, make_run
 from omnimer_ray.results import write_record
+from omnimer_ray.space import SearchSpace
 from omnimer_ray.units import LedgerUnit, RunUnit, Stage, StageUnit, Unit, record_folder, recorded_outcome, trained_stage
 
 LEDGERS = {"text_keywords", "facial_expression", "prosody"}

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from omnimer_ray import progress
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.extents import extents_of
 from omnimer_ray.plan import make_plan
-from omnimer_ray.progress import Extent, Progress, describe, extents_of, last_step, say_plainly
+from omnimer_ray.progress import Progress, describe, last_step, say_plainly
 from omnimer_ray.results import write_record
 from omnimer_ray.units import LedgerUnit, StageUnit, Unit, record_folder
 
@@ -52,14 +53,6 @@ def write_history(folder: Path, unit: Unit, *lines: str) -> None:
     path = folder / "stages" / unit.stage.key / "history.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("".join(lines))
-
-
-def test_how_much_there_is_to_do() -> None:
-    assert EXTENTS[BASE.id] == Extent(steps=50, answers=96, batch=16)
-    assert EXTENTS[SHARED.id] == Extent(steps=150, answers=0, batch=16)
-    assert EXTENTS[ZERO.id] == Extent(steps=0, answers=96, batch=0)
-    assert EXTENTS[LEDGER.id] == Extent(steps=0, answers=160, batch=0)
-    assert EXTENTS[BASE.id].work == 50 * 16 + 96 + progress.STARTUP_ITEMS
 
 
 def test_a_line_when_a_unit_starts_and_ends(tmp_path: Path, clock: Clock) -> None:
@@ -130,11 +123,6 @@ def test_the_time_left_follows_from_the_work_done(tmp_path: Path, clock: Clock) 
     clock.now = 60.0
     minutes = (total - told.already - EXTENTS[BASE.id].work) / EXTENTS[BASE.id].work
     assert told._line() == f"4 of 18 units done, about {minutes:.0f} min left  "
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])
-def test_durations_are_rounded(seconds: float, said: str) -> None:
-    assert progress.duration(seconds) == said
 
 
 def test_where_there_is_no_terminal_plain_lines_come_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

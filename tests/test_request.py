@@ -9,7 +9,7 @@ from making import clip, sweep_of
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.identity import ledger_key
 from omnimer_ray.instructions import Style
-from omnimer_ray.job import ledger_hash
+from omnimer_ray.items import ledger_hash
 from omnimer_ray.overview import States
 from omnimer_ray.plan import make_plan
 from omnimer_ray.request import Request, Sweep, check_ledgers, prepare

@@ -9,7 +9,7 @@ from making import clip, sweep_of, tiny_config
 from rich.console import Console
 
 from omnimer_ray import launch, searching
-from omnimer_ray.progress import extent
+from omnimer_ray.extents import extent
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import write_json
 from omnimer_ray.search import Search, Trial, ledger_units, trial_run, units_of

@@ -7,8 +7,9 @@ import pytest
 from making import tiny_config
 
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.plan import SearchSpace, make_plan
+from omnimer_ray.plan import make_plan
 from omnimer_ray.search import Search, confirmation
+from omnimer_ray.space import SearchSpace
 from omnimer_ray.spaces import FOLDER, SpaceFile, find_space, list_spaces, load_space
 
 FILES = [file for file in [*list_spaces(), find_space(str(FOLDER / "_template.py"))] if file.name != "search"]
@@ -103,5 +104,5 @@ def test_a_file_without_a_space_is_named(tmp_path: Path, content: str, text: str
 
 
 def test_a_space_is_bound_to_the_recipe_it_is_given(tmp_path: Path) -> None:
-    text = "from omnimer_ray.plan import SearchSpace\ndef space(recipe): return SearchSpace(recipe, {'One': {}})"
+    text = "from omnimer_ray.space import SearchSpace\ndef space(recipe): return SearchSpace(recipe, {'One': {}})"
     assert load_space(write(tmp_path, text), tiny_config(seed=3)).baseline.seed == 3

@@ -19,7 +19,7 @@ LIST = """
     corpora corpora.__main__
     media_container media_decode media_inspect media_child media_cache media prepare
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
-    machine memory identity units plan search rungs spaces owner
+    machine memory identity units space plan search rungs spaces owner extents items
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
     job lease progress overview request forecast export events card watchdog worker trial execution study searching launch sweep
     tiny.words tiny.build tiny.make tiny
@@ -42,7 +42,7 @@ TORCH_SIDE = {
     "training",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
-OF_A_SPACE = {"config", "plan", "recipes", "search"}
+OF_A_SPACE = {"config", "space", "recipes", "search"}
 OF_THE_ANALYSIS = {"errors", "config", "metrics", "results", "corpora.clips"}
 
 

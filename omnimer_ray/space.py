@@ -1,0 +1,24 @@
+"""A search space: one question, as a complete baseline and named changes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omnimer_ray.config import RunConfig
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
+
+    baseline: RunConfig
+    variants: Mapping[str, dict[str, Any]]
+    tasks: tuple[str, ...] = ("sentiment", "emotion")
+    seeds: tuple[int, ...] = (0,)
+    grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
+
+    def with_seeds(self, seeds: tuple[int, ...]) -> SearchSpace:
+        """The same question with other seeds."""
+        return replace(self, seeds=seeds)
