@@ -3,8 +3,7 @@
 import pytest
 from making import ablations, tiny_config
 
-from omnimer_ray import progress
-from omnimer_ray.extents import Extent, duration, extents_of
+from omnimer_ray.extents import STARTUP_ITEMS, Extent, duration, extents_of
 from omnimer_ray.plan import make_plan
 from omnimer_ray.units import StageUnit
 
@@ -21,7 +20,7 @@ def test_how_much_there_is_to_do() -> None:
     assert EXTENTS[SHARED.id] == Extent(steps=150, answers=0, batch=16)
     assert EXTENTS[ZERO.id] == Extent(steps=0, answers=96, batch=0)
     assert EXTENTS[LEDGER.id] == Extent(steps=0, answers=160, batch=0)
-    assert EXTENTS[BASE.id].work == 50 * 16 + 96 + progress.STARTUP_ITEMS
+    assert EXTENTS[BASE.id].work == 50 * 16 + 96 + STARTUP_ITEMS
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])
