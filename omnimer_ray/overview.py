@@ -14,6 +14,8 @@ from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import extent
 from omnimer_ray.search import Search, Trial
 
+MOST_WARNINGS = 5  # lines about the corpus
+
 
 class States(NamedTuple):
     """Units by what stands of them."""
@@ -30,6 +32,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
     told = [
         f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
         *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
+        *_warnings(corpus),
         f"base     {base.name}, revision {base.revision}",
         *([f"         STAND-IN: {base.stand_in}"] if base.stand_in else []),
         f"recipe   {len(differences(paper, recipe))} settings differ from the paper's recipe" + (":" if differences(paper, recipe) else ""),
@@ -95,6 +98,12 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
         told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
     return told
+
+
+def _warnings(corpus: Corpus) -> list[str]:
+    left = len(corpus.warnings) - MOST_WARNINGS
+    more = [f"         warning: {left} more; python -m omnimer_ray.corpora check lists them"] if left > 0 else []
+    return [*(f"         warning: {line}" for line in corpus.warnings[:MOST_WARNINGS]), *more]
 
 
 def _plain(value: Any) -> str:

@@ -33,6 +33,13 @@ def test_the_corpus_and_the_base_are_named_with_what_is_not_real() -> None:
     assert "STAND-IN" not in "".join(told(corpus=replace(CORPUS, stand_in=None))[:2])
 
 
+def test_warnings_about_the_corpus_are_printed_and_a_long_list_is_cut() -> None:
+    assert "warning" not in "".join(told())
+    assert told(corpus=replace(CORPUS, warnings=("a", "b")))[2:4] == ["         warning: a", "         warning: b"]
+    many = told(corpus=replace(CORPUS, warnings=tuple("abcdefgh")))
+    assert many[6:8] == ["         warning: e", "         warning: 3 more; python -m omnimer_ray.corpora check lists them"]
+
+
 def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> None:
     found = differences(paper_config(), tiny_config())
     assert f"recipe   {len(found)} settings differ from the paper's recipe:" in told()
