@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import AUXILIARY_KIND, RECIPE_VERSION, Kind, RunConfig, changed, content_hash, flat, resolve
-from omnimer_ray.errors import ConfigError
+from omnimer_ray.errors import ConfigError, joined
 from omnimer_ray.instructions import PROMPTS_HASH
 from omnimer_ray.results import read_record
 from omnimer_ray.supervision import ledger_key
@@ -174,7 +174,7 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
             if row not in rows:
                 rows.append(row)
     if faults:
-        raise ConfigError("; ".join(dict.fromkeys(faults)))
+        raise ConfigError(joined(dict.fromkeys(faults)))
     return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
 
 

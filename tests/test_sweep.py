@@ -87,7 +87,7 @@ def test_planning_loads_neither_torch_nor_ray(dry_run: tuple["subprocess.Complet
 def test_an_error_is_a_line_and_not_a_traceback() -> None:
     ended = command("ablation")
     assert ended.returncode == 2
-    expected = "ConfigError: unknown search space 'ablation'; did you mean 'ablations'?, or the path of a file of your own\n"
+    expected = "ConfigError: search space 'ablation' is unknown, and is no path of a file of your own (.py); did you mean 'ablations'?\n"
     assert (ended.stdout, ended.stderr) == ("", expected)
 
 
@@ -139,7 +139,7 @@ FILES = {
         (
             "{here}/misspelt.py",
             2,
-            "ConfigError: variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?; variant",
+            "ConfigError: variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'? variant",
         ),
         ("{here}/absent.py", 2, "ConfigError: search space '{here}/absent.py': no such file"),
         ("ablations --limit 4", 2, "ConfigError: corpus: limit: Input should be greater than or equal to 8"),
