@@ -12,6 +12,7 @@ from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.plan import Plan, Unit
 from omnimer_ray.progress import extent
+from omnimer_ray.recipes import GIVEN
 from omnimer_ray.search import Search, Trial
 
 MOST_WARNINGS = 5  # lines about the corpus
@@ -29,14 +30,15 @@ class States(NamedTuple):
 def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
     """The plan, line by line."""
     recipe = plan.space.baseline
+    different = differences(paper=paper, recipe=recipe)
     told = [
         f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
         *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
         *_warnings(corpus),
         f"base     {base.name}, revision {base.revision}",
         *([f"         STAND-IN: {base.stand_in}"] if base.stand_in else []),
-        f"recipe   {len(differences(paper, recipe))} settings differ from the paper's recipe" + (":" if differences(paper, recipe) else ""),
-        *(f"         {line}" for line in differences(paper, recipe)),
+        f"recipe   {len(different)} settings differ from the 7B's recipe" + (":" if different else ""),
+        *(f"         {line}" for line in different),
         "",
         *variant_lines(plan, corpus),
         "",
@@ -78,10 +80,14 @@ def summary(plan: Plan) -> str:
     return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
 
 
-def differences(paper: RunConfig, recipe: RunConfig) -> list[str]:
-    """Every setting in which a recipe differs from the paper's."""
+def differences(*, paper: RunConfig, recipe: RunConfig) -> list[str]:
+    """Return a line for every setting in which a recipe differs from the 7B's: the paper's value, or one assumed because it gives none."""
     theirs, ours = flat(paper.model_dump()), flat(recipe.model_dump())
-    return [f"{name}: {ours[name]} (paper's recipe: {theirs[name]})" for name in ours if ours[name] != theirs[name]]
+
+    def source(name: str) -> str:
+        return f"paper: {theirs[name]}" if name in GIVEN else f"7B's recipe: {theirs[name]}, assumed"
+
+    return [f"{name}: {value} ({source(name)})" for name, value in ours.items() if value != theirs[name]]
 
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:

@@ -215,3 +215,19 @@ def test_the_codes_are_those_that_launch_returns() -> None:
     from omnimer_ray import launch
 
     assert (sweep.DONE, sweep.FAILED, sweep.INTERRUPTED) == (launch.DONE, launch.FAILED, launch.INTERRUPTED) == (0, 4, 128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ablations"], ".venv/bin/python -m omnimer_ray.sweep ablations"),
+        (["ablations", "SEEDS=3"], ".venv/bin/python -m omnimer_ray.sweep ablations --seeds 3"),
+        (["chaos"], "PYTHONPATH=. .venv/bin/python tests/chaos.py"),
+        (["chaos", "KILLS=3"], "PYTHONPATH=. .venv/bin/python tests/chaos.py --kills 3"),
+    ],
+)
+def test_make_passes_only_what_was_set(words: list[str], expected: str) -> None:
+    """A default in the Makefile would override the search space's own seeds."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("SEEDS", "KILLS", "MAKEFLAGS")}
+    ended = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1].strip() == expected
