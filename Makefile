@@ -8,15 +8,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SEEDS ?= 1
-KILLS ?= 20
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
 
 .PHONY: ablations test check chaos nodes lock clean
 
 ablations: $(VENV)/installed
-	$(BIN)/python -m omnimer_ray.sweep ablations --seeds $(SEEDS)
+	$(BIN)/python -m omnimer_ray.sweep ablations $(if $(SEEDS),--seeds $(SEEDS))
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST)
@@ -34,7 +32,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	touch $@
 
 chaos: $(VENV)/installed
-	PYTHONPATH=. $(BIN)/python tests/chaos.py --kills $(KILLS)
+	PYTHONPATH=. $(BIN)/python tests/chaos.py $(if $(KILLS),--kills $(KILLS))
 
 nodes: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/python tests/two_nodes.py

@@ -62,7 +62,7 @@ def difference_schema() -> dict[str, Any]:
     return {"variant": pl.String, "pairs": pl.Int64, **measured, "mended": pl.Float64, "broken": pl.Float64}
 
 
-def difference_table(results: Results, task: str, baseline: str = BASELINE) -> pl.DataFrame:
+def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -> pl.DataFrame:
     """Every other row against `baseline`, clip by clip and seed by seed; empty where the plan has no such row.
 
     `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
@@ -71,16 +71,16 @@ def difference_table(results: Results, task: str, baseline: str = BASELINE) -> p
 
     rows = {row.variant: row for row in task_rows(results, task)}
     others = [row for row in rows.values() if row.variant != baseline] if baseline in rows else []
-    return pl.DataFrame([_difference(row, rows[baseline]) for row in others], schema=difference_schema())
+    return pl.DataFrame([_difference(row, baseline=rows[baseline]) for row in others], schema=difference_schema())
 
 
-def pairs(row: Row, baseline: Row) -> list[tuple[Unit, Unit]]:
+def pairs(row: Row, *, baseline: Row) -> list[tuple[Unit, Unit]]:
     """Units of one seed; what has no seed (zero-shot, the majority class) is paired with every seed of the other."""
     return [(one, other) for one in row.units for other in baseline.units if one.seed == other.seed or None in (one.seed, other.seed)]
 
 
-def _difference(row: Row, baseline: Row) -> dict[str, Any]:
-    paired = pairs(row, baseline)
+def _difference(row: Row, *, baseline: Row) -> dict[str, Any]:
+    paired = pairs(row, baseline=baseline)
     cells: dict[str, Any] = {"variant": row.variant, "pairs": len(paired)}
     if not paired:
         return cells

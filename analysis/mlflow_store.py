@@ -92,7 +92,7 @@ def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
             for name, value in (("loss", entry["loss"]), ("learning_rate", entry["learning_rate"]), ("step_sec", entry["sec"])):
                 yield f"train/{name}", float(value), step, sec
     mine = results.predictions.filter(pl.col("signature") == row["signature"])
-    of = scores(mine["gold"].to_list(), mine["prediction"].to_list(), LABELS[row["task"]])
+    of = scores(gold=mine["gold"].to_list(), predicted=mine["prediction"].to_list(), labels=LABELS[row["task"]])
     for name in SCORES:
         yield f"validation/{name}", float(getattr(of, name)), step, sec
     for label, f1, support in zip(of.labels, of.f1, of.support, strict=True):

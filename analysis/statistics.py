@@ -44,7 +44,7 @@ def draw_weights(num_videos: int, resamples: int = RESAMPLES, seed: int = BOOTST
     return weights
 
 
-def video_counts(gold: Sequence[str], predicted: Sequence[str | None], videos: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
+def video_counts(*, gold: Sequence[str], predicted: Sequence[str | None], videos: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
     """(V, 3, L): per source video, in sorted order, the right answers, the predictions and the gold labels of each class."""
     row = {video: index for index, video in enumerate(sorted(set(videos)))}
     column = {label: index for index, label in enumerate(labels)}

@@ -60,7 +60,14 @@ def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
     """`frame` has the columns clip, gold, prediction and source_video, a row per clip."""
     columns = frame.sort("clip").select("gold", "prediction", "source_video")
     gold, predicted, videos = (tuple(columns[name].to_list()) for name in columns.columns)
-    return Unit(seed, gold, predicted, videos, scores(gold, predicted, LABELS[task]), video_counts(gold, predicted, videos, LABELS[task]))
+    return Unit(
+        seed,
+        gold,
+        predicted,
+        videos,
+        scores(gold=gold, predicted=predicted, labels=LABELS[task]),
+        video_counts(gold=gold, predicted=predicted, videos=videos, labels=LABELS[task]),
+    )
 
 
 def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Unit | None:
@@ -85,7 +92,7 @@ def _majority(results: Results, task: str) -> tuple[Unit, ...]:
         train = labelled.filter(pl.col("split") == "train") if folds is None else pool.join(held_out, on="clip", how="anti")
         if held_out.is_empty() or train.is_empty():
             return ()
-        answer = pl.lit(majority_label(train[task].to_list(), LABELS[task]))
+        answer = pl.lit(majority_label(train[task].to_list(), labels=LABELS[task]))
         parts.append(held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video"))
     return (_scored(None, pl.concat(parts), task),)
 

@@ -77,9 +77,10 @@ def _hub(name: str) -> Base:
     try:
         info = HfApi().model_info(name, timeout=10)
     except Exception as error:  # the hub's client raises many types; each means: not to be had now
+        other = "" if name in HUB_NAMES else f"; {near(name, (TINY, *HUB_NAMES))}"
         raise BaseModelError(
             f"base {name!r} is not in the hub cache {cache}, and the hub did not give it ({type(error).__name__}); "
-            f"run `hf download {name}` where there is a network, or give a folder; {near(name, (TINY, *HUB_NAMES))}"
+            f"run `hf download {name}` where there is a network, or give a folder{other}"
         ) from None
     if info.config is not None:  # the hub's extract of config.json
         _check_type(info.config, name)

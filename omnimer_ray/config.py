@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from omnimer_ray.errors import ConfigError, near
+from omnimer_ray.errors import ConfigError, joined, near
 
 RECIPE_VERSION = 1  # raise it when code changes what the same config computes
 
@@ -254,7 +254,7 @@ def changed(config: RunConfig, delta: dict[str, Any]) -> RunConfig:
         else:
             place[leaf] = value
     if faults:
-        raise ConfigError("; ".join(faults))
+        raise ConfigError(joined(faults))
     return parse(RunConfig, data, "config")
 
 
@@ -263,7 +263,7 @@ def parse(model: type[M], data: Any, what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{what}: " + "; ".join(_told(fault, model) for fault in error.errors())) from None
+        raise ConfigError(f"{what}: " + joined(_told(fault, model) for fault in error.errors())) from None
 
 
 def _told(fault: ErrorDetails, model: type[BaseModel]) -> str:

@@ -57,10 +57,22 @@ class DivergedError(OmniMERError):
     """A loss was not finite; the run ends as `diverged`."""
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """The tail of an error about an unknown name: the near ones, else all of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+MOST_NAMES = 20  # in one error
+
+
+def near(name: str, known: Iterable[str], *, like: str | None = None) -> str:
+    """Return the last clause of an error about an unknown name: the known names that resemble it, else all of them; never the name itself.
+
+    `like` is compared instead of the name, if only a part of it can resemble a known one.
+    """
+    known = sorted(set(known) - {name})
+    close = difflib.get_close_matches(like or name, known, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(repr(option) for option in close)}?"
-    return f"known: {', '.join(repr(option) for option in known) or 'none'}"
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return f"known: {', '.join(repr(option) for option in known[:MOST_NAMES]) or 'none'}{more}"
+
+
+def joined(faults: Iterable[str]) -> str:
+    """Return several faults as one line; a fault that ends with a question needs no semicolon."""
+    return "; ".join(faults).replace("?; ", "? ")

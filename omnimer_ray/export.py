@@ -80,4 +80,4 @@ def run_scores(folder: Path, run: Run) -> Scores | None:
         return None
     frame = pl.read_parquet(place / "predictions.parquet")
     mine = frame.filter((pl.col("instruction") == config.task) & (pl.col("evaluation_corpus") == config.corpus.name))
-    return scores(mine["gold"].to_list(), mine["prediction"].to_list(), LABELS[config.task])
+    return scores(gold=mine["gold"].to_list(), predicted=mine["prediction"].to_list(), labels=LABELS[config.task])

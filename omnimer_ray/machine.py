@@ -75,7 +75,7 @@ def load_profile(name: str) -> MachineProfile:
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not path.is_file():
         known = [file.stem for file in PROFILES.glob("*.yaml") if _is_profile(file)]
-        raise MachineError(f"machine profile {name!r}: no file {path}; {near(Path(name).stem, known)}")
+        raise MachineError(f"machine profile {name!r}: no file {path}; {near(name, known, like=Path(name).stem)}")
     return parse(MachineProfile, _read(path), f"machine profile {path}")
 
 

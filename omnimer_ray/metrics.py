@@ -27,7 +27,7 @@ class Scores(NamedTuple):
     support: tuple[int, ...]  # clips of each gold label
 
 
-def scores(gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> Scores:
+def scores(*, gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> Scores:
     """Scores of `predicted` (None: unparsed) against `gold`, clip by clip; every value but None is one of `labels`."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -50,7 +50,7 @@ def scores(gold: Sequence[str], predicted: Sequence[str | None], labels: Sequenc
     )
 
 
-def majority_label(train_gold: Sequence[str], labels: Sequence[str]) -> str:
+def majority_label(train_gold: Sequence[str], *, labels: Sequence[str]) -> str:
     """The commonest training label; of equals, the first in `labels`."""
     assert train_gold, "no training labels"
     counts = Counter(train_gold)

@@ -12,8 +12,11 @@ from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.extents import stage_steps
 from omnimer_ray.plan import Plan
+from omnimer_ray.recipes import GIVEN
 from omnimer_ray.search import Search, Trial
 from omnimer_ray.units import LedgerUnit
+
+MOST_WARNINGS = 5  # lines about the corpus
 
 
 class States(NamedTuple):
@@ -28,13 +31,15 @@ class States(NamedTuple):
 def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
     """The plan, line by line."""
     recipe = plan.space.baseline
+    different = differences(paper=paper, recipe=recipe)
     told = [
         f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
         *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
+        *_warnings(corpus),
         f"base     {base.name}, revision {base.revision}",
         *([f"         STAND-IN: {base.stand_in}"] if base.stand_in else []),
-        f"recipe   {len(differences(paper, recipe))} settings differ from the paper's recipe" + (":" if differences(paper, recipe) else ""),
-        *(f"         {line}" for line in differences(paper, recipe)),
+        f"recipe   {len(different)} settings differ from the 7B's recipe" + (":" if different else ""),
+        *(f"         {line}" for line in different),
         "",
         *variant_lines(plan, corpus),
         "",
@@ -76,10 +81,14 @@ def summary(plan: Plan) -> str:
     return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
 
 
-def differences(paper: RunConfig, recipe: RunConfig) -> list[str]:
-    """Every setting in which a recipe differs from the paper's."""
+def differences(*, paper: RunConfig, recipe: RunConfig) -> list[str]:
+    """Return a line for every setting in which a recipe differs from the 7B's: the paper's value, or one assumed because it gives none."""
     theirs, ours = flat(paper.model_dump()), flat(recipe.model_dump())
-    return [f"{name}: {ours[name]} (paper's recipe: {theirs[name]})" for name in ours if ours[name] != theirs[name]]
+
+    def source(name: str) -> str:
+        return f"paper: {theirs[name]}" if name in GIVEN else f"7B's recipe: {theirs[name]}, assumed"
+
+    return [f"{name}: {value} ({source(name)})" for name, value in ours.items() if value != theirs[name]]
 
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
@@ -96,6 +105,12 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
         told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
     return told
+
+
+def _warnings(corpus: Corpus) -> list[str]:
+    left = len(corpus.warnings) - MOST_WARNINGS
+    more = [f"         warning: {left} more; python -m omnimer_ray.corpora check lists them"] if left > 0 else []
+    return [*(f"         warning: {line}" for line in corpus.warnings[:MOST_WARNINGS]), *more]
 
 
 def _plain(value: Any) -> str:

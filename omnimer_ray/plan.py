@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
-from omnimer_ray.errors import ConfigError
+from omnimer_ray.errors import ConfigError, joined
 from omnimer_ray.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.space import SearchSpace
 from omnimer_ray.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
@@ -101,7 +101,7 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
             if row not in rows:
                 rows.append(row)
     if faults:
-        raise ConfigError("; ".join(dict.fromkeys(faults)))
+        raise ConfigError(joined(dict.fromkeys(faults)))
     return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
 
 

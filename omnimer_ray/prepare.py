@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip
@@ -17,22 +18,35 @@ from omnimer_ray.errors import CorpusError, MediaError
 
 THUMBNAILS = 4  # frames of a strip
 REPORT_EVERY_SEC = 10.0
+MOST_LINES = 10  # about suspicious clips
+
+
+class Seen(NamedTuple):
+    """Lines about one clip's media."""
+
+    faults: list[str]
+    suspicious: list[str]
 
 
 def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Fills the media cache. Raises CorpusError with the faults of all clips at once, one a line."""
+    """Fill the media cache, and say what is suspicious. Raises CorpusError with the faults of all clips at once, one a line."""
     if not clips:
         return
     faults: list[str] = []
+    suspicious: list[str] = []
     last = time.monotonic()
     # Spawned, not forked: the caller holds threads.
     with ProcessPoolExecutor(min(processes, len(clips)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, fault in enumerate(pool.map(partial(_fault, media=media, cache=cache), clips, chunksize=4), 1):
-            if fault:
-                faults.append(fault)
+        for done, seen in enumerate(pool.map(partial(_look, media=media, cache=cache), clips, chunksize=4), 1):
+            faults.extend(seen.faults)
+            suspicious.extend(seen.suspicious)
             if time.monotonic() - last > REPORT_EVERY_SEC:
                 last = time.monotonic()
                 say(f"media: {done} of {len(clips)} clips decoded and checked")
+    for line in suspicious[:MOST_LINES]:
+        say(f"suspicious: {line}")
+    if len(suspicious) > MOST_LINES:
+        say(f"suspicious: {len(suspicious) - MOST_LINES} more clips; python -m omnimer_ray.corpora check lists them")
     if faults:
         raise CorpusError(f"{len(faults)} of {len(clips)} clips cannot be used:\n" + "\n".join(faults))
 
@@ -55,12 +69,13 @@ def thumbnails(clip: Clip, media: MediaConfig, cache: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _fault(clip: Clip, media: MediaConfig, cache: Path) -> str | None:
+def _look(clip: Clip, media: MediaConfig, cache: Path) -> Seen:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from omnimer_ray.media import load_media
+    from omnimer_ray.media_lengths import Lengths, suspicious_lengths
 
     try:
-        load_media(clip, media, cache)
+        loaded = load_media(clip, media, cache)
     except MediaError as error:
-        return str(error)
-    return None
+        return Seen([str(error)], [])
+    return Seen([], suspicious_lengths(clip.id, Lengths(loaded.video_sec, loaded.audio_sec)))

@@ -146,6 +146,18 @@ def trial_plan(search: Search) -> Plan:
     return Plan(SearchSpace(search.baseline, {}), rows, {run.signature: run for run in runs.values()})
 
 
+def drawn_runs(search: Search) -> list[list[Run]]:
+    """Return per subset a run of every schedule, as trials draw them with equal chances; each with the largest rank, for estimates."""
+    chosen = {"task": search.task, "seed": search.seed, "corpus.development": search.development, "lora.rank": max(search.ranks)}
+    return [
+        [
+            make_run(changed(search.baseline, {**chosen, "auxiliaries": set(subset), "schedule": schedule}))
+            for schedule in tuple(SCHEDULES)[: None if subset else 1]  # without auxiliaries a schedule has no effect
+        ]
+        for subset in search.subsets
+    ]
+
+
 def read_trials(folder: Path) -> list[Trial]:
     """The trials of a results folder as they were written last; none where there is no file."""
     path = folder / TRIALS

@@ -44,7 +44,7 @@ def find_space(name: str) -> SpaceFile:
         return SpaceFile(path.stem, path, _question(path))
     known = {file.name: file for file in list_spaces()}
     if name not in known:
-        raise ConfigError(f"unknown search space {name!r}; {near(name, known)}, or the path of a file of your own")
+        raise ConfigError(f"search space {name!r} is unknown, and is no path of a file of your own (.py); {near(name, known)}")
     return known[name]
 
 

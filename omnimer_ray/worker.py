@@ -223,7 +223,9 @@ class Worker:
         thinker.model.train()
         if self.rank == 0:
             self.job.progress_file(self.unit).unlink(missing_ok=True)  # what follows is told by the history again
-        return scores([row["gold"] for row in rows], [row["prediction"] for row in rows], LABELS[config.task]).macro_f1
+        return scores(
+            gold=[row["gold"] for row in rows], predicted=[row["prediction"] for row in rows], labels=LABELS[config.task]
+        ).macro_f1
 
     def _answers(self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None]) -> list[dict[str, Any]]:
         """Predictions on the split that the run is evaluated on, in corpus order; every rank answers its part and gets all."""

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 import bad_media
-from releases import SMALL
+from releases import SMALL, remarks
 from test_bad_annotations import BAD
+from test_odd_releases import ODD
 
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora import indomer, mini
@@ -28,6 +29,9 @@ def main() -> None:
         print("## Annotations\n\n| spoilt | said |\n|---|---|")
         for case in BAD:
             print(f"| {case} | {_cell(_said_of_annotations(place / 'release', case), place)} |")
+        print("\n## Releases that can be read\n\n| odd | said |\n|---|---|")
+        for case in ODD:
+            print(f"| {case} | {_cell(_said_of_release(place / 'odd', case), place)} |")
         print("\n## Media\n\n| file | said |\n|---|---|")
         (place / "media").mkdir()
         for odd in bad_media.make(place / "media"):
@@ -52,6 +56,14 @@ def _said_of_annotations(folder: Path, case: str) -> str:
     return "accepted"
 
 
+def _said_of_release(folder: Path, case: str) -> str:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(mini.make(SMALL, folder.parent / "small_mini", workers=1), folder)
+    spoil, said = ODD[case]
+    spoil(folder)
+    return next(line for line in remarks(folder) if re.search(said, line))
+
+
 def _said_of_media(odd: bad_media.Odd, place: Path) -> str:
     labels = dict.fromkeys(("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment"))
     clip = Clip(odd.name, "1", "Sharing", "train", "", **labels, video_path=odd.video, audio_path=odd.audio)
@@ -63,8 +75,8 @@ def _said_of_media(odd: bad_media.Odd, place: Path) -> str:
 
 
 def _cell(text: str, place: Path) -> str:
-    told = text.replace(str(place), "").strip().removeprefix("- ")
-    return told[:220].replace("|", "\\|").replace("<", "&lt;").encode("utf-8", "replace").decode()
+    told = re.sub(f"{re.escape(str(place))}/(media/)?", "", text).strip().removeprefix("- ")
+    return told[:240].replace("|", "\\|").replace("<", "&lt;").encode("utf-8", "replace").decode()
 
 
 if __name__ == "__main__":

@@ -154,6 +154,12 @@ def test_a_hub_name_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_known_hub_name_that_cannot_be_had_is_not_proposed_again(tmp_path: Path) -> None:
+    with pytest.raises(BaseModelError) as raised:
+        locate(HUB_NAME)
+    assert str(raised.value).endswith(f"; run `hf download {HUB_NAME}` where there is a network, or give a folder")
+
+
 @pytest.mark.parametrize("config", [{"model_type": "qwen2_5_omni"}, None])
 def test_the_hub_says_the_revision(monkeypatch: pytest.MonkeyPatch, config: dict[str, str] | None) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, name, timeout: SimpleNamespace(sha="f00d", config=config))

@@ -19,7 +19,7 @@ from omnimer_ray.units import RunUnit, Stage
 
 TINY = Base("tiny", Path("/here/weights"), "beef", "the tiny Thinker")
 HUB = Base("Qwen/Qwen2.5-Omni-7B", Path("/cache/ae9e"), "ae9e", None)
-SCORES = scores(["neutral", "neutral", "fear"], ["neutral", "anger", None], ("neutral", "anger", "fear"))
+SCORES = scores(gold=["neutral", "neutral", "fear"], predicted=["neutral", "anger", None], labels=("neutral", "anger", "fear"))
 
 
 def stage(index: int = 0, **changes: Any) -> Stage:

@@ -1,12 +1,15 @@
 """Errors name the thing and the way out, and cross Ray."""
 
+import ast
 import pickle
+from pathlib import Path
 
 import pytest
 
 from omnimer_ray import errors
-from omnimer_ray.errors import MissingExtraError, OmniMERError, near
+from omnimer_ray.errors import MissingExtraError, OmniMERError, joined, near
 
+ROOT = Path(__file__).parent.parent
 TYPES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, OmniMERError)]
 
 
@@ -36,7 +39,38 @@ def test_a_missing_extra_comes_with_the_command_that_installs_it() -> None:
         ("lora.rnak", ["lora.alpha", "lora.rank", "seed"], "did you mean 'lora.rank' or 'lora.alpha'?"),
         ("qqqq", ["tiny", "Base"], "known: 'Base', 'tiny'"),
         ("qqqq", [], "known: none"),
+        ("tiny", ["tiny"], "known: none"),
+        ("rank", ["rank", "ranks"], "did you mean 'ranks'?"),
+        (
+            "qqqq",
+            [f"clip_{number:04d}" for number in range(1944)],
+            f"known: {', '.join(repr(f'clip_{n:04d}') for n in range(20))} and 1924 more",
+        ),
     ],
 )
 def test_an_unknown_name_lists_the_near_ones(name: str, known: list[str], tail: str) -> None:
     assert near(name, known) == tail
+
+
+def test_a_part_of_the_name_may_resemble_a_known_one() -> None:
+    assert near("no/rtx3090.yaml", ["laptop", "rtx3090"], like="rtx3090") == "did you mean 'rtx3090'?"
+
+
+def test_several_faults_are_one_line_without_a_semicolon_behind_a_question() -> None:
+    assert joined(["a is 1", "b; did you mean 'c'?", "d"]) == "a is 1; b; did you mean 'c'? d"
+
+
+def test_every_error_ends_with_the_proposal() -> None:
+    """A clause behind the question mark reads as broken: `did you mean 'x'?, or ...`."""
+    calls = 0
+    for path in (ROOT / "omnimer_ray").rglob("*.py"):
+        for text in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.JoinedStr)):
+            for place, part in enumerate(text.values):
+                if (
+                    isinstance(part, ast.FormattedValue)
+                    and isinstance(part.value, ast.Call)
+                    and getattr(part.value.func, "id", "") == "near"
+                ):
+                    calls += 1
+                    assert place == len(text.values) - 1, f"{path.name}: {ast.unparse(text)}"
+    assert calls >= 12

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from making import clip, sweep_of
+from making import clip, sweep_of, tiny_config
 
 from omnimer_ray import forecast
 from omnimer_ray.bases import locate
 from omnimer_ray.extents import Extent
 from omnimer_ray.forecast import Rates, measured, read_costs, seconds
 from omnimer_ray.machine import MachineProfile, load_profile, pace
+from omnimer_ray.request import Sweep
+from omnimer_ray.results import write_json
+from omnimer_ray.search import Search, Trial, drawn_runs
 from omnimer_ray.trial import record_failure
 
 LAPTOP = load_profile("laptop")
@@ -49,8 +52,9 @@ def test_costs_are_those_of_the_same_corpus_and_base(tmp_path: Path) -> None:
         write(tmp_path / place / "runs" / "c0ffee" / "cost.json", {"of": place})
     write(tmp_path / "ablations" / "mini-tiny" / "runs" / "cut" / "cost.json", '{"of": ')
     write(tmp_path / "ablations" / "mini-tiny" / "runs" / "odd" / "cost.json", [])
+    write(tmp_path / "search" / "mini-tiny" / "trials" / "runs" / "c0ffee" / "cost.json", {"of": "a trial"})
     found = [entry["of"] for entry in read_costs(tmp_path, "mini-tiny")]
-    assert found == ["ablations/mini-tiny", "ranks/mini-tiny-folds5", "ranks/mini-tiny-limit64"]
+    assert found == ["ablations/mini-tiny", "ranks/mini-tiny-folds5", "ranks/mini-tiny-limit64", "a trial"]
 
 
 def test_time_is_startup_items_and_answers() -> None:
@@ -70,6 +74,55 @@ def test_what_is_recorded_takes_no_more_time(tmp_path: Path) -> None:
     left, told = forecast.time_left(sweep, None)
     assert left == pytest.approx(3 * (10 + 160 * 0.1)), "three parts of the ledger"
     assert told == "about 80 s, one after the other, by the rates of 1 finished runs"
+
+
+NONE = {"auxiliaries": "none", "rank": 8, "alpha": 16, "learning_rate": 2e-3}
+
+
+def search_of(tmp_path: Path, **changes: Any) -> Sweep:
+    """A search without auxiliaries, so that every trial is alike: 5 epochs of 120 or 160 items in batches of 16."""
+    search = Search(tiny_config(), **{"num_trials": 6, "subsets": ((),), "num_confirmed": 2, "confirmation_seeds": (1, 2), **changes})
+    sweep = sweep_of(tmp_path, CLIPS)._replace(search=search)
+    write(sweep.folder / "runs" / "c0ffee" / "cost.json", cost())
+    return sweep._replace(plan=sweep.make_plan())
+
+
+def end_trials(sweep: Sweep, *outcomes: str | None) -> None:
+    rows = [Trial(number, outcome, None, NONE, 0.5, 9, f"s{number}", None) for number, outcome in enumerate(outcomes)]
+    write_json(sweep.folder / "trials.json", {"trials": [row._asdict() for row in rows]})
+
+
+def test_the_trials_of_a_search_and_its_confirmed_runs_take_time_too(tmp_path: Path) -> None:
+    sweep = search_of(tmp_path)
+    trial, run = 10 + 37 * 16 * 0.5 + 40 * 0.1, 10 + 50 * 16 * 0.5 + 1 * 0.1
+    left, text = forecast.time_left(sweep, None)
+    assert left == pytest.approx(6 * trial + (2 + 2 * 2) * run), "Base on two seeds, and two confirmed on two seeds"
+    assert text.endswith(", by the rates of 1 finished runs, 6 trials included as if none were pruned")
+    end_trials(sweep, "done", "pruned", "done", None)
+    assert forecast.time_left(sweep, None)[0] == pytest.approx(3 * trial + 6 * run), "a trial that has not ended counts"
+    end_trials(sweep, *["done"] * 6)
+    ended = sweep._replace(plan=sweep.make_plan())
+    left, text = forecast.time_left(ended, 2)
+    assert left == pytest.approx(len(ended.plan.units) * run / 2)
+    assert "trials" not in text
+
+
+def test_a_trial_is_the_mean_of_what_it_may_draw_and_supervision_comes_first(tmp_path: Path) -> None:
+    plain = search_of(tmp_path / "plain", num_confirmed=1, confirmation_seeds=(1,))
+    drawn = search_of(tmp_path / "drawn", num_confirmed=1, confirmation_seeds=(1,), subsets=((), ("text",)))
+    less, more = forecast.time_left(plain, None)[0], forecast.time_left(drawn, None)[0]
+    assert less is not None
+    assert more is not None
+    assert more - less > 10 + 160 * 0.1, "a part of the ledger, and longer trials"
+    by_schedule = {run.config.schedule: run for runs in drawn_runs(drawn.search or Search(tiny_config())) for run in runs}
+    assert set(by_schedule) == {None, "hybrid", "multi_stage"}
+
+
+def test_the_memory_of_a_search_is_that_of_its_hungriest_trial(tmp_path: Path) -> None:
+    def needed(sweep: Sweep) -> float:
+        return float(forecast.memory(sweep._replace(base=locate("tiny"))).text.split("about ")[1].split(" GiB")[0])
+
+    assert needed(search_of(tmp_path, ranks=(8, 4000))) > needed(search_of(tmp_path))
 
 
 def test_the_hungriest_run_of_a_plan_decides(tmp_path: Path) -> None:

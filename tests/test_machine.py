@@ -102,6 +102,8 @@ def test_an_unknown_profile_lists_the_near_ones() -> None:
     assert str(raised.value).startswith(f"machine profile 'laptob': no file {there}; did you mean 'laptop'")
     with pytest.raises(MachineError, match=r"machine profile 'no/rtx309\.yaml': no file no/rtx309\.yaml; did you mean 'rtx3090'"):
         load_profile("no/rtx309.yaml")
+    with pytest.raises(MachineError, match=r"machine profile 'no/rtx3090\.yaml': no file no/rtx3090\.yaml; did you mean 'rtx3090' or"):
+        load_profile("no/rtx3090.yaml")
 
 
 @pytest.mark.parametrize(

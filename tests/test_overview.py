@@ -34,11 +34,30 @@ def test_the_corpus_and_the_base_are_named_with_what_is_not_real() -> None:
     assert "STAND-IN" not in "".join(told(corpus=replace(CORPUS, stand_in=None))[:2])
 
 
+def test_warnings_about_the_corpus_are_printed_and_a_long_list_is_cut() -> None:
+    assert "warning" not in "".join(told())
+    assert told(corpus=replace(CORPUS, warnings=("a", "b")))[2:4] == ["         warning: a", "         warning: b"]
+    many = told(corpus=replace(CORPUS, warnings=tuple("abcdefgh")))
+    assert many[6:8] == ["         warning: e", "         warning: 3 more; python -m omnimer_ray.corpora check lists them"]
+
+
 def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> None:
-    found = differences(paper_config(), tiny_config())
-    assert f"recipe   {len(found)} settings differ from the paper's recipe:" in told()
-    assert [line for line in told() if "(paper's recipe:" in line] == [f"         {line}" for line in found]
-    assert differences(paper_config(), paper_config()) == []
+    found = differences(paper=paper_config(), recipe=tiny_config())
+    place = told().index(f"recipe   {len(found)} settings differ from the 7B's recipe:")
+    assert told()[place + 1 : place + 1 + len(found)] == [f"         {line}" for line in found]
+    assert told()[place + 1 + len(found)] == ""
+    assert differences(paper=paper_config(), recipe=paper_config()) == []
+
+
+def test_only_what_the_paper_states_is_called_the_papers() -> None:
+    other = paper_config(lora__rank=16, epochs=3, global_batch=16, optimizer__learning_rate=0.005, lora__alpha=32)
+    assert differences(paper=paper_config(), recipe=other) == [
+        "epochs: 3.0 (paper: 5.0)",
+        "global_batch: 16 (paper: 128)",
+        "optimizer.learning_rate: 0.005 (7B's recipe: 0.0001, assumed)",
+        "lora.rank: 16 (paper: 8)",
+        "lora.alpha: 32 (7B's recipe: 16, assumed)",
+    ]
 
 
 def test_a_variant_says_its_runs_its_steps_its_items_and_what_differs() -> None:

@@ -187,7 +187,7 @@ def test_all_faults_of_a_space_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(space({"One": {"lora.rnak": 4}, "Two": {"epochs": -1}, "Three": {"auxiliaries": {"text"}, "schedule": None}}))
     assert str(raised.value) == (
-        "variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?; "
+        "variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'? "
         "variant 'Two': config: epochs: Input should be greater than 0; "
         "variant 'Three': auxiliaries text need a schedule: 'hybrid' or 'multi_stage'"
     )

@@ -1,6 +1,8 @@
 """Media are decoded and checked before any worker starts, with the faults of all clips at once."""
 
 import io
+import wave
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ import pytest
 from making import clip, tiny_config
 from PIL import Image
 
+from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import CorpusError
 from omnimer_ray.prepare import prepare_media, thumbnails
 
@@ -29,6 +32,21 @@ def test_the_faults_of_all_clips_are_told_at_once(tmp_path: Path) -> None:
     first, *faults = str(raised.value).splitlines()
     assert first == "3 of 3 clips cannot be used:"
     assert [fault.split(":")[0] for fault in faults] == ["a_1", "a_2", "a_3"]
+
+
+def test_suspicious_lengths_are_said_before_a_sweep(corpus: Corpus, tmp_path: Path) -> None:
+    one = corpus.clips[0]
+    long = tmp_path / "long.wav"
+    with wave.open(str(long), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"\1\7" * 16_000 * 7)
+    heard: list[str] = []
+    prepare_media([replace(one, audio_path=long)] * 12, MEDIA, tmp_path / "cache", 1, heard.append)
+    line = f"suspicious: {one.id}: 2.2 s of video and 7.0 s of sound; do the two files belong together?"
+    assert heard == [line] * 10 + ["suspicious: 2 more clips; python -m omnimer_ray.corpora check lists them"]
+    heard.clear()
+    prepare_media([one], MEDIA, tmp_path / "cache", 1, heard.append)
+    assert heard == []
 
 
 @pytest.mark.parametrize(("num_frames", "shown"), [(4, [0, 1, 2, 3]), (16, [0, 4, 8, 12]), (6, [0, 1, 3, 4])])

@@ -74,7 +74,7 @@ def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, 
     record = read_record(tmp_path / "runs" / trial.signature)
     assert record is not None
     assert (record["validation_opened"], record["num_steps"]) == ("none", 4)
-    by_hand = scores(rows["gold"].to_list(), rows["prediction"].to_list(), LABELS["sentiment"]).macro_f1
+    by_hand = scores(gold=rows["gold"].to_list(), predicted=rows["prediction"].to_list(), labels=LABELS["sentiment"]).macro_f1
     told = run_scores(tmp_path, trial)
     assert told is not None
     assert told.macro_f1 == by_hand

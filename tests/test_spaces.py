@@ -56,7 +56,7 @@ def test_a_file_of_ones_own_is_found_by_its_path(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_the_near_ones() -> None:
     with pytest.raises(ConfigError) as raised:
         find_space("ablation")
-    assert str(raised.value) == "unknown search space 'ablation'; did you mean 'ablations'?, or the path of a file of your own"
+    assert str(raised.value) == "search space 'ablation' is unknown, and is no path of a file of your own (.py); did you mean 'ablations'?"
 
 
 def test_a_path_that_is_not_there_is_named() -> None:

@@ -16,8 +16,8 @@ LIST = """
     errors config recipes metrics results ranks
     corpora.clips corpora.strict corpora.files corpora.select corpora.indomer_join corpora.indomer corpora.check corpora.suspicious
     corpora.mini_text corpora.mini_recipe corpora.mini_plan corpora.faces corpora.speech corpora.rendering corpora.mini corpora.stand_ins
-    corpora corpora.__main__
-    media_container media_decode media_inspect media_child media_cache media prepare
+    corpora
+    media_container media_decode media_inspect media_child media_cache media media_lengths corpora.__main__ prepare
     instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
     machine memory identity units space plan search rungs spaces owner extents items
     doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__

@@ -87,7 +87,7 @@ def test_planning_loads_neither_torch_nor_ray(dry_run: tuple["subprocess.Complet
 def test_an_error_is_a_line_and_not_a_traceback() -> None:
     ended = command("ablation")
     assert ended.returncode == 2
-    expected = "ConfigError: unknown search space 'ablation'; did you mean 'ablations'?, or the path of a file of your own\n"
+    expected = "ConfigError: search space 'ablation' is unknown, and is no path of a file of your own (.py); did you mean 'ablations'?\n"
     assert (ended.stdout, ended.stderr) == ("", expected)
 
 
@@ -139,7 +139,7 @@ FILES = {
         (
             "{here}/misspelt.py",
             2,
-            "ConfigError: variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?; variant",
+            "ConfigError: variant 'One': unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'? variant",
         ),
         ("{here}/absent.py", 2, "ConfigError: search space '{here}/absent.py': no such file"),
         ("ablations --limit 4", 2, "ConfigError: corpus: limit: Input should be greater than or equal to 8"),
@@ -215,3 +215,19 @@ def test_the_codes_are_those_that_launch_returns() -> None:
     from omnimer_ray import launch
 
     assert (sweep.DONE, sweep.FAILED, sweep.INTERRUPTED) == (launch.DONE, launch.FAILED, launch.INTERRUPTED) == (0, 4, 128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ablations"], ".venv/bin/python -m omnimer_ray.sweep ablations"),
+        (["ablations", "SEEDS=3"], ".venv/bin/python -m omnimer_ray.sweep ablations --seeds 3"),
+        (["chaos"], "PYTHONPATH=. .venv/bin/python tests/chaos.py"),
+        (["chaos", "KILLS=3"], "PYTHONPATH=. .venv/bin/python tests/chaos.py --kills 3"),
+    ],
+)
+def test_make_passes_only_what_was_set(words: list[str], expected: str) -> None:
+    """A default in the Makefile would override the search space's own seeds."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("SEEDS", "KILLS", "MAKEFLAGS")}
+    ended = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1].strip() == expected

@@ -14,7 +14,7 @@ import typer
 
 from omnimer_ray.corpora import default_cache, load
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.errors import ConfigError, CorpusError, OmniMERError
+from omnimer_ray.errors import ConfigError, CorpusError, MissingExtraError, OmniMERError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at a corpus, and make stand-in media."
@@ -32,7 +32,7 @@ def check(
     exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,
     cache: Cache = None,
 ) -> None:
-    """Print what was read, what is wrong, and what is suspicious. Exit status 3 where something is wrong."""
+    """Print what was read, what is wrong, and what is suspicious; media are decoded. Exit status 3 if something is wrong."""
     from omnimer_ray.corpora.check import tables
     from omnimer_ray.corpora.suspicious import suspicious
 
@@ -50,10 +50,11 @@ def check(
         _say(f"{len(found.excluded)} clips excluded: {', '.join(found.excluded)}")
     for table in tables(found):
         _say(f"\n{table}")
-    _section("What is new or was mended", list(found.warnings))
-    _section("Suspicious", suspicious(found))
-    _section("Wrong", str(wrong).splitlines() if wrong else [])
-    raise typer.Exit(wrong.exit_code if wrong else 0)
+    media_faults, media_suspicions = _media(found)
+    _section("Warnings", list(found.warnings))
+    _section("Suspicious", [*suspicious(found), *media_suspicions])
+    _section("Wrong", [*(str(wrong).splitlines() if wrong else []), *media_faults])
+    raise typer.Exit(CorpusError.exit_code if wrong or media_faults else 0)
 
 
 @app.command()
@@ -72,6 +73,16 @@ def stand_ins(
         raise ConfigError(f"corpus {corpus!r}: stand-ins are made for indomer:PATH")
     made = make(Path(path), out, cache=cache or default_cache(), limit=limit, max_sec=max_sec, progress=_say)
     _say(f"{made} clips with stand-in media in {out}; use it as indomer:{out}")
+
+
+def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
+    """Return what is wrong and what is suspicious about the media."""
+    from omnimer_ray.media_lengths import probe_clips
+
+    try:
+        return probe_clips(corpus.clips, _say)
+    except MissingExtraError as error:
+        return [], [f"media were not decoded: {error}"]
 
 
 def _annotations_alone(corpus: str, where: dict[str, Any], error: CorpusError) -> Corpus:

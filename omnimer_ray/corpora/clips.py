@@ -5,6 +5,7 @@ Labels are canonical English inside; a corpus maps from its own words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ SENTIMENT_OF = {
 MODALITIES = ("text", "video", "audio")
 TASKS = ("sentiment", "emotion")
 LABELS = {"sentiment": SENTIMENTS, "emotion": EMOTIONS}
+LONGEST_LIST = 6  # names in one line
 
 Split = Literal["train", "validation", "test", "development"]  # development: carved out of train by `select`, never in a corpus
 
@@ -67,3 +69,9 @@ class Corpus:
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in corpus order."""
         return tuple(clip for clip in self.clips if clip.split == name)
+
+
+def named(clips: Sequence[Clip]) -> str:
+    """Return the clips with their splits for one line, a long list cut."""
+    names = [f"{clip.id} ({clip.split})" for clip in clips[:LONGEST_LIST]]
+    return ", ".join(names) + (f" and {len(clips) - LONGEST_LIST} more" if len(clips) > LONGEST_LIST else "")

@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
+from omnimer_ray.corpora.clips import Clip, named
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.results import write_json
 
@@ -19,21 +20,64 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-class MediaPlaces(NamedTuple):
-    """The folders that are looked through, in this order, for a clip's video and its wav."""
+class MediaFolder:
+    """The files of a release's media folder, listed once: those of `videos/` and `audio/`, then those beside them."""
 
-    videos: tuple[Path, ...]
-    audio: tuple[Path, ...]
+    def __init__(self, folder: Path) -> None:
+        self.videos, self.audio = (folder / "videos", folder), (folder / "audio", folder)
+        self._listed = {place: _listed(place) for place in (*self.videos, *self.audio)}
 
-    @classmethod
-    def of(cls, folder: Path) -> MediaPlaces:
-        """`videos/` and `audio/` under the folder, then the folder itself."""
-        return cls((folder / "videos", folder), (folder / "audio", folder))
+    def find(self, name: str, places: Sequence[Path]) -> list[Path]:
+        """Return the file of this name, else those whose names differ in capitals alone; the first place that has one decides."""
+        if unsafe_name(name):
+            return []
+        alike = [self._listed[place].get(name.casefold(), []) for place in places]
+        exact = [path for paths in alike for path in paths if path.name == name]
+        return exact[:1] or next((paths for paths in alike if paths), [])
+
+    def strays(self, used: Collection[Path], suffixes: Collection[str], excluded: Collection[str]) -> list[Path]:
+        """Return the files that no clip uses; of those beside the annotations only files that end as media do, and no excluded clips' files."""
+        left_out, found = {name.casefold() for name in excluded}, []
+        for place, listed in self._listed.items():
+            for path in (path for paths in listed.values() for path in paths):
+                is_media = place != self.videos[1] or path.suffix.lower() in suffixes
+                if is_media and path not in used and path.stem.casefold() not in left_out:
+                    found.append(path)
+        return sorted(found)
 
 
-def find(name: str, places: Iterable[Path]) -> Path | None:
-    """The first file of this name; whether it holds what it should is for the media room to say. Nothing outside is looked for."""
-    return None if unsafe_name(name) else next((place / name for place in places if (place / name).is_file()), None)
+def _listed(place: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder by case-folded name; empty if there is no folder."""
+    files: dict[str, list[Path]] = {}
+    if place.is_dir():
+        for path in sorted(place.iterdir()):
+            if path.is_file():
+                files.setdefault(path.name.casefold(), []).append(path)
+    return files
+
+
+def same_content(clips: Sequence[Clip], hashes: Mapping[Path, str]) -> list[str]:
+    """Return a line for every content that the files of several clips share, those on both sides of a split first."""
+    holders: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    for clip in clips:
+        for what, path in (("video", clip.video_path), ("wav", clip.audio_path)):
+            if path is not None:
+                holders[what, hashes[path]].append(clip)
+    shared: dict[tuple[str, ...], list[str]] = defaultdict(list)  # ids of the clips -> what they share
+    groups: dict[tuple[str, ...], list[Clip]] = {}
+    for (what, _), group in holders.items():
+        if len(group) > 1:
+            ids = tuple(clip.id for clip in group)
+            groups[ids] = group
+            shared[ids].append(what)
+    order = sorted(groups, key=lambda ids: len({clip.split for clip in groups[ids]}) == 1)
+    return [f"identical {' and '.join(shared[ids])} files in {_sides(groups[ids])}: {named(groups[ids])}" for ids in order]
+
+
+def _sides(clips: Sequence[Clip]) -> str:
+    counts = Counter(clip.split for clip in clips)
+    both = ", on both sides of the split (" + ", ".join(f"{count} {split}" for split, count in counts.items()) + ")"
+    return f"{len(clips)} clips" + (both if len(counts) > 1 else "")
 
 
 def unsafe_name(name: str) -> str | None:

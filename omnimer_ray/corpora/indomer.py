@@ -8,12 +8,12 @@ The release's README is ahead of its files; the files are believed. What is new 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omnimer_ray.config import content_hash
-from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.corpora.files import MediaPlaces, content_hashes, find
+from omnimer_ray.corpora.clips import LONGEST_LIST, Clip, Corpus
+from omnimer_ray.corpora.files import MediaFolder, content_hashes, same_content
 from omnimer_ray.corpora.indomer_join import Annotated, join
 from omnimer_ray.corpora.strict import Faults
 from omnimer_ray.errors import CorpusError
@@ -42,13 +42,18 @@ def read(
     try:
         stand_in = _stand_in(folder, faults) or (_stand_in(media.absolute(), faults) if media else None)
         annotated = join(folder, frozenset(exclude), faults, warnings)
-        clips = _with_media(annotated, (media or folder).absolute(), faults, warnings, need_media)
+        files = MediaFolder((media or folder).absolute())
+        clips = _with_media(annotated, files, faults, warnings, need_media)
+        warnings += _strays(annotated, clips, files, exclude)
         faults.raise_any(str(folder))
         excluded = tuple(sorted(set(exclude)))
-        found = fingerprint or _fingerprint(clips, excluded, stand_in, cache)
+        if fingerprint is None:
+            hashes = content_hashes(sorted({path for clip in clips for path in (clip.video_path, clip.audio_path) if path}), cache)
+            warnings += same_content(clips, hashes)
+            fingerprint = _fingerprint(clips, excluded, stand_in, hashes)
     except OSError as error:
         raise CorpusError(f"{error.filename}: cannot be read ({error.strerror}); look at its permissions") from None
-    return Corpus("indomer", clips, found, stand_in, excluded, tuple(warnings))
+    return Corpus("indomer", clips, fingerprint, stand_in, excluded, tuple(warnings))
 
 
 def _stand_in(folder: Path, faults: Faults) -> str | None:
@@ -66,29 +71,62 @@ def _stand_in(folder: Path, faults: Faults) -> str | None:
     return words
 
 
-def _with_media(annotated: Sequence[Annotated], media: Path, faults: Faults, warnings: list[str], need_media: bool) -> tuple[Clip, ...]:
-    """Clips with the files found; absent videos are faults, one for all of them where there is none at all."""
-    places = MediaPlaces.of(media)
-    clips = [_clip(item, places) for item in annotated]
+def _with_media(
+    annotated: Sequence[Annotated], files: MediaFolder, faults: Faults, warnings: list[str], need_media: bool
+) -> tuple[Clip, ...]:
+    """Return the clips with the files found; absent videos are faults, one for all of them if there is none at all."""
+    ambiguous = faults if need_media else Faults()
+    videos = [_file(item, "video_name", files, files.videos, ambiguous) for item in annotated]
+    sounds = [_file(item, "audio_name", files, files.audio, ambiguous) for item in annotated]
+    clips = tuple(map(_clip, annotated, videos, sounds))
+    _warn_of_capitals(annotated, clips, warnings)
+    where = f"{files.videos[0]} or {files.videos[1]}"
     absent = [item for item, clip in zip(annotated, clips, strict=True) if clip.video_path is None]
     if need_media and absent and len(absent) == len(clips):
         faults.add(
-            f"no media: none of {len(clips)} videos is in {places.videos[0]} or {places.videos[1]}; name the folder that holds them, "
+            f"no media: none of {len(clips)} videos is in {where}; name the folder that holds them, "
             "or make stand-ins: python -m omnimer_ray.corpora stand-ins indomer:FOLDER --out FOLDER"
         )
     elif need_media:
         for item in absent:
-            faults.add(
-                f"{item.row.where()}: {item.row.values['video_name']!r} is not in {places.videos[0]} or {places.videos[1]}; fetch it, or exclude {item.id}"
-            )
+            faults.add(f"{item.row.where()}: {item.row.values['video_name']!r} is not in {where}; fetch it, or exclude {item.id}")
     silent = sum(clip.audio_path is None and clip.video_path is not None for clip in clips)
     if silent:
         warnings.append(f"{silent} of {len(clips)} clips have no wav; their videos' own tracks are used")
-    return tuple(clips)
+    return clips
 
 
-def _clip(item: Annotated, places: MediaPlaces) -> Clip:
-    video, audio = item.row.values["video_name"], item.row.values["audio_name"]
+def _file(item: Annotated, column: str, files: MediaFolder, places: Sequence[Path], faults: Faults) -> Path | None:
+    """Return the clip's file, or None; several files whose names differ in capitals alone are a fault."""
+    name = item.row.values[column]
+    found = files.find(name, places)
+    if len(found) > 1:
+        faults.add(f"{item.row.where()}: {name!r} may be {' or '.join(repr(path.name) for path in found)} in {found[0].parent}; keep one")
+    return found[0] if found else None
+
+
+def _warn_of_capitals(annotated: Sequence[Annotated], clips: Sequence[Clip], warnings: list[str]) -> None:
+    found = [
+        (path.name, item.row.values[column])
+        for item, clip in zip(annotated, clips, strict=True)
+        for path, column in ((clip.video_path, "video_name"), (clip.audio_path, "audio_name"))
+        if path is not None and path.name != item.row.values[column]
+    ]
+    if found:
+        warnings.append(f"media files found under other capitals than annotated: {len(found)}, as {found[0][0]!r} for {found[0][1]!r}")
+
+
+def _strays(annotated: Sequence[Annotated], clips: Sequence[Clip], files: MediaFolder, excluded: Sequence[str]) -> list[str]:
+    """Return a line that counts the media files that belong to no clip."""
+    used = {path for clip in clips for path in (clip.video_path, clip.audio_path) if path}
+    suffixes = {Path(item.row.values[column]).suffix.lower() for item in annotated for column in ("video_name", "audio_name")}
+    strays = files.strays(used, suffixes - {""}, excluded)
+    names = ", ".join(repr(path.name) for path in strays[:LONGEST_LIST])
+    more = f" and {len(strays) - LONGEST_LIST} more" if len(strays) > LONGEST_LIST else ""
+    return [f"media files that belong to no clip and are not read: {len(strays)}, {names}{more}"] if strays else []
+
+
+def _clip(item: Annotated, video: Path | None, sound: Path | None) -> Clip:
     return Clip(
         id=item.id,
         source_video=item.source_video,
@@ -100,15 +138,13 @@ def _clip(item: Annotated, places: MediaPlaces) -> Clip:
         text_sentiment=item.labels.get("text_sentiment"),
         video_sentiment=item.labels.get("video_sentiment"),
         audio_sentiment=item.labels.get("audio_sentiment"),
-        video_path=find(video, places.videos),
-        audio_path=find(audio, places.audio),
+        video_path=video,
+        audio_path=sound,
     )
 
 
-def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None, cache: Path) -> str:
+def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None, hashes: Mapping[Path, str]) -> str:
     """Annotations, media contents, exclusions and stand-ins; where the files lie does not matter."""
-    paths = {path for clip in clips for path in (clip.video_path, clip.audio_path) if path}
-    hashes = content_hashes(sorted(paths), cache)
     rows = [
         [clip.id, clip.source_video, clip.topic, clip.split, clip.text, clip.sentiment, clip.emotion]
         + [clip.text_sentiment, clip.video_sentiment, clip.audio_sentiment]

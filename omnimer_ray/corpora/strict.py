@@ -118,7 +118,7 @@ def _text(path: Path, faults: Faults) -> str | None:
     """The text of a UTF-8 file (a byte order mark is allowed); None and a fault where it is anything else."""
     if not path.is_file():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        faults.add(f"{path.name}: missing in {path.parent}; {near(path.name, beside)}")
+        faults.add(f"{path.name}: {'no file' if path.exists() else 'missing'} in {path.parent}; {near(path.name, beside)}")
         return None
     data = path.read_bytes()
     if fault := _no_text(data):

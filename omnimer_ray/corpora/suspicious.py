@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from omnimer_ray.corpora.check import words
-from omnimer_ray.corpora.clips import LABELS, TASKS, Clip, Corpus
+from omnimer_ray.corpora.clips import LABELS, TASKS, Clip, Corpus, named
 
 RUN = 4  # words; two videos share a text where they share runs of this many
 SHARED = 0.10  # of the shorter video's runs: near-duplicates
-LONGEST_LIST = 6  # names in one line
 
 
 def suspicious(corpus: Corpus) -> list[str]:
@@ -22,10 +21,10 @@ def suspicious(corpus: Corpus) -> list[str]:
 def _texts_on_both_sides(clips: Sequence[Clip]) -> Iterator[str]:
     verbatim = _shared(clips, lambda clip: clip.text)
     for found in verbatim:
-        yield f"text on both sides: {_quoted(found[0])} in {_names(found)}"
+        yield f"text on both sides: {_quoted(found[0])} in {named(found)}"
     for found in _shared(clips, lambda clip: " ".join(words(clip.text))):
         if found not in verbatim:
-            yield f"text on both sides after normalising: {_quoted(found[0])} in {_names(found)}"
+            yield f"text on both sides after normalising: {_quoted(found[0])} in {named(found)}"
 
 
 def _shared(clips: Sequence[Clip], key: Callable[[Clip], str]) -> list[list[Clip]]:
@@ -76,8 +75,3 @@ def _thin(split: str, label: str, clips: Sequence[Clip]) -> Iterator[str]:
 
 def _quoted(clip: Clip) -> str:
     return repr(clip.text if len(clip.text) <= 60 else clip.text[:57] + "…")
-
-
-def _names(clips: Sequence[Clip]) -> str:
-    names = [f"{clip.id} ({clip.split})" for clip in clips[:LONGEST_LIST]]
-    return ", ".join(names) + (f" and {len(clips) - LONGEST_LIST} more" if len(clips) > LONGEST_LIST else "")

@@ -3,9 +3,11 @@
 import random
 import time
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analysis.statistics import RESAMPLES, draw_weights, interval, resampled, scores_of_counts, video_counts
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENTS
@@ -26,31 +28,35 @@ def made(num_videos: int, per_video: int, seed: int = 0) -> tuple[list[str], lis
     return gold, said, videos
 
 
+def counted(gold: list[str], said: list[str | None], videos: list[str]) -> NDArray[Any]:
+    return video_counts(gold=gold, predicted=said, videos=videos, labels=SENTIMENTS)
+
+
 @pytest.mark.parametrize("labels", [SENTIMENTS, EMOTIONS])
 def test_counts_give_the_scores_of_the_metrics(labels: tuple[str, ...]) -> None:
     chance = random.Random(1)
     gold = chance.choices(labels, k=80)
     said = chance.choices([None, *labels], k=80)
-    mine = scores_of_counts(video_counts(gold, said, [f"video{i % 9}" for i in range(80)], labels).sum(0))
-    theirs = scores(gold, said, labels)
+    mine = scores_of_counts(video_counts(gold=gold, predicted=said, videos=[f"video{i % 9}" for i in range(80)], labels=labels).sum(0))
+    theirs = scores(gold=gold, predicted=said, labels=labels)
     assert tuple(mine) == pytest.approx((theirs.accuracy, theirs.macro_f1, theirs.weighted_f1), abs=1e-12)
 
 
 def test_a_resample_is_the_score_of_the_drawn_videos() -> None:
     gold, said, videos = made(5, 4)
     weights = draw_weights(5, resamples=20, seed=3)
-    samples = resampled([video_counts(gold, said, videos, SENTIMENTS)], weights)
+    samples = resampled([counted(gold, said, videos)], weights)
     for index, drawn in enumerate(weights):
         again = [i for i, video in enumerate(videos) for _ in range(int(drawn[int(video[-1])]))]
-        theirs = scores([gold[i] for i in again], [said[i] for i in again], SENTIMENTS)
+        theirs = scores(gold=[gold[i] for i in again], predicted=[said[i] for i in again], labels=SENTIMENTS)
         assert (samples.accuracy[index], samples.macro_f1[index]) == pytest.approx((theirs.accuracy, theirs.macro_f1), abs=1e-12)
 
 
 def test_the_interval_agrees_with_all_27_resamples_of_three_videos() -> None:
     gold, said, videos = made(3, 2, seed=4)
     every = [[draw.count(video) for video in range(3)] for draw in product(range(3), repeat=3)]
-    exact = resampled([video_counts(gold, said, videos, SENTIMENTS)], np.array(every, dtype=float)).macro_f1
-    drawn = resampled([video_counts(gold, said, videos, SENTIMENTS)], draw_weights(3)).macro_f1
+    exact = resampled([counted(gold, said, videos)], np.array(every, dtype=float)).macro_f1
+    drawn = resampled([counted(gold, said, videos)], draw_weights(3)).macro_f1
     assert interval(drawn) == (exact.min(), exact.max())  # either end has a chance of 1/27, more than 2.5 %
     assert drawn.mean() == pytest.approx(exact.mean(), abs=0.01)
 
@@ -69,37 +75,39 @@ def test_weights_are_drawn_with_replacement_and_always_the_same() -> None:
 def test_clips_of_one_video_are_no_independent_evidence() -> None:
     gold, said, videos = made(12, 20)
     apart = [f"clip{i:03d}" for i in range(len(gold))]
-    clustered = interval(resampled([video_counts(gold, said, videos, SENTIMENTS)], draw_weights(12)).accuracy)
-    single = interval(resampled([video_counts(gold, said, apart, SENTIMENTS)], draw_weights(len(gold))).accuracy)
+    clustered = interval(resampled([counted(gold, said, videos)], draw_weights(12)).accuracy)
+    single = interval(resampled([counted(gold, said, apart)], draw_weights(len(gold))).accuracy)
     assert clustered.high - clustered.low > 1.5 * (single.high - single.low)
 
 
 def test_an_interval_holds_the_score_and_does_not_depend_on_the_order_of_clips() -> None:
     gold, said, videos = made(16, 6)
-    point = scores(gold, said, SENTIMENTS).accuracy
-    bounds = interval(resampled([video_counts(gold, said, videos, SENTIMENTS)], draw_weights(16)).accuracy)
+    point = scores(gold=gold, predicted=said, labels=SENTIMENTS).accuracy
+    bounds = interval(resampled([counted(gold, said, videos)], draw_weights(16)).accuracy)
     assert bounds.low < point < bounds.high
     order = random.Random(0).sample(range(len(gold)), len(gold))
-    shuffled = video_counts([gold[i] for i in order], [said[i] for i in order], [videos[i] for i in order], SENTIMENTS)
+    shuffled = video_counts(
+        gold=[gold[i] for i in order], predicted=[said[i] for i in order], videos=[videos[i] for i in order], labels=SENTIMENTS
+    )
     assert interval(resampled([shuffled], draw_weights(16)).accuracy) == bounds
 
 
 def test_perfect_answers_and_a_single_video_have_no_spread() -> None:
     gold, said, videos = made(8, 3)
-    assert interval(resampled([video_counts(gold, list(gold), videos, SENTIMENTS)], draw_weights(8)).accuracy) == (1, 1)
-    lone = interval(resampled([video_counts(gold, said, ["v"] * len(gold), SENTIMENTS)], draw_weights(1)).macro_f1)
-    assert lone.low == lone.high == pytest.approx(scores(gold, said, SENTIMENTS).macro_f1)
+    assert interval(resampled([counted(gold, list(gold), videos)], draw_weights(8)).accuracy) == (1, 1)
+    lone = interval(resampled([counted(gold, said, ["v"] * len(gold))], draw_weights(1)).macro_f1)
+    assert lone.low == lone.high == pytest.approx(scores(gold=gold, predicted=said, labels=SENTIMENTS).macro_f1)
 
 
 def test_the_mean_over_seeds_is_taken_in_each_resample() -> None:
-    one, other = (video_counts(*made(6, 5, seed), SENTIMENTS) for seed in (0, 1))
+    one, other = (counted(*made(6, 5, seed)) for seed in (0, 1))
     weights = draw_weights(6, resamples=50)
     both = resampled([one, other], weights).accuracy
     assert both == pytest.approx((resampled([one], weights).accuracy + resampled([other], weights).accuracy) / 2)
 
 
 def test_ten_thousand_resamples_of_the_benchmarks_shape_take_no_seconds() -> None:
-    counts = video_counts(*made(34, 10), SENTIMENTS)
+    counts = counted(*made(34, 10))
     began = time.perf_counter()
     resampled([counts], draw_weights(34, seed=99))
     assert time.perf_counter() - began < 2

@@ -200,9 +200,9 @@ def test_folds_are_pooled_before_they_are_scored(realistic: Callable[..., Path])
     pooled = results.predictions.filter(pl.col("signature").is_in(base["signature"].to_list()))
     assert pooled.height == results.clips.height == 288
     theirs = scores(
-        pooled["gold"].to_list(),
-        pooled["prediction"].to_list(),
-        ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
+        gold=pooled["gold"].to_list(),
+        predicted=pooled["prediction"].to_list(),
+        labels=("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
     )
     mine = score_table(results, "emotion").filter(pl.col("variant") == "Base").row(0, named=True)
     assert (mine["n"], mine["planned"], mine["accuracy"]) == (1, 1, theirs.accuracy)

@@ -1,5 +1,6 @@
 """Small corpora: one generated with its media, and a release whose media are placeholders."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,11 @@ def release(tmp_path: Path) -> Path:
         for clip in clips:
             (folder / place / f"{clip.id}.{suffix}").write_bytes(f"{clip.id}.{suffix}".encode())
     return folder
+
+
+@pytest.fixture
+def real_release(small_mini: Corpus, tmp_path: Path) -> Path:
+    """24 clips with real media, to spoil."""
+    path = small_mini.clips[0].video_path
+    assert path is not None
+    return Path(shutil.copytree(path.parent.parent, tmp_path / "release"))

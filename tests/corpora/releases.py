@@ -10,6 +10,7 @@ from typing import Any
 from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.mini_recipe import MiniRecipe, SplitSize
+from omnimer_ray.media_lengths import probe_clips
 
 SMALL = MiniRecipe(train=SplitSize(num_clips=14, num_videos=4), validation=SplitSize(num_clips=10, num_videos=5))
 TRAIN3, VAL3 = "3_Class/3_class_train.json", "3_Class/3_class_val.json"
@@ -19,6 +20,14 @@ CSV = "Annotations.csv"
 
 def read(folder: Path, **options: Any) -> Corpus:
     return indomer.read(folder, cache=folder.parent / "cache", **options)
+
+
+def remarks(folder: Path) -> list[str]:
+    """Return the warnings about a release, and what is suspicious about its media."""
+    corpus = read(folder)
+    found = probe_clips(corpus.clips, lambda line: None)
+    assert found.wrong == []
+    return [*corpus.warnings, *found.suspicious]
 
 
 def edit_csv(folder: Path, change: Callable[[list[list[str]]], object]) -> None:

@@ -42,6 +42,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / CSV).rename(f / "Anotations.csv"),
         r"Annotations\.csv: missing .*did you mean 'Anotations.csv'\?",
     ),
+    "a folder called Annotations.csv": (
+        lambda f: [(f / CSV).unlink(), (f / CSV).mkdir()],
+        r"Annotations\.csv: no file in .*release; known: '3_Class', '7_Class', 'audio', 'videos'$",
+    ),
     "no JSON": (lambda f: (f / VAL3).unlink(), r"3_class_val\.json: missing in .*did you mean '3_class_train.json'"),
     "no 7_Class": (lambda f: shutil.rmtree(f / "7_Class"), r"7_class_train\.json: missing in .*7_Class; known: none"),
     "empty CSV": (lambda f: write(f, CSV, b""), r"Annotations\.csv: empty; fetch the file again"),

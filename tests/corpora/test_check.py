@@ -82,9 +82,9 @@ def test_long_lists_are_cut() -> None:
     assert line.endswith("clip_5_Book_1 (train) and 3 more")
 
 
-def test_command_prints_all_sections(release: Path, tmp_path: Path) -> None:
-    (release / "STAND_IN.json").write_text('{"stand_in": "drawn"}')
-    done = command("check", f"indomer:{release}", "--cache", str(tmp_path), "--exclude", read(release).clips[0].id)
+def test_command_prints_all_sections(real_release: Path, tmp_path: Path) -> None:
+    (real_release / "STAND_IN.json").write_text('{"stand_in": "drawn"}')
+    done = command("check", f"indomer:{real_release}", "--cache", str(tmp_path), "--exclude", read(real_release).clips[0].id)
     assert (done.returncode, done.stderr) == (0, "")
     for part in (
         "fingerprint ",
@@ -92,6 +92,7 @@ def test_command_prints_all_sections(release: Path, tmp_path: Path) -> None:
         "1 clips excluded: clip_1_",
         "Key statistics",
         "Topics",
+        "Warnings: nothing",
         "Suspicious:",
         "Wrong: nothing",
     ):
