@@ -18,6 +18,7 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from omnimer_ray.bases import locate  # noqa: E402
 from omnimer_ray.execution import Outcome, PlanSearcher, connect, execute  # noqa: E402
 from omnimer_ray.job import Job  # noqa: E402
 from omnimer_ray.machine import MachineProfile, Resources  # noqa: E402
@@ -111,7 +112,7 @@ def profile(workers: int = 2) -> MachineProfile:
 
 
 def run(folder: Path, names: list[str], watch: Told, workers: int = 2) -> Outcome:
-    job = Job(folder, folder / "ledgers", folder / "cache", "tiny", profile(workers), f"{time.time_ns()}")
+    job = Job(folder, folder / "ledgers", folder / "cache", locate("tiny"), profile(workers), f"{time.time_ns()}")
     job.work.mkdir(exist_ok=True)
     return execute(PlanSearcher([unit(name) for name in names], (), job.stop_file.exists, watch), job, at_once=2 // max(1, workers))
 
