@@ -1,90 +1,179 @@
-"""A base by name -> where its files lie and which revision they are. Reads JSON and bytes only; loads no weights."""
+"""A base by name -> its folder, revision and width; on a worker, the same base again, checked. Reads JSON and bytes only, no weights.
+
+The driver resolves the name once (`locate`). A worker gets the resolved Base and never resolves a name: it looks for the same commit or the
+same contents on its own node (`on_this_node`).
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import platform
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import BaseConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.files import content_hashes
-from omnimer_ray.errors import BaseModelError, MissingExtraError, OmniMERError, near
+from omnimer_ray.errors import BaseModelError, MachineError, MissingExtraError, OmniMERError, near
 from omnimer_ray.results import read_json
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "tiny" / "weights"
 TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
-HUB_NAMES = ("Qwen/Qwen2.5-Omni-7B", "Qwen/Qwen2.5-Omni-3B")
+HUB_WIDTHS = {"Qwen/Qwen2.5-Omni-7B": 3584, "Qwen/Qwen2.5-Omni-3B": 2048}  # known before they are downloaded
+SUFFIXES = (".json", ".safetensors", ".txt", ".jinja", ".model")  # of the files that are loaded, and therefore hashed
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # before and since transformers 5
 MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
 
 
 class Base(NamedTuple):
-    """Where a base lies. `folder` is None for a hub name that is not in the local cache yet."""
+    """A resolved base."""
 
-    name: str
-    folder: Path | None
+    name: str  # 'tiny', the folder's own name, or the hub name
+    folder: Path | None  # absolute; None for a commit of the hub that is not in the hub cache yet
     revision: str  # a commit of the hub, or a hash of the folder's files
     stand_in: str | None  # what to print wherever its numbers are printed
-    width: int | None = None  # of the language model, which tells the recipe that belongs to it; None: not known yet
+    width: int | None = None  # of the language model, which determines the recipe; None: unknown until the base is downloaded
 
     def config(self) -> BaseConfig:
         """The base as it enters a signature: two folders with the same contents are one base."""
         return BaseConfig(name=Path(self.name).name, revision=self.revision)
 
     @property
-    def commit(self) -> str | None:
-        """Of the hub, where anyone can fetch it; None for a folder, whose revision is a hash of its contents."""
-        return self.revision if "/" in self.name else None
+    def is_tiny(self) -> bool:
+        """Whether it is the base that comes with this package; a folder of the same name is not."""
+        return self.stand_in == TINY_NOTICE
 
     @property
-    def source(self) -> str:
-        """What `from_pretrained` takes."""
-        return str(self.folder) if self.folder else self.name
+    def commit(self) -> str | None:
+        """Commit of the hub, where anyone can fetch it; None for a folder, whose revision is a hash of its contents."""
+        return self.revision if "/" in self.name else None
 
 
 def locate(name: str) -> Base:
-    """The base called `tiny`, a folder with a checkpoint, or a hub name. Raises BaseModelError where it is none of them."""
+    """The base called `tiny`, a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT. Raises BaseModelError if it is none of them."""
     if name == TINY:
-        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER), TINY_NOTICE, _check(TINY_FOLDER, name))
+        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        width = _check(folder, name)
-        return Base(folder.resolve().name, folder.resolve(), _folder_hash(folder), None, width)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return _in_folder(folder.resolve(), name)
+    repository, at, revision = name.partition("@")
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or bool(at) != bool(revision):
         raise BaseModelError(
-            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {HUB_NAMES[0]!r}; {near(name, (TINY, *HUB_NAMES))}"
+            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {next(iter(HUB_WIDTHS))!r} or NAME@COMMIT; "
+            f"{near(name, (TINY, *HUB_WIDTHS))}"
         )
-    return _hub(name)
+    return _on_hub(repository, revision or None)
 
 
-def _hub(name: str) -> Base:
-    """From the local hub cache where it is, else by asking the hub for the commit of `main`."""
-    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser() / "hub")
-    repository = cache / f"models--{name.replace('/', '--')}"
-    reference = repository / "refs" / "main"
-    if reference.is_file():
-        revision = reference.read_text().strip()
-        folder = repository / "snapshots" / revision
-        if (folder / "config.json").exists():
-            return Base(name, folder, revision, None, _check(folder, name))
+def on_this_node(base: Base) -> Base:
+    """The planned base on this node. Raises MachineError if it is absent here, or has other contents: no fault of the run."""
+    if base.commit:
+        return base._replace(folder=_snapshot(base))
+    folder = TINY_FOLDER if base.is_tiny else base.folder
+    assert folder is not None
+    _compare(base, folder, default_cache())
+    return base._replace(folder=folder)
+
+
+def confirm(base: Base, error: BaseModelError) -> None:
+    """After a failed load: raise MachineError unless the folder, read again in full, has the planned contents.
+
+    The folder of a commit has no hash to compare with, so its faults are always the node's.
+    """
+    assert base.folder is not None
+    if base.commit:
+        raise MachineError(f"{error}, on {platform.node()}: `{download_command(base.name, base.commit)} --force-download`") from error
+    _compare(base, base.folder, None)
+
+
+def download_command(name: str, revision: str | None) -> str:
+    """The command that brings a base of the hub to a machine."""
+    return f"hf download {name}" + (f" --revision {revision}" if revision else "")
+
+
+def _in_folder(folder: Path, name: str) -> Base:
+    width = _check(folder, name)
     try:
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise MissingExtraError("huggingface-hub", "train") from None
-    try:
-        info = HfApi().model_info(name, timeout=10)
-    except Exception as error:  # the hub's client raises many types; each means: not to be had now
-        other = "" if name in HUB_NAMES else f"; {near(name, (TINY, *HUB_NAMES))}"
+        return Base(folder.name, folder, _folder_hash(folder, default_cache()), None, width)
+    except OSError as error:
         raise BaseModelError(
-            f"base {name!r} is not in the hub cache {cache}, and the hub did not give it ({type(error).__name__}); "
-            f"run `hf download {name}` where there is a network, or give a folder{other}"
+            f"base {name!r}: {error.filename or folder} cannot be read ({error.strerror}); look at its permissions"
+        ) from None
+
+
+def _on_hub(name: str, revision: str | None) -> Base:
+    """A revision (default: `main`) from the local hub cache if it is there, else the commit that the hub gives for it."""
+    hub = _hub()
+    if folder := _cached(name, revision or "main"):
+        return Base(name, folder, folder.name, None, _check(folder, name))
+    try:
+        info = hub.HfApi().model_info(name, revision=revision, timeout=10)
+    except Exception as error:  # the hub's client raises many types; each means that the base is not available now
+        raise BaseModelError(
+            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE}, and the hub did not "
+            f"give it ({type(error).__name__}); run `{download_command(name, revision)}` where there is a network, or give a folder"
+            + ("" if name in HUB_WIDTHS else f"; {near(name, (TINY, *HUB_WIDTHS))}")
         ) from None
     if info.config is not None:  # the hub's extract of config.json
         _check_type(info.config, name)
-    return Base(name, None, str(info.sha), None)
+    folder = _cached(name, info.sha)  # downloaded by its commit, without a reference to `main`
+    return Base(name, folder, info.sha, None, _check(folder, name) if folder else HUB_WIDTHS.get(name))
+
+
+def _snapshot(base: Base) -> Path:
+    """The snapshot of the base's commit in this node's hub cache, downloaded or completed if need be. Raises MachineError."""
+    hub, told = _hub(), f"base {base.name!r}: commit {base.revision}"
+    try:
+        folder = _cached(base.name, base.revision)
+        if folder is not None:
+            _check(folder, base.name)
+            return folder
+        reason = "absent"
+    except BaseModelError as error:
+        reason = f"not whole ({error})"
+    try:
+        folder = Path(hub.snapshot_download(base.name, revision=base.revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
+        _check(folder, base.name)
+    except Exception as error:  # as in `_on_hub`
+        raise MachineError(
+            f"{told} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()}, and the hub did not give it "
+            f"({error if isinstance(error, BaseModelError) else type(error).__name__}); run `{download_command(base.name, base.revision)}` there"
+        ) from None
+    return folder
+
+
+def _cached(name: str, revision: str) -> Path | None:
+    """The snapshot of a commit, branch or tag in the local hub cache."""
+    try:
+        found = _hub().try_to_load_from_cache(name, "config.json", revision=revision)
+    except ValueError:  # no valid name of a repository: the hub says so
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _hub() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError("huggingface-hub", "train") from None
+    return huggingface_hub
+
+
+def _compare(base: Base, folder: Path, cache: Path | None) -> None:
+    """Raise MachineError unless the folder has the contents that the plan was made for."""
+    try:
+        found = _folder_hash(folder, cache)
+    except OSError as error:
+        raise MachineError(
+            f"base {base.name!r}: {error.filename or folder} cannot be read on {platform.node()} ({error.strerror}); mount or copy it there"
+        ) from None
+    if found != base.revision:
+        raise MachineError(
+            f"base {base.name!r}: {folder} on {platform.node()} has contents with hash {found}, and the plan was made for {base.revision}; "
+            "copy the planned folder there, or give the same command again if the folder was changed on purpose"
+        )
 
 
 def _check(folder: Path, name: str) -> int:
@@ -128,14 +217,12 @@ def _check_type(config: Any, name: str) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in MODEL_TYPES:
         raise BaseModelError(
-            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_NAMES)}"
+            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_WIDTHS)}"
         )
 
 
-def _folder_hash(folder: Path) -> str:
-    """16 hex digits over names and contents; weights whose size and time are known from before are not read again."""
-    files = sorted(
-        file for file in folder.iterdir() if file.is_file() and file.suffix in {".json", ".safetensors", ".txt", ".jinja", ".model"}
-    )
-    hashes = content_hashes(files, default_cache())
+def _folder_hash(folder: Path, cache: Path | None) -> str:
+    """16 hex digits over names and contents; with a cache, a file that is unchanged since it was hashed is not read again."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in SUFFIXES)
+    hashes = content_hashes(files, cache)
     return hashlib.sha256("".join(f"{file.name}:{hashes[file][:16]};" for file in files).encode()).hexdigest()[:16]

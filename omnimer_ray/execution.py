@@ -210,7 +210,7 @@ def execute(searcher: PlanSearcher, job: Job, at_once: int) -> Outcome:
 def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning | None = None) -> Job:
     """What the units of a sweep share; `clips` are all that its workers are ever handed."""
     session = f"{os.getpid()}-{int(time.time())}"
-    job = Job(folder.resolve(), sweep.ledgers.resolve(), default_cache(), sweep.request.base, sweep.profile, session, pruning)
+    job = Job(folder.resolve(), sweep.ledgers.resolve(), default_cache(), sweep.base, sweep.profile, session, pruning)
     write_manifest(job.work / "manifest.json", clips)
     shutil.rmtree(job.work / "progress", ignore_errors=True)
     return job

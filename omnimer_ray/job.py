@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnimer_ray.bases import Base
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
@@ -23,7 +24,7 @@ class Job:
     folder: Path  # of the results
     ledgers: Path  # of the supervision's entries, a folder for each part
     cache: Path
-    base: str  # as the person named it: 'tiny', a folder, a hub name
+    base: Base  # as the driver resolved it: workers never resolve a name
     profile: MachineProfile
     session: str  # of the driver, for names that must not repeat
     pruning: Pruning | None = None  # of the trials of a search

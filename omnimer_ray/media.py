@@ -8,8 +8,11 @@ Run:  python -m omnimer_ray.media FILE...        # frames, rate, seconds of soun
 
 from __future__ import annotations
 
+import errno
 import functools
+import platform
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,8 @@ from numpy.typing import NDArray
 from omnimer_ray import media_child
 from omnimer_ray.config import MediaConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.errors import MediaError
+from omnimer_ray.corpora.files import content_hashes
+from omnimer_ray.errors import MachineError, MediaError
 from omnimer_ray.media_cache import check_file, keep, kept, source_hash
 from omnimer_ray.media_container import Fault
 from omnimer_ray.media_decode import SAMPLE_RATE_HZ
@@ -103,23 +107,58 @@ class MediaReport(NamedTuple):
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
     """Frames and mel features of a clip, from `cache` where it has them.
 
-    Raises MediaError naming the clip, what is wrong and the way out; MissingExtraError without the extra `train`.
+    Raises MediaError naming the clip, what is wrong and the way out; MachineError if the files on this node are absent, or others
+    than when the corpus was read; MissingExtraError without the extra `train`.
     """
     media_child.need("av", "PIL", "safetensors", "transformers")
     video = clip.video_path
     audio = video if clip.audio_path is None or media.audio_source == "track" else clip.audio_path
+    planned = _planned(clip, audio)
     try:
         if video is None or audio is None:
             raise Fault("it has no video file", "give its video_path")
-        sources = {"video": source_hash(video, cache), "audio": source_hash(audio, cache)}
-        place = cache / "media" / f"{content_hash({**sources, 'media': media.model_dump(), 'version': MEDIA_VERSION})}.safetensors"
+        sources = {path: source_hash(path, cache) for path in (video, audio)}
+        _compare(clip, planned, sources)
+        key = {"video": sources[video], "audio": sources[audio], "media": media.model_dump(), "version": MEDIA_VERSION}
+        place = cache / "media" / f"{content_hash(key)}.safetensors"
         if (entry := kept(place)) is not None:
             return ClipMedia(frames=entry.arrays["frames"], mel=entry.arrays["mel"], **entry.about)
         found = _decode(video, audio, media)
+    except media_child.NodeFault as fault:
+        raise MachineError(f"{clip.id}: {fault.what}, on {platform.node()}; {fault.remedy}") from None
     except Fault as fault:
+        _compare(clip, planned, {path: _read_again(clip, path) for path in planned})  # what remains is a fault of the contents
         raise MediaError(f"{clip.id}: {fault.what}; {fault.remedy}, or list the clip under 'exclude'.") from None
     keep(place, {"frames": found.frames, "mel": found.mel}, {name: getattr(found, name) for name in _SCALARS})
     return found
+
+
+def _planned(clip: Clip, audio: Path | None) -> dict[Path, str]:
+    """The clip's files that are decoded -> hash when the corpus was read; without those that have none."""
+    files = {clip.video_path: clip.video_hash, audio: clip.audio_hash if audio == clip.audio_path else clip.video_hash}
+    return {path: planned for path, planned in files.items() if path and planned}
+
+
+def _compare(clip: Clip, planned: Mapping[Path, str], found: Mapping[Path, str]) -> None:
+    """Raise MachineError for a file with other contents than the plan was made for."""
+    for path, wanted in planned.items():
+        if found[path] != wanted:
+            raise MachineError(
+                f"{clip.id}: {path} on {platform.node()} has contents with hash {found[path][:16]}, and the plan was made for {wanted[:16]}; "
+                "copy the corpus there again, or give the same command again if the file was changed on purpose"
+            )
+
+
+def _read_again(clip: Clip, path: Path) -> str:
+    """Hash of a file, whatever the memo holds. Raises MachineError: when the corpus was read the file was there."""
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "absent, or not a file")
+        return content_hashes([path], None)[path]
+    except OSError as error:
+        raise MachineError(
+            f"{clip.id}: {path} cannot be read on {platform.node()} ({error.strerror}); mount or copy the corpus there"
+        ) from None
 
 
 def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
@@ -148,7 +187,7 @@ def _ask(operation: str, path: Path, media: MediaConfig) -> media_child.Answer:
     try:
         return media_child.ask({"op": operation, "path": str(path.absolute()), **media.model_dump()})
     except Fault as fault:
-        raise Fault(f"{path}: {fault.what}", fault.remedy) from None
+        raise type(fault)(f"{path}: {fault.what}", fault.remedy) from None
 
 
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import tempfile
-import time
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from omnimer_ray.corpora.files import is_settled, stamp
 from omnimer_ray.errors import MachineError
 from omnimer_ray.media_container import FETCH, Fault
-
-SETTLED_SEC = 2.0  # a file younger than this may change again without a new time stamp; its hash is not remembered
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -36,10 +34,10 @@ class Kept(NamedTuple):
 
 
 def source_hash(path: Path, cache: Path) -> str:
-    """SHA-256 of a media file, remembered by its path, size and time; raises Fault where it cannot be read."""
+    """SHA-256 of a media file, memoised by its stamp; raises Fault if the file cannot be read."""
     found = check_file(path)
-    stamp = f"{path.absolute()}|{found.st_size}|{found.st_mtime_ns}"
-    memo = cache / "media" / "known" / hashlib.sha256(stamp.encode(errors="surrogateescape")).hexdigest()[:32]
+    settled = is_settled(found)
+    memo = cache / "media" / "known" / stamp(path, found)
     try:
         if re.fullmatch(r"[0-9a-f]{64}", known := memo.read_text()):
             return known
@@ -50,7 +48,7 @@ def source_hash(path: Path, cache: Path) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise Fault(f"{path}: it cannot be read ({error.strerror})", FETCH) from None
-    if time.time() - found.st_mtime > SETTLED_SEC:
+    if settled:
         _write(memo, digest.encode())
     return digest
 

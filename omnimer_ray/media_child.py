@@ -48,6 +48,10 @@ class _GoneError(Fault):
     """The child died or hangs."""
 
 
+class NodeFault(_GoneError):
+    """The child was killed from outside, or the disk hangs: no fault of the file."""
+
+
 class _Child:
     """One decoding process, seen from the parent."""
 
@@ -97,7 +101,7 @@ class _Child:
         poll.register(descriptor, select.POLLIN)
         while len(data) < size:
             if not poll.poll(WALL_LIMIT_SEC * 1000):
-                raise _GoneError(f"nothing of it could be read for {WALL_LIMIT_SEC} s", "look at the disk that it lies on")
+                raise NodeFault(f"nothing of it could be read for {WALL_LIMIT_SEC} s", "look at the disk that it lies on")
             part = os.read(descriptor, size - len(data))
             if not part:
                 raise _death(self.process.wait())
@@ -111,7 +115,7 @@ def _death(code: int) -> _GoneError:
         limits = f"{CPU_LIMIT_SEC} s of processor time without progress, or {TOTAL_LIMIT_SEC} s in all"
         return _GoneError(f"decoding it took too long: {limits}", "convert it, to h264 with aac for example")
     if code == -signal.SIGKILL:
-        return _GoneError("its decoder was killed from outside (SIGKILL), as a machine out of memory does", "free memory")
+        return NodeFault("its decoder was killed from outside (SIGKILL), as a machine out of memory does", "free memory")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     return _GoneError(f"decoding it ended the decoder's process ({how})")
 

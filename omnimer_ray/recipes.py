@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
+from omnimer_ray.errors import BaseModelError
 
 GIVEN = ("epochs", "global_batch", "lora.rank")  # the settings marked [P] in config.py; the other numbers are assumed
 
@@ -48,6 +49,15 @@ RECIPES: dict[int, Callable[[CorpusConfig, BaseConfig], RunConfig]] = {  # by th
 }
 
 
-def recipe_for(width: int | None) -> Callable[[CorpusConfig, BaseConfig], RunConfig]:
-    """The recipe that belongs to a base of this width; the paper's where there is no other."""
-    return RECIPES.get(width or 0, omnimer_qwen7b)
+def recipe_for(base: str, width: int | None) -> Callable[[CorpusConfig, BaseConfig], RunConfig]:
+    """The recipe that belongs to a base of this width. Raises BaseModelError if the width is unknown or has no recipe."""
+    if width is None:
+        raise BaseModelError(
+            f"base {base!r} is not downloaded, and its recipe depends on the width in its config.json; run `hf download {base}` and the same command again"
+        )
+    if width not in RECIPES:
+        raise BaseModelError(
+            f"base {base!r}: there is no recipe for a language model of width {width}, only for {', '.join(map(str, RECIPES))}; "
+            "add one to RECIPES in omnimer_ray/recipes.py"
+        )
+    return RECIPES[width]

@@ -105,7 +105,7 @@ def prepare(request: Request) -> Sweep:
     corpus = read_corpus(request, need_media=request.corpus != "mini")
     chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
     identity = parse(CorpusConfig, chosen, "corpus")
-    recipe = recipe_for(base.width)(identity, base.config())
+    recipe = recipe_for(base.name, base.width)(identity, base.config())
     space = load_space(file, recipe)
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))

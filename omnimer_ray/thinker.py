@@ -13,7 +13,7 @@ from peft import get_peft_model
 from safetensors import SafetensorError, safe_open
 from transformers import GenerationConfig, Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
-from omnimer_ray.bases import Base
+from omnimer_ray.bases import Base, confirm, on_this_node
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.shape import PLACEMENTS
@@ -45,36 +45,45 @@ class Matched(NamedTuple):
 
 
 def load_thinker(base: Base, precision: str, device: torch.device | str = "cpu") -> Thinker:
-    """The Thinker's weights (the talker is never loaded) and the processor; everything frozen.
+    """The Thinker's weights (the talker is never loaded), directly on `device`, and the processor; everything frozen.
 
-    Raises BaseModelError where a file cannot be read, where weights are missing, left over or of another shape, and where
-    tokenizer and chat template are not those of the weights.
+    Raises BaseModelError if a file is broken, if weights are missing, left over or of another shape, and if tokenizer and chat
+    template are not those of the weights; MachineError if this node does not have the contents that `base` was resolved to.
     """
-    revision = None if base.folder else base.revision
-    _check_files(base)
+    base = on_this_node(base)
     try:
+        return _load(base, precision, device)
+    except BaseModelError as error:
+        confirm(base, error)
+        raise
+
+
+def _load(base: Base, precision: str, device: torch.device | str) -> Thinker:
+    try:
+        _check_files(base)
         model, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
-            base.source,
-            revision=revision,
+            str(base.folder),
+            device_map={"": device},  # never as a whole in the memory of the host
             dtype=DTYPES[precision],
             attn_implementation="sdpa",
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # they are told below, by name
             output_loading_info=True,
         )
-        processor = Qwen2_5OmniProcessor.from_pretrained(base.source, revision=revision)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:  # all that transformers raises for bad files
+        processor = Qwen2_5OmniProcessor.from_pretrained(str(base.folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # all that transformers raises for bad files
         raise BaseModelError(f"base {base.name!r} cannot be loaded: {str(error).splitlines()[0]}; download the checkpoint again") from error
     _check_weights(base, report)
     _check_processor(base, processor, model.config)
     model.generation_config = GenerationConfig()  # a base's own habits, such as a repetition penalty, would change what greedy means
     model.requires_grad_(False)
-    return Thinker(model.to(device).eval(), processor)
+    return Thinker(model.eval(), processor)
 
 
 def _check_files(base: Base) -> None:
     """Which shard is cut short: transformers would not say."""
-    for path in sorted(base.folder.glob("*.safetensors")) if base.folder else ():
+    assert base.folder is not None
+    for path in sorted(base.folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt"):
                 pass

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnimer_ray.bases import locate
 from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
@@ -68,7 +67,7 @@ class Worker:
         self.spent = dict.fromkeys(("startup_sec", "training_sec", "items", "evaluation_sec", "answers"), 0.0)
         self.device = _device()
         self.config = unit.config
-        self.base = locate(job.base)
+        self.base = job.base
         self.clips = read_manifest(job.work / "manifest.json", self.config)
         self.judge: Judge | None = None
 

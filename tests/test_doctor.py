@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from omnimer_ray.bases import locate
+from omnimer_ray.bases import Base, locate
 from omnimer_ray.doctor import Finding, cluster, host, network, quick_findings, refuse, software, work, workers
 from omnimer_ray.doctor.__main__ import main
 from omnimer_ray.errors import MachineError
@@ -468,9 +468,10 @@ def test_corpus_and_base_are_told_with_their_own_errors(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_not_downloaded_yet_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "locate", lambda name: locate("tiny")._replace(folder=None))
-    finding, found = work.base("Qwen/Qwen2.5-Omni-7B")
-    assert told(finding).endswith("run `hf download Qwen/Qwen2.5-Omni-7B` on every machine")
+    name = "Qwen/Qwen2.5-Omni-7B"
+    monkeypatch.setattr(work, "locate", lambda given: Base(name, None, "f00d", None, 3584))
+    finding, found = work.base(name)
+    assert told(finding) == f"{name} is on the hub, but not on this machine; run `hf download {name} --revision f00d` on every machine"
     assert not work.fits(CARDS, found, Resources(8, 2)).ok
 
 

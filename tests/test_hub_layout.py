@@ -13,11 +13,13 @@ import pytest
 import torch
 from hub_layout import TALKER_SHARD, Layout, write_hub_checkpoint
 from safetensors.torch import load_file, save_file
+from small_hub import cached, serving
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
 from omnimer_ray.bases import locate
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.errors import BaseModelError
+from omnimer_ray.errors import BaseModelError, MachineError
 from omnimer_ray.generation import generate
 from omnimer_ray.inputs import Encoder, collate
 from omnimer_ray.thinker import Thinker, load_thinker
@@ -165,3 +167,68 @@ def test_a_bad_checkpoint_is_refused(case: str, spoilt: Path) -> None:
     with pytest.raises(BaseModelError) as caught:
         load_thinker(locate(str(spoilt)), "fp32")
     assert fnmatchcase(str(caught.value), f"*{text}*")
+
+
+def test_weights_that_changed_since_the_plan_are_a_machine_fault(spoilt: Path) -> None:
+    """Not even loaded: they may fit."""
+    base = locate(str(spoilt))
+    edit_weights(spoilt, lambda weights: weights[Q_PROJ].neg_())
+    with pytest.raises(MachineError, match=r"has contents with hash .*, and the plan was made for"):
+        load_thinker(base, "fp32")
+
+
+def test_a_disk_that_fails_while_weights_are_read_is_a_machine_fault(spoilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = locate(str(spoilt))
+
+    def unmounted(path: Path, **named: object) -> None:
+        shutil.rmtree(spoilt)
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr("omnimer_ray.thinker.safe_open", unmounted)
+    with pytest.raises(MachineError, match=r"Small-Omni cannot be read on .* \(No such file or directory\); mount or copy it there"):
+        load_thinker(base, "fp32")
+
+
+def test_a_broken_file_in_a_hub_cache_is_a_machine_fault(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cut = cached(tmp_path, "small/omni", hub) / TWO
+    base = locate("small/omni")
+    cut.write_bytes(cut.read_bytes()[:-999])
+    with pytest.raises(
+        MachineError, match=rf"{TWO} is no whole safetensors file .*; download it again, on .*: `hf download small/omni --rev"
+    ):
+        load_thinker(base, "fp32")
+
+
+def test_a_commit_that_only_the_hub_has_is_loaded(hub: Path, tiny: Thinker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with serving(monkeypatch, "small/omni", hub):
+        loaded = load_thinker(locate("small/omni"), "fp32")
+    assert all(torch.equal(value, tiny.model.state_dict()[name]) for name, value in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")]
+)
+def test_out_of_memory_while_loading_is_no_fault_of_the_base(error: RuntimeError, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", full)
+    with pytest.raises(type(error)) as raised:
+        load_thinker(locate(str(hub)), "fp32")
+    assert raised.value is error
+
+
+def test_weights_are_never_moved_through_the_memory_of_the_host(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`meta` as a device beside the CPU: the weights are on it when transformers returns them."""
+    real, seen = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained, set()
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        model, report = real(*arguments, **named)
+        seen.update(value.device.type for value in model.parameters())
+        return model, report
+
+    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", watched)
+    load_thinker(locate(str(hub)), "fp32", "meta")
+    assert seen == {"meta"}

@@ -7,6 +7,7 @@ from typing import Any
 
 from making import clip, tiny_config
 
+from omnimer_ray.bases import locate
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import fold_splits
 from omnimer_ray.job import Job, read_manifest, write_manifest
@@ -47,5 +48,5 @@ def test_a_manifest_gives_a_trial_train_and_development_and_no_other_clip(tmp_pa
 
 
 def test_a_jobs_own_state_is_apart_from_the_results(tmp_path: Path) -> None:
-    job = Job(tmp_path, tmp_path, tmp_path, "tiny", None, "1")  # type: ignore[arg-type]
+    job = Job(tmp_path, tmp_path, tmp_path, locate("tiny"), None, "1")  # type: ignore[arg-type]
     assert (job.work, job.stop_file) == (tmp_path / ".sweep", tmp_path / ".sweep" / "stop")

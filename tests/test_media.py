@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bad_media import Odd, make, media_bytes, tone, write_media, write_wav
+from making import tiny_config
 
 from omnimer_ray import media, media_child
 from omnimer_ray.config import MediaConfig
+from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.errors import MediaError
+from omnimer_ray.errors import MachineError, MediaError
+from omnimer_ray.job import read_manifest, write_manifest
 from omnimer_ray.media import ClipMedia, load_media, log_mel, main, probe
+from omnimer_ray.media_container import Fault
+
+KILLED = """
+import json, os, signal, struct, sys
+head = json.dumps({"ready": 1, "bytes": 0}).encode()
+os.write(1, struct.pack("<I", len(head)) + head)
+sys.stdin.buffer.read(4)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 ROOT = Path(media.__file__).parent.parent
 
@@ -211,6 +225,91 @@ def test_the_wav_or_the_own_track(tmp_path: Path) -> None:
     assert load_media(clip_of(video), MediaConfig(), tmp_path).audio_sec == pytest.approx(2.0, abs=0.1)
     with pytest.raises(MediaError, match=r"b.wav: it is absent; put it there"):
         load_media(clip_of(video, tmp_path / "b.wav"), MediaConfig(), tmp_path)
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Clip:
+    """A clip as a worker's manifest has it: with the hashes of the files that the driver saw."""
+    write_media(video := tmp_path / "a.mp4", seconds=2.0)
+    write_wav(wav := tmp_path / "a.wav", tone(1.0, 16_000)[0])
+    return with_hashes(clip_of(video, wav))
+
+
+def with_hashes(clip: Clip) -> Clip:
+    write_manifest(manifest := Path(str(clip.video_path)).parent / "manifest.json", indomer._with_hashes([clip], Path("/nowhere")))
+    (read,) = read_manifest(manifest, tiny_config())
+    assert read.video_hash is not None
+    return read
+
+
+def test_media_that_are_the_planned_ones_are_loaded(planned: Clip, tmp_path: Path) -> None:
+    for settings in (MediaConfig(), MediaConfig(audio_source="track")):
+        plain = replace(planned, video_hash=None, audio_hash=None)
+        assert load_media(planned, settings, tmp_path).audio_sec == load_media(plain, settings, tmp_path).audio_sec
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.wav"])
+def test_media_that_differ_on_this_node_are_a_machine_fault(name: str, planned: Clip, tmp_path: Path) -> None:
+    load_media(planned, MediaConfig(), tmp_path / "cache")
+    write_media(tmp_path / "a.mp4", seconds=1.0) if name == "a.mp4" else write_wav(tmp_path / name, tone(0.5, 16_000)[0])
+    with pytest.raises(MachineError) as raised:
+        load_media(planned, MediaConfig(), tmp_path / "cache")
+    was, now = (hashed.video_hash if name == "a.mp4" else hashed.audio_hash for hashed in (planned, with_hashes(planned)))
+    assert was is not None
+    assert now is not None
+    assert str(raised.value) == (
+        f"{planned.id}: {tmp_path / name} on {platform.node()} has contents with hash {now[:16]}, and the plan was made for {was[:16]}; "
+        "copy the corpus there again, or give the same command again if the file was changed on purpose"
+    )
+
+
+@pytest.mark.parametrize("spoil", ["unlink", "mkdir", "empty", "cut"])
+def test_media_that_only_this_node_lacks_are_a_machine_fault(spoil: str, planned: Clip, tmp_path: Path) -> None:
+    video = tmp_path / "a.mp4"
+    whole = video.read_bytes()
+    video.unlink()
+    if spoil == "mkdir":
+        video.mkdir()
+    elif spoil != "unlink":
+        video.write_bytes(b"" if spoil == "empty" else whole[:-999])
+    with pytest.raises(MachineError) as raised:
+        load_media(planned, MediaConfig(), tmp_path / "cache")
+    if spoil in ("unlink", "mkdir"):
+        where = f"{planned.id}: {video} cannot be read on {platform.node()}"
+        assert str(raised.value) == f"{where} (absent, or not a file); mount or copy the corpus there"
+    else:
+        assert "has contents with hash" in str(raised.value)
+
+
+@pytest.mark.parametrize("contents", [b"", b"<html>404"])
+def test_a_bad_file_that_the_driver_saw_as_it_is_is_a_fault_of_the_clip(contents: bytes, planned: Clip, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(contents)
+    with pytest.raises(MediaError, match=rf"^{planned.id}: {tmp_path}/a.mp4: "):
+        load_media(with_hashes(planned), MediaConfig(), tmp_path / "cache")
+
+
+def test_a_share_that_goes_away_while_a_file_is_decoded_is_a_machine_fault(
+    planned: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(request: dict[str, Any]) -> media_child.Answer:
+        Path(request["path"]).unlink()
+        raise Fault("it cannot be opened")
+
+    monkeypatch.setattr(media_child, "ask", gone)
+    with pytest.raises(MachineError, match=r"a\.mp4 cannot be read on .* \(absent, or not a file\); mount or copy the corpus there$"):
+        load_media(planned, MediaConfig(), tmp_path / "cache")
+
+
+def test_a_decoder_that_is_killed_from_outside_is_a_machine_fault(planned: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_child, "_COMMAND", [sys.executable, "-c", KILLED])
+    while media_child._idle:
+        media_child._idle.pop().close()
+    with pytest.raises(MachineError) as raised:
+        load_media(planned, MediaConfig(), tmp_path / "cache")
+    assert str(raised.value) == (
+        f"{planned.id}: {planned.video_path}: its decoder was killed from outside (SIGKILL), as a machine out of memory does, "
+        f"on {platform.node()}; free memory"
+    )
 
 
 def test_a_clip_without_a_video_file_is_an_error(tmp_path: Path) -> None:

@@ -73,19 +73,22 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         keep(tmp_path / "media" / "abc.safetensors", ARRAYS, {})
 
 
-def _old(path: Path, seconds: float = 3600) -> None:
-    found = path.stat()
-    os.utime(path, (found.st_atime - seconds, found.st_mtime - seconds))
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once."""
+    monkeypatch.setattr("omnimer_ray.corpora.files.SETTLED_SEC", 0)
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_source_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source := tmp_path / "a.mp4").write_bytes(b"first")
-    _old(source)
+    os.utime(source, (1e9, 1e9))
     digest = source_hash(source, tmp_path / "cache")
     with monkeypatch.context() as patched:
         patched.setattr("hashlib.file_digest", lambda *_: pytest.fail("read again"))
         assert source_hash(source, tmp_path / "cache") == digest
-    source.write_bytes(b"other")  # as long, but newer
+    source.write_bytes(b"other")  # as long
+    os.utime(source, (1e9, 1e9))  # and as old, as `cp -p` and rsync leave it
     assert source_hash(source, tmp_path / "cache") != digest
 
 
@@ -98,9 +101,9 @@ def test_a_source_that_may_still_change_is_not_remembered(tmp_path: Path) -> Non
     assert source_hash(source, tmp_path / "cache") != digest
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_damaged_memory_is_hashed_again(tmp_path: Path) -> None:
     (source := tmp_path / "a.mp4").write_bytes(b"first")
-    _old(source)
     digest = source_hash(source, tmp_path / "cache")
     (memo,) = (tmp_path / "cache" / "media" / "known").iterdir()
     memo.write_bytes(b"\xff\xfe" * 40)

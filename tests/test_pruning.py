@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from safetensors.torch import load_file
 
+from omnimer_ray.bases import locate
 from omnimer_ray.config import RunConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.corpora.select import development_splits
@@ -41,7 +42,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
     def run(folder: Path, pruning: Pruning | None) -> tuple[dict[str, Any], Job]:
         join_alone()
         profile = MachineProfile(docs="a test", micro_batch=8, evaluation_batch=8, checkpoint_every=2)
-        job = Job(folder, folder / "ledgers", shared_cache, "tiny", profile, "1", pruning)
+        job = Job(folder, folder / "ledgers", shared_cache, locate("tiny"), profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))
         (unit,) = units_of("trial 0", trial)
         return Worker(job, unit, 0, 1, (), time.time()).execute(), job

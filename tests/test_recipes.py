@@ -4,6 +4,7 @@ import pytest
 from making import BASE, CORPUS
 
 from omnimer_ray.config import MediaConfig, RunConfig
+from omnimer_ray.errors import BaseModelError
 from omnimer_ray.overview import differences
 from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny, recipe_for
 
@@ -39,6 +40,24 @@ def test_the_tiny_media_budget_is_sixteen_tokens_a_second() -> None:
     assert tokens_of_a_pair_of_frames * media.frames_per_second / 2 == 16
 
 
-def test_a_base_of_unknown_width_takes_the_papers_recipe() -> None:
-    assert recipe_for(128) is omnimer_tiny
-    assert recipe_for(1024) is recipe_for(None) is omnimer_qwen7b
+def test_a_recipe_is_found_by_the_width_of_its_base() -> None:
+    assert recipe_for("tiny", 128) is omnimer_tiny
+    assert recipe_for("Qwen/Qwen2.5-Omni-7B", 3584) is omnimer_qwen7b
+
+
+def test_a_base_without_a_recipe_is_refused() -> None:
+    with pytest.raises(BaseModelError) as raised:
+        recipe_for("mine", 1024)
+    assert str(raised.value) == (
+        "base 'mine': there is no recipe for a language model of width 1024, only for 128, 2048, 3584; "
+        "add one to RECIPES in omnimer_ray/recipes.py"
+    )
+
+
+def test_a_base_of_unknown_width_is_refused() -> None:
+    with pytest.raises(BaseModelError) as raised:
+        recipe_for("some/omni", None)
+    assert str(raised.value) == (
+        "base 'some/omni' is not downloaded, and its recipe depends on the width in its config.json; "
+        "run `hf download some/omni` and the same command again"
+    )

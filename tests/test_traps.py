@@ -18,12 +18,13 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
-from making import AnyUnit  # noqa: E402
+from making import tiny_config  # noqa: E402
 
+from omnimer_ray.bases import locate  # noqa: E402
 from omnimer_ray.execution import Outcome, PlanSearcher, connect, execute  # noqa: E402
 from omnimer_ray.job import Job  # noqa: E402
 from omnimer_ray.machine import MachineProfile, Resources  # noqa: E402
-from omnimer_ray.units import Unit  # noqa: E402
+from omnimer_ray.units import LedgerPart, LedgerUnit, Unit  # noqa: E402
 
 pytestmark = pytest.mark.timeout(240)  # a trial that waits for ever fails here
 LINES = 500
@@ -37,16 +38,16 @@ class Told:
         self.at_start, self.at_end = at_start, at_end
 
     def start(self, unit: Unit) -> None:
-        self.lines.append(f"start {unit.id}")
+        self.lines.append(f"start {unit.title}")
         self.at_start()
 
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
-        self.lines.append(f"{unit.id} {outcome}")
+        self.lines.append(f"{unit.title} {outcome}")
         self.at_end()
 
 
-def unit(name: str, *needs: str) -> Unit:
-    return AnyUnit(name, needs, name)
+def unit(name: str) -> Unit:
+    return LedgerUnit(LedgerPart(name, "prosody", tiny_config()), name)
 
 
 def hook(folder: Path) -> Callable[[], None]:
@@ -56,7 +57,7 @@ def hook(folder: Path) -> Callable[[], None]:
         import torch
         import torch.distributed as dist
 
-        job, name = config["job"], config["unit"].id
+        job, name = config["job"], config["unit"].title
         ranks = torch.ones(1)
         if job.profile.workers_per_run:
             dist.all_reduce(ranks)  # the group stands
@@ -113,9 +114,12 @@ def profile(workers: int = 2) -> MachineProfile:
 
 
 def run(folder: Path, names: list[str], watch: Told, workers: int = 2) -> Outcome:
-    job = Job(folder, folder / "ledgers", folder / "cache", "tiny", profile(workers), f"{time.time_ns()}")
+    job = Job(folder, folder / "ledgers", folder / "cache", locate("tiny"), profile(workers), f"{time.time_ns()}")
     job.work.mkdir(exist_ok=True)
-    return execute(PlanSearcher([unit(name) for name in names], (), job.stop_file.exists, watch), job, at_once=2 // max(1, workers))
+    titles = {one.id: one.title for one in map(unit, names)}
+    ended = execute(PlanSearcher([unit(name) for name in names], (), job.stop_file.exists, watch), job, at_once=2 // max(1, workers))
+    failed = {titles[name]: reason for name, reason in ended.failed.items()}
+    return Outcome(tuple(titles[name] for name in ended.done), failed, tuple(titles[name] for name in ended.left), ended.stopped)
 
 
 def check_that_all_is_free() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from making import ablations, tiny_config
 
+from omnimer_ray.bases import locate
 from omnimer_ray.config import RunConfig
 from omnimer_ray.errors import (
     BaseModelError,
@@ -127,7 +128,7 @@ def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
 
 
 def test_what_died_when_all_was_written_is_done(tmp_path: Path) -> None:
-    job = Job(tmp_path, tmp_path / "ledgers", tmp_path, "tiny", load_profile("laptop"), "1")
+    job = Job(tmp_path, tmp_path / "ledgers", tmp_path, locate("tiny"), load_profile("laptop"), "1")
     unit = next(unit for unit in UNITS if isinstance(unit, RunUnit))
     assert died(job, unit, [], "")["outcome"] == "lost_worker"
     record_folder(unit, tmp_path).mkdir(parents=True)
@@ -160,7 +161,7 @@ def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
 
 
 def job(folder: Path) -> Job:
-    return Job(folder, folder, folder, "tiny", MachineProfile(docs="test", micro_batch=8), "1")
+    return Job(folder, folder, folder, locate("tiny"), MachineProfile(docs="test", micro_batch=8), "1")
 
 
 def failed(*outcomes: str) -> list[Attempt]:

@@ -45,6 +45,8 @@ class Clip:
     audio_sentiment: str | None
     video_path: Path | None  # absolute; the media room says what is wrong with the file
     audio_path: Path | None  # None: the video's own track
+    video_hash: str | None = None  # SHA-256 of the file when the corpus was read; None: its contents are not part of a plan
+    audio_hash: str | None = None
 
     def label(self, task: str) -> str | None:
         """The gold label of a main task."""

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from omnimer_ray.corpora.clips import Clip, named
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.results import write_json
 
+SETTLED_SEC = 2.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -56,13 +58,13 @@ def _listed(place: Path) -> dict[str, list[Path]]:
     return files
 
 
-def same_content(clips: Sequence[Clip], hashes: Mapping[Path, str]) -> list[str]:
+def same_content(clips: Sequence[Clip]) -> list[str]:
     """Return a line for every content that the files of several clips share, those on both sides of a split first."""
     holders: dict[tuple[str, str], list[Clip]] = defaultdict(list)
     for clip in clips:
-        for what, path in (("video", clip.video_path), ("wav", clip.audio_path)):
-            if path is not None:
-                holders[what, hashes[path]].append(clip)
+        for what, content in (("video", clip.video_hash), ("wav", clip.audio_hash)):
+            if content is not None:
+                holders[what, content].append(clip)
     shared: dict[tuple[str, ...], list[str]] = defaultdict(list)  # ids of the clips -> what they share
     groups: dict[tuple[str, ...], list[Clip]] = {}
     for (what, _), group in holders.items():
@@ -91,33 +93,48 @@ def unsafe_name(name: str) -> str | None:
     return None
 
 
-def content_hashes(paths: Iterable[Path], cache: Path) -> dict[Path, str]:
-    """SHA-256 of every file's contents; a file whose path, size and time are known from before is not read again."""
+def content_hashes(paths: Iterable[Path], cache: Path | None) -> dict[Path, str]:
+    """SHA-256 of every file's contents. With a cache, a file whose stamp is known from before is not read again."""
     paths = list(paths)
-    memo_path = cache / "hashes" / f"{hashlib.sha256(str(_common(paths)).encode()).hexdigest()[:16]}.json"
-    memo = _read_memo(memo_path)
-    stamps = {path: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
-    stale = [path for path in paths if memo.get(str(path), [None, None, ""])[:2] != stamps[path]]
+    seen = {path: path.stat() for path in paths}  # before reading: a settled file that changes meanwhile gets another stamp
+    stamps = {path: stamp(path, found) for path, found in seen.items()}
+    settled = {path for path, found in seen.items() if is_settled(found)}
+    memo_path = cache / "hashes" / f"{_digest(_common(paths))[:16]}.json" if cache else None
+    memo = _read_memo(memo_path) if memo_path else {}
+    stale = [path for path in paths if stamps[path] not in memo]
     with ThreadPoolExecutor() as pool:
-        for path, digest in zip(stale, pool.map(_sha256, stale), strict=True):
-            memo[str(path)] = [*stamps[path], digest]
-    if stale:
+        hashed = dict(zip(stale, pool.map(_sha256, stale), strict=True))
+    if memo_path and settled & hashed.keys():
         with suppress(ResultsError):  # the memo only saves time
-            write_json(memo_path, {str(path): memo[str(path)] for path in paths})
-    return {path: str(memo[str(path)][2]) for path in paths}
+            write_json(memo_path, memo | {stamps[path]: digest for path, digest in hashed.items() if path in settled})
+    return {path: hashed.get(path) or memo[stamps[path]] for path in paths}
+
+
+def stamp(path: Path, found: os.stat_result) -> str:
+    """Key of a memoised hash: path, size and times. The time of change cannot be set back, as that of modification can."""
+    return _digest(f"{path.absolute()}|{found.st_size}|{found.st_mtime_ns}|{found.st_ctime_ns}")[:32]
+
+
+def is_settled(found: os.stat_result) -> bool:
+    """Whether any later change of the file will give it another stamp; the clocks of file systems are coarse."""
+    return time.time() - found.st_ctime > SETTLED_SEC
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _common(paths: list[Path]) -> str:
     return os.path.commonpath([path.parent for path in paths]) if paths else ""
 
 
-def _read_memo(path: Path) -> dict[str, list[int | str | None]]:
-    """A memo that cannot be read is made again; it saves time only."""
+def _read_memo(path: Path) -> dict[str, str]:
+    """Hashes by stamp; a memo that cannot be read is made again. Nodes that share a cache, and not the files, have their own entries."""
     try:
         memo = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return {key: value for key, value in memo.items() if isinstance(value, list) and len(value) == 3} if isinstance(memo, dict) else {}
+    return {key: value for key, value in memo.items() if isinstance(value, str)} if isinstance(memo, dict) else {}
 
 
 def _sha256(path: Path) -> str:

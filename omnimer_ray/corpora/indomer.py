@@ -8,7 +8,8 @@ The release's README is ahead of its files; the files are believed. What is new 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omnimer_ray.config import content_hash
@@ -19,6 +20,8 @@ from omnimer_ray.corpora.strict import Faults
 from omnimer_ray.errors import CorpusError
 
 STAND_IN_FILE = "STAND_IN.json"
+LABELS = ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")
+FINGERPRINTED = ("id", "source_video", "topic", "split", "text", *LABELS, "video_hash", "audio_hash")  # of a clip
 
 
 def read(
@@ -33,7 +36,7 @@ def read(
     """The corpus in `folder`, its clips in the order of Annotations.csv.
 
     `media` is where the videos and wavs lie (default: `folder`); `exclude` names clips to leave out.
-    Without `need_media`, absent videos are no fault. A known `fingerprint` saves hashing every media file.
+    Without `need_media`, absent videos are no fault. `fingerprint` is given where a recipe determines the corpus.
     Raises CorpusError with all faults at once.
     """
     if not folder.is_dir():
@@ -46,11 +49,11 @@ def read(
         clips = _with_media(annotated, files, faults, warnings, need_media)
         warnings += _strays(annotated, clips, files, exclude)
         faults.raise_any(str(folder))
+        clips = _with_hashes(clips, cache)
         excluded = tuple(sorted(set(exclude)))
         if fingerprint is None:
-            hashes = content_hashes(sorted({path for clip in clips for path in (clip.video_path, clip.audio_path) if path}), cache)
-            warnings += same_content(clips, hashes)
-            fingerprint = _fingerprint(clips, excluded, stand_in, hashes)
+            warnings += same_content(clips)
+            fingerprint = _fingerprint(clips, excluded, stand_in)
     except OSError as error:
         raise CorpusError(f"{error.filename}: cannot be read ({error.strerror}); look at its permissions") from None
     return Corpus("indomer", clips, fingerprint, stand_in, excluded, tuple(warnings))
@@ -143,12 +146,20 @@ def _clip(item: Annotated, video: Path | None, sound: Path | None) -> Clip:
     )
 
 
-def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None, hashes: Mapping[Path, str]) -> str:
-    """Annotations, media contents, exclusions and stand-ins; where the files lie does not matter."""
-    rows = [
-        [clip.id, clip.source_video, clip.topic, clip.split, clip.text, clip.sentiment, clip.emotion]
-        + [clip.text_sentiment, clip.video_sentiment, clip.audio_sentiment]
-        + [hashes[path] if path else None for path in (clip.video_path, clip.audio_path)]
+def _with_hashes(clips: Sequence[Clip], cache: Path) -> tuple[Clip, ...]:
+    """Clips with the hashes of their media, for the fingerprint and for workers, whose files must be the same."""
+    hashes = content_hashes(sorted({path for clip in clips for path in (clip.video_path, clip.audio_path) if path}), cache)
+    return tuple(
+        replace(
+            clip,
+            video_hash=hashes[clip.video_path] if clip.video_path else None,
+            audio_hash=hashes[clip.audio_path] if clip.audio_path else None,
+        )
         for clip in clips
-    ]
+    )
+
+
+def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None) -> str:
+    """Annotations, media contents, exclusions and stand-ins; where the files lie does not matter."""
+    rows = [[getattr(clip, name) for name in FINGERPRINTED] for clip in clips]
     return content_hash({"corpus": "indomer", "clips": rows, "excluded": list(excluded), "stand_in": stand_in})

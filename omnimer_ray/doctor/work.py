@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from omnimer_ray.bases import Base, locate
+from omnimer_ray.bases import Base, download_command, locate
 from omnimer_ray.config import CorpusConfig, RunConfig
 from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
@@ -55,7 +55,8 @@ def base(name: str) -> tuple[Finding, Base | None]:
     except OmniMERError as error:
         return Finding("base", False, str(error)), None
     if found.folder is None:
-        return Finding("base", False, f"{name} is on the hub, but not on this machine; run `hf download {name}` on every machine"), found
+        how = download_command(found.name, found.commit)
+        return Finding("base", False, f"{name} is on the hub, but not on this machine; run `{how}` on every machine"), found
     return Finding("base", True, f"{found.name}, revision {found.revision}"), found
 
 
@@ -68,8 +69,8 @@ def fits(
     """
     if found is None or found.folder is None:
         return Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")
-    configs = configs or [recipe_for(found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())]
     try:
+        configs = configs or [recipe_for(found.name, found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())]
         shape = read_shape(found.folder)
         there = _memory_of_a_worker(profile, offered, cards)
     except OmniMERError as error:
