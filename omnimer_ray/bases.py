@@ -62,7 +62,7 @@ def locate(name: str) -> Base:
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or bool(at) != bool(revision):
         raise BaseModelError(
             f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {next(iter(HUB_WIDTHS))!r} or NAME@COMMIT; "
-            f"{near(repository, (TINY, *HUB_WIDTHS))}"
+            f"{near(name, (TINY, *HUB_WIDTHS))}"
         )
     return _on_hub(repository, revision or None)
 
