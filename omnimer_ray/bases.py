@@ -43,7 +43,7 @@ class Base(NamedTuple):
     @property
     def is_tiny(self) -> bool:
         """Whether it is the base that comes with this package; a folder of the same name is not."""
-        return self.stand_in == TINY_NOTICE
+        return self.name == TINY and self.stand_in is not None
 
     @property
     def commit(self) -> str | None:

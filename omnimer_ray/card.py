@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omnimer_ray.bases import TINY, Base
+from omnimer_ray.bases import Base
 from omnimer_ray.config import Kind, flat
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.export import run_scores
@@ -68,8 +68,8 @@ def loading(stage: Stage, base: Base) -> str:
     """The lines that load the adapter where its card lies, with torch, transformers and peft alone."""
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[stage.config.base.precision]
     pinned = f", revision={base.commit!r}" if base.commit else ""
-    where = {TINY: "from omnimer_ray.bases import TINY_FOLDER as base"}.get(base.name, f"base = {base.name!r}")
-    hint = "" if base.commit or base.name == TINY else f"  # the folder whose contents have the hash {base.revision}"
+    where = "from omnimer_ray.bases import TINY_FOLDER as base" if base.is_tiny else f"base = {base.name!r}"
+    hint = "" if base.commit or base.is_tiny else f"  # the folder whose contents have the hash {base.revision}"
     return "\n".join(
         [
             "import torch",

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from omnimer_ray import forecast, overview
+from omnimer_ray.bases import TINY
 from omnimer_ray.card import write_card
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
@@ -60,7 +62,8 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     if dry_run:
         return DONE
     lease: Lease | None = None
-    refuse([*quick_findings(sweep.profile, sweep.folder), *([fit] if sweep.base.folder else [])])
+    folder = sweep.folder if request.results.is_absolute() else request.results  # on a cluster a relative path is refused as given
+    refuse([*quick_findings(sweep.profile, folder), *([fit] if sweep.base.folder else [])])
     try:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
@@ -261,8 +264,19 @@ def _check_stages(sweep: Sweep) -> None:
 
 
 def _check_place(request: Request) -> None:
-    """A Ray job runs in a temporary folder that goes with it."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not request.results.is_absolute():
+    """Refuse relative paths inside a Ray job, except those of files that only the driver reads."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        return
+    base = Path(request.base).expanduser()
+    given = {
+        "--results": request.results,
+        "--corpus": request.corpus_path,
+        "--media": request.media,
+        "--base": base if request.base != TINY and base.is_dir() else None,
+    }
+    relative = [f"{option} {path}" for option, path in given.items() if path and not path.expanduser().is_absolute()]
+    if relative:
         raise ConfigError(
-            f"--results {request.results} is relative, and a Ray job's working folder is temporary; give an absolute path that all machines share"
+            f"{' and '.join(relative)} {'are' if relative[1:] else 'is'} relative, and a Ray job's working folder is temporary; "
+            "give an absolute path that all machines share"
         )

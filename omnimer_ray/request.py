@@ -41,6 +41,22 @@ class Request(NamedTuple):
     retry: bool  # what is recorded as failed
     command: str  # that goes on with it
 
+    @property
+    def corpus_path(self) -> Path | None:
+        """Folder of a release; None for a generated corpus."""
+        path = self.corpus.partition(":")[2]
+        return Path(path).expanduser() if path else None
+
+    def absolute(self) -> Request:
+        """The request with absolute paths: the processes of Ray work in other directories."""
+        return self._replace(
+            space=_absolute(self.space) if self.space.endswith(".py") else self.space,
+            corpus=f"{self.corpus.partition(':')[0]}:{self.corpus_path.absolute()}" if self.corpus_path else self.corpus,
+            machine=_absolute(self.machine) if self.machine.endswith((".yaml", ".yml")) else self.machine,
+            results=Path(_absolute(self.results)),
+            media=Path(_absolute(self.media)) if self.media else None,
+        )
+
 
 class Sweep(NamedTuple):
     """Everything that a request comes to before anything runs."""
@@ -99,6 +115,7 @@ class Sweep(NamedTuple):
 
 def prepare(request: Request) -> Sweep:
     """Reads everything that the plan rests on; starts nothing."""
+    request = request.absolute()
     file = find_space(request.space)
     profile = load_profile(request.machine)
     base = locate(request.base)
@@ -145,3 +162,7 @@ def read_corpus(request: Request, need_media: bool, progress: Callable[[str], No
         need_media=need_media,
         progress=progress,
     )
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().absolute())

@@ -24,7 +24,9 @@ def sweep(
     status_: Annotated[bool, typer.Option("--status", help="How far the sweep is, from another terminal.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --dry-run or --status: the same as JSON.")] = False,
     corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
-    base: Annotated[str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name such as Qwen/Qwen2.5-Omni-7B.")] = "tiny",
+    base: Annotated[
+        str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
+    ] = "tiny",
     machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
     results: Annotated[Path, typer.Option(help="Where results folders go; the same command goes on there.")] = Path("results"),
     limit: Annotated[int | None, typer.Option(help="Take so many clips over all splits, their shares kept.")] = None,

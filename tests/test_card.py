@@ -104,9 +104,11 @@ def test_a_base_of_the_hub_is_pinned_to_its_commit() -> None:
     ]
 
 
-def test_a_folder_is_known_by_its_contents() -> None:
-    lines = loading(stage(), Base("my_omni", Path("/here/my_omni"), "beef", None)).splitlines()
-    assert lines[4] == "base = 'my_omni'  # the folder whose contents have the hash beef"
+@pytest.mark.parametrize("name", ["my_omni", "tiny"])
+def test_a_folder_is_known_by_its_contents(name: str) -> None:
+    """Also a folder of the name of the base that comes with the package."""
+    lines = loading(stage(), Base(name, Path(f"/here/{name}"), "beef", None)).splitlines()
+    assert lines[4] == f"base = '{name}'  # the folder whose contents have the hash beef"
     assert not any("/here" in line or "revision" in line for line in lines)
 
 

@@ -36,7 +36,7 @@ def clips(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[Clip
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, 16000, 0, "NONE", ""))
             file.writeframes(samples.tobytes())
-        made.append(replace(clip, audio_path=path))
+        made.append(replace(clip, audio_path=path, audio_hash=None))
     return made
 
 

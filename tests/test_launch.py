@@ -155,6 +155,33 @@ def test_a_relative_folder_inside_a_ray_job_is_refused(sweep: Sweep, monkeypatch
         launch._check_place(sweep.request._replace(results=Path("results")))
 
 
+def test_every_relative_path_that_workers_read_is_refused_inside_a_ray_job(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    relative = sweep.request._replace(corpus="indomer:data", media=Path("clips"), base="models/tiny", machine="own.yaml", space="own.py")
+    with pytest.raises(ConfigError) as raised:
+        launch._check_place(relative)
+    assert str(raised.value) == (
+        "--corpus data and --media clips and --base models/tiny are relative, and a Ray job's working folder is temporary; "
+        "give an absolute path that all machines share"
+    )
+    launch._check_place(relative.absolute()._replace(base=str(tmp_path / "models" / "tiny")))
+    launch._check_place(sweep.request._replace(base="Qwen/Qwen2.5-Omni-7B"))
+
+
+def test_a_relative_folder_is_refused_where_a_cluster_is_joined(given: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    joined = given._replace(profile=given.profile.model_copy(update={"address": "auto"}))
+    monkeypatch.setattr(launch, "prepare", lambda request: joined)
+    with pytest.raises(
+        MachineError, match="storage: --results results is relative; give an absolute path that all machines of the cluster"
+    ):
+        launch.run(joined.request._replace(results=Path("results")), dry_run=False)
+
+
 def planned(sweep: Sweep, folds: int | None = None, **changes: Any) -> Sweep:
     return sweep._replace(plan=make_plan(SearchSpace(tiny_config(**changes), {"Base": {}}), folds))
 

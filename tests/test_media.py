@@ -20,6 +20,7 @@ from omnimer_ray import media, media_child
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import MachineError, MediaError
 from omnimer_ray.job import read_manifest, write_manifest
 from omnimer_ray.media import ClipMedia, load_media, log_mel, main, probe
@@ -236,7 +237,8 @@ def planned(tmp_path: Path) -> Clip:
 
 
 def with_hashes(clip: Clip) -> Clip:
-    write_manifest(manifest := Path(str(clip.video_path)).parent / "manifest.json", indomer._with_hashes([clip], Path("/nowhere")))
+    hashes = content_hashes([path for path in (clip.video_path, clip.audio_path) if path], None)
+    write_manifest(manifest := Path(str(clip.video_path)).parent / "manifest.json", indomer._with_hashes([clip], hashes))
     (read,) = read_manifest(manifest, tiny_config())
     assert read.video_hash is not None
     return read

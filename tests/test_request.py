@@ -1,15 +1,18 @@
 """A command's arguments come to a corpus, a base, a recipe, a plan and folders; what stands is read from the folders alone."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from making import clip, sweep_of
 
+from omnimer_ray.bases import TINY_FOLDER, locate, on_this_node
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.identity import ledger_key
 from omnimer_ray.instructions import Style
 from omnimer_ray.items import ledger_hash
+from omnimer_ray.machine import PROFILES
 from omnimer_ray.overview import States
 from omnimer_ray.plan import make_plan
 from omnimer_ray.request import Request, Sweep, check_ledgers, prepare
@@ -75,6 +78,37 @@ def test_seeds_and_folds_reach_the_plan(tmp_path: Path, shared_cache: Path) -> N
     assert {(row.seed, row.fold) for row in made.plan.rows if row.variant == "Base"} == {(s, f) for s in range(2) for f in range(3)}
     assert len(made.corpus.clips) == 64
     assert made.recipe.corpus.folds == 3
+
+
+def test_paths_are_absolute_in_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/x")
+    given = request(Path("r"), space="mine.py", corpus="indomer:~/data", machine="c/box.yml", media=Path("../m"), base="models/tiny")
+    assert given.absolute() == given._replace(
+        space=f"{tmp_path}/mine.py",
+        corpus="indomer:/home/x/data",
+        machine=f"{tmp_path}/c/box.yml",
+        media=tmp_path / ".." / "m",
+        results=tmp_path / "r",
+    )
+    assert given.absolute().absolute() == given.absolute()
+    named = request(tmp_path)
+    assert named.absolute() == named
+
+
+def test_what_was_given_by_relative_paths_is_prepared_once(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep holds absolute paths and a resolved base, whatever directory its workers are in."""
+    shutil.copytree(TINY_FOLDER, tmp_path / "models" / "small")
+    shutil.copy(Path(__file__).parent / "short_space.py", tmp_path / "mine.py")
+    shutil.copy(PROFILES / "laptop.yaml", tmp_path / "box.yaml")
+    monkeypatch.chdir(tmp_path)
+    made = prepare(request(Path("results"), space="mine.py", machine="box.yaml", base="models/small", limit=48))
+    monkeypatch.chdir("/")
+    assert made.base == locate(str(tmp_path / "models" / "small"))
+    assert on_this_node(made.base) == made.base
+    assert (made.folder, made.ledgers) == (tmp_path / "results" / "mine" / "mini-small-limit48", tmp_path / "results" / "ledgers")
+    assert made.file.path == tmp_path / "mine.py"
+    assert prepare(made.request._replace(base=str(made.base.folder))).folder == made.folder
 
 
 def test_too_small_a_limit_is_named(tmp_path: Path, shared_cache: Path) -> None:

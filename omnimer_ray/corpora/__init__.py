@@ -53,7 +53,7 @@ def load(
 def default_cache() -> Path:
     """$XDG_CACHE_HOME/omnimer_ray, else ~/.cache/omnimer_ray."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "omnimer_ray"
+    return (Path(root).absolute() if root else Path.home() / ".cache") / "omnimer_ray"
 
 
 def _unknown(spec: str, name: str) -> str:

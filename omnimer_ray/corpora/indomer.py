@@ -8,7 +8,7 @@ The release's README is ahead of its files; the files are believed. What is new 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +49,8 @@ def read(
         clips = _with_media(annotated, files, faults, warnings, need_media)
         warnings += _strays(annotated, clips, files, exclude)
         faults.raise_any(str(folder))
-        clips = _with_hashes(clips, cache)
+        hashes = content_hashes(sorted({path for clip in clips for path in (clip.video_path, clip.audio_path) if path}), cache)
+        clips = _with_hashes(clips, hashes)
         excluded = tuple(sorted(set(exclude)))
         if fingerprint is None:
             warnings += same_content(clips)
@@ -146,9 +147,8 @@ def _clip(item: Annotated, video: Path | None, sound: Path | None) -> Clip:
     )
 
 
-def _with_hashes(clips: Sequence[Clip], cache: Path) -> tuple[Clip, ...]:
+def _with_hashes(clips: Sequence[Clip], hashes: Mapping[Path, str]) -> tuple[Clip, ...]:
     """Clips with the hashes of their media, for the fingerprint and for workers, whose files must be the same."""
-    hashes = content_hashes(sorted({path for clip in clips for path in (clip.video_path, clip.audio_path) if path}), cache)
     return tuple(
         replace(
             clip,

@@ -19,7 +19,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def doctor(
     machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
     corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
-    base: Annotated[str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name such as Qwen/Qwen2.5-Omni-7B.")] = "tiny",
+    base: Annotated[
+        str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
+    ] = "tiny",
     results: Annotated[Path, typer.Option(help="Where results folders would go.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help="Only what is known in seconds, without Ray and torch.")] = False,
 ) -> None:

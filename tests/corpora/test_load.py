@@ -35,6 +35,9 @@ def test_indomer_takes_a_path_with_colons(tmp_path: Path) -> None:
 def test_default_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "omnimer_ray"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    assert default_cache() == tmp_path / "cache" / "omnimer_ray", "workers are in other directories"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/x")
     assert default_cache() == Path("/home/x/.cache/omnimer_ray")
