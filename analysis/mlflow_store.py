@@ -18,7 +18,6 @@ from omnimer_ray.metrics import scores
 from omnimer_ray.results import read_history, read_json
 
 BATCH = 1000  # MLflow takes no more metrics at once
-SCORES = ("accuracy", "macro_f1", "weighted_f1", "unparsed", "num_clips")
 Metrics = Iterator[tuple[str, float, int, float]]  # name, value, step, seconds of training before it
 
 
@@ -93,8 +92,8 @@ def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
                 yield f"train/{name}", float(value), step, sec
     mine = results.predictions.filter(pl.col("signature") == row["signature"])
     of = scores(gold=mine["gold"].to_list(), predicted=mine["prediction"].to_list(), labels=LABELS[row["task"]])
-    for name in SCORES:
-        yield f"validation/{name}", float(getattr(of, name)), step, sec
+    for name, value in (*of.values.items(), ("unparsed", of.unparsed), ("num_clips", of.num_clips)):
+        yield f"validation/{name}", float(value), step, sec
     for label, f1, support in zip(of.labels, of.f1, of.support, strict=True):
         yield f"validation_f1/{label}", f1, step, sec
         yield f"validation_support/{label}", float(support), step, sec

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.folder import DONE, Results
 from analysis.planned import scored_splits
+from analysis.statistics import LEVEL_TEXT, RESAMPLES
 from analysis.units import task_rows
 from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.metrics import METRICS
 
 if TYPE_CHECKING:
     import polars as pl
 
 GAP = "–"  # a missing run
-HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "weighted F1", "unparsed", "n")
-DIFFERENCE_HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "mended", "broken", "pairs")
+COMPARED = tuple(metric for metric in METRICS if metric.has_interval)
+HEADINGS = ("", *(text for metric in METRICS for text in (metric.heading, LEVEL_TEXT)[: 1 + metric.has_interval]), "unparsed", "n")
+DIFFERENCE_HEADINGS = ("", *(text for metric in COMPARED for text in (metric.heading, LEVEL_TEXT)), "mended", "broken", "pairs")
 DIFFERENCE_NOTE = (
     "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
     "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
@@ -41,14 +44,12 @@ def score_grid(table: pl.DataFrame, task: str) -> Grid:
 
 
 def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    scores = [
-        with_spread(row["accuracy"], row["accuracy_std"]),
-        bounds(row["accuracy_low"], row["accuracy_high"]),
-        with_spread(row["macro_f1"], row["macro_f1_std"]),
-        bounds(row["macro_f1_low"], row["macro_f1_high"]),
-        with_spread(row["weighted_f1"], row["weighted_f1_std"]),
-    ]
-    return (row["variant"], *scores, mean_count(row["unparsed"]), stood(row["n"], row["planned"]))
+    cells = []
+    for metric in METRICS:
+        cells.append(with_spread(row[metric.name], row[f"{metric.name}_std"]))
+        if metric.has_interval:
+            cells.append(bounds(row[f"{metric.name}_low"], row[f"{metric.name}_high"]))
+    return (row["variant"], *cells, mean_count(row["unparsed"]), stood(row["n"], row["planned"]))
 
 
 def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
@@ -71,7 +72,7 @@ def difference_grid(table: pl.DataFrame, task: str) -> Grid:
     """A difference table as printed; every number is the variant minus Base, on the same clips and seeds."""
     rows = []
     for row in table.iter_rows(named=True):
-        scores = [text for metric in ("accuracy", "macro_f1") for text in _signed(row, metric)]
+        scores = [text for metric in COMPARED for text in _signed(row, metric.name)]
         rows.append((row["variant"], *scores, mean_count(row["mended"]), mean_count(row["broken"]), str(row["pairs"])))
     return Grid(f"{task.capitalize()}: difference from Base", DIFFERENCE_HEADINGS, tuple(rows))
 
@@ -121,7 +122,7 @@ def notes(results: Results, task: str) -> list[str]:
     excluded = f"{len(corpus.excluded)} ({', '.join(corpus.excluded)})" if corpus.excluded else "none"
     lines.append(f"Excluded clips: {excluded}.")
     lines.append(
-        "95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
+        f"{LEVEL_TEXT}: percentile interval over {RESAMPLES:,} resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
     )
     lines += (
         [

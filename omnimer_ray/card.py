@@ -12,7 +12,7 @@ from omnimer_ray.config import Kind, flat
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.export import run_scores
 from omnimer_ray.instructions import Style, conversation
-from omnimer_ray.metrics import Scores
+from omnimer_ray.metrics import METRICS, Scores
 from omnimer_ray.plan import Stage, Unit, settings_of
 from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
 from omnimer_ray.request import Sweep
@@ -107,8 +107,8 @@ def _score_lines(scores: dict[str, Scores]) -> list[str]:
     for title, of in scores.items():
         parts = zip(of.labels, of.support, of.precision, of.recall, of.f1, strict=True)
         lines += [
-            f"{_cell(title)}, on {of.num_clips} held-out clips: accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, weighted F1 "
-            f"{of.weighted_f1:.3f}; {of.unparsed} answers were no label, and count as wrong.",
+            f"{_cell(title)}, on {of.num_clips} held-out clips: {', '.join(f'{metric.heading} {of.values[metric.name]:.3f}' for metric in METRICS)}; "
+            f"{of.unparsed} answers were no label, and count as wrong.",
             _table(
                 ("class", "clips", "precision", "recall", "F1"),
                 [(label, str(clips), *(f"{value:.3f}" for value in values)) for label, clips, *values in parts],
