@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import statistics as stdlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from analysis.folder import Results
 from analysis.statistics import draw_weights, interval, resampled
 from analysis.units import Row, Unit, task_rows
 from omnimer_ray.metrics import METRICS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 BASELINE = "Base"  # the row that the others are compared with
 NAMES = tuple(metric.name for metric in METRICS)
@@ -23,16 +22,12 @@ NAMES = tuple(metric.name for metric in METRICS)
 
 def score_schema() -> dict[str, Any]:
     """Columns of a score table; scores are null while no seed stands, `_std` with fewer than two."""
-    import polars as pl
-
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, "unparsed": pl.Float64, "signatures": pl.List(pl.String)}
 
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
     """Every metric and the unparsed answers (a count) of every variant, in the plan's order."""
-    import polars as pl
-
     return pl.DataFrame([_score(row) for row in task_rows(results, task)], schema=score_schema())
 
 
@@ -57,8 +52,6 @@ def spread(values: Sequence[float]) -> float | None:
 
 def difference_schema() -> dict[str, Any]:
     """Columns of a difference table; everything measured is this variant minus Base."""
-    import polars as pl
-
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_low", "_high")}
     return {"variant": pl.String, "pairs": pl.Int64, **measured, "mended": pl.Float64, "broken": pl.Float64}
 
@@ -68,8 +61,6 @@ def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -
 
     `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
     """
-    import polars as pl
-
     rows = {row.variant: row for row in task_rows(results, task)}
     others = [row for row in rows.values() if row.variant != baseline] if baseline in rows else []
     return pl.DataFrame([_difference(row, baseline=rows[baseline]) for row in others], schema=difference_schema())

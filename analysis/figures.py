@@ -9,6 +9,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from analysis.ablation import BASELINE, difference_table, score_table
 from analysis.folder import Results
 from analysis.per_class import per_class_table
@@ -19,7 +21,6 @@ from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.metrics import MAIN
 
 if TYPE_CHECKING:
-    import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

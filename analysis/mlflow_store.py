@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import polars as pl
+
 from analysis.folder import DONE, Results
 from omnimer_ray.config import flat
 from omnimer_ray.corpora.clips import LABELS
@@ -82,8 +84,6 @@ def _tags(results: Results, row: dict[str, Any]) -> dict[str, str]:
 
 def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
     """Every step, the stages of a run one behind the other, then its scores at the last one."""
-    import polars as pl
-
     step, sec = 0, 0.0
     for key in row["stages"] or ():
         for entry in read_history(results.folder / "stages" / key):

@@ -7,17 +7,17 @@ under it: clips and source videos, exclusions, stand-ins, signatures, missing ru
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from analysis.folder import DONE, Results
 from analysis.planned import scored_splits
 from analysis.statistics import LEVEL_TEXT, RESAMPLES
 from analysis.units import task_rows
 from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.markdown import code, escaped, table
 from omnimer_ray.metrics import METRICS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 GAP = "–"  # a missing run
 COMPARED = tuple(metric for metric in METRICS if metric.has_interval)
@@ -166,8 +166,6 @@ def missing_runs(results: Results, task: str) -> list[str]:
 
 def scored_clips(results: Results, task: str) -> pl.DataFrame:
     """The clips that the tables of a task are scored on."""
-    import polars as pl
-
     return results.clips.filter(pl.col(task).is_not_null() & pl.col("split").is_in(scored_splits(results.plan)))
 
 
@@ -178,12 +176,9 @@ def signature_lines(results: Results, task: str) -> list[str]:
 
 def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], command: str) -> str:
     """A Markdown page: title, table, notes, signatures and command."""
-    head = [_md_row(grid.headings), "|" + "|".join([" :-- ", *(" --: " for _ in grid.headings[1:])]) + "|"]
-    body = [_md_row(row) for row in grid.rows]
-    tail = [f"- {escape_md(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
-    fence = "`" * (longest_run(command) + 1)
-    pad = " " if "`" in command else ""
-    return "\n".join([f"# {grid.title}", "", *head, *body, "", *tail, f"- Command: {fence}{pad}{_one_line(command)}{pad}{fence}", ""])
+    rows = [(escaped(first), *rest) for first, *rest in grid.rows]  # the rest are numbers and our own words
+    tail = [f"- {escaped(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
+    return "\n".join([f"# {grid.title}", "", table(grid.headings, rows, numbers=True), "", *tail, f"- Command: {code(command)}", ""])
 
 
 def terminal(grid: Grid) -> str:
@@ -195,8 +190,6 @@ def terminal(grid: Grid) -> str:
 
 def csv(results: Results, table: pl.DataFrame, task: str) -> str:
     """The table's columns with six decimals, and in every row what it rests on; a missing value is empty."""
-    import polars as pl
-
     plan, scored = results.plan, scored_clips(results, task)
     about = {
         "clips": scored.height,
@@ -212,26 +205,6 @@ def csv(results: Results, table: pl.DataFrame, task: str) -> str:
         *(pl.lit(value).alias(name) for name, value in about.items()),
     )
     return flat.write_csv(float_precision=6)
-
-
-def escape_md(text: str) -> str:
-    """Text that Markdown shows as it is, in one line and one table cell."""
-    for sign in "\\|`*_<>[]":
-        text = text.replace(sign, "\\" + sign)
-    return _one_line(text)
-
-
-def longest_run(text: str, sign: str = "`") -> int:
-    """The longest run of `sign` in `text`."""
-    return max((len(part) for part in "".join(c if c == sign else " " for c in text).split()), default=0)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join((escape_md(cells[0]), *cells[1:])) + " |"  # but for the first, cells hold numbers and our own words
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
