@@ -1,15 +1,13 @@
 # make ablations   the whole experiment on this machine: environment, tiny Thinker, generated corpus, tables, report
 # make test        the tests
 # make check       ruff and mypy
-# make chaos      kills a short sweep at random moments until it is done, and compares with an undisturbed one
+# make chaos       kills a short sweep at random moments until it is done, and compares with an undisturbed one
 # make nodes       two Ray nodes here carry a short sweep as a job, stopped half-way and submitted again; compared with an undisturbed one
 # make lock        resolve requirements.lock again (names, versions, hashes; no addresses)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.cache/torch_extensions
 
 .PHONY: ablations test check chaos nodes lock clean
 

@@ -26,9 +26,9 @@ def load(folder: str | Path) -> Results:
 
 def write_all(folder: str | Path) -> list[Path]:
     """Rebuild `tables/`, `figures/` and `report.html` from the records; returns the files, report last."""
-    from analysis import sweep_tables
+    from analysis import rebuild
 
-    return sweep_tables.write_all(folder)
+    return rebuild.write_all(folder)
 
 
 def terminal_tables(folder: str | Path) -> str:

@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import statistics as stdlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from analysis.folder import Results
 from analysis.statistics import draw_weights, interval, resampled
 from analysis.units import Row, Unit, task_rows
-
-if TYPE_CHECKING:
-    import polars as pl
+from omnimer_ray.metrics import METRICS
 
 BASELINE = "Base"  # the row that the others are compared with
-METRICS = ("accuracy", "macro_f1", "weighted_f1")
+NAMES = tuple(metric.name for metric in METRICS)
 
 
 def score_schema() -> dict[str, Any]:
     """Columns of a score table; scores are null while no seed stands, `_std` with fewer than two."""
-    import polars as pl
-
-    measured = {f"{metric}{part}": pl.Float64 for metric in METRICS for part in ("", "_std", "_low", "_high")}
+    measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, "unparsed": pl.Float64, "signatures": pl.List(pl.String)}
 
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
-    """Accuracy, macro F1, weighted F1 and unparsed answers (a count) of every variant, in the plan's order."""
-    import polars as pl
-
+    """Every metric and the unparsed answers (a count) of every variant, in the plan's order."""
     return pl.DataFrame([_score(row) for row in task_rows(results, task)], schema=score_schema())
 
 
@@ -42,9 +38,9 @@ def _score(row: Row) -> dict[str, Any]:
     points = [unit.scores for unit in row.units]
     counts = [unit.counts for unit in row.units]
     samples = resampled(counts, draw_weights(len(counts[0])))
-    for metric in METRICS:
-        values = [getattr(point, metric) for point in points]
-        low, high = interval(getattr(samples, metric))
+    for metric in NAMES:
+        values = [point.values[metric] for point in points]
+        low, high = interval(samples[metric])
         cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": low, f"{metric}_high": high}
     return cells | {"unparsed": stdlib.fmean(point.unparsed for point in points)}
 
@@ -56,9 +52,7 @@ def spread(values: Sequence[float]) -> float | None:
 
 def difference_schema() -> dict[str, Any]:
     """Columns of a difference table; everything measured is this variant minus Base."""
-    import polars as pl
-
-    measured = {f"{metric}{part}": pl.Float64 for metric in METRICS for part in ("", "_low", "_high")}
+    measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_low", "_high")}
     return {"variant": pl.String, "pairs": pl.Int64, **measured, "mended": pl.Float64, "broken": pl.Float64}
 
 
@@ -67,8 +61,6 @@ def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -
 
     `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
     """
-    import polars as pl
-
     rows = {row.variant: row for row in task_rows(results, task)}
     others = [row for row in rows.values() if row.variant != baseline] if baseline in rows else []
     return pl.DataFrame([_difference(row, baseline=rows[baseline]) for row in others], schema=difference_schema())
@@ -87,9 +79,9 @@ def _difference(row: Row, *, baseline: Row) -> dict[str, Any]:
     weights = draw_weights(len(paired[0][0].counts))  # both sides meet the same resamples
     mine = resampled([one.counts for one, _ in paired], weights)
     theirs = resampled([other.counts for _, other in paired], weights)
-    for metric in METRICS:
-        low, high = interval(getattr(mine, metric) - getattr(theirs, metric))
-        point = stdlib.fmean(getattr(one.scores, metric) - getattr(other.scores, metric) for one, other in paired)
+    for metric in NAMES:
+        low, high = interval(mine[metric] - theirs[metric])
+        point = stdlib.fmean(one.scores.values[metric] - other.scores.values[metric] for one, other in paired)
         cells |= {metric: point, f"{metric}_low": low, f"{metric}_high": high}
     return cells | {
         "mended": stdlib.fmean(_only(one, other) for one, other in paired),

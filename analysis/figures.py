@@ -9,15 +9,18 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from analysis.ablation import BASELINE, difference_table, score_table
 from analysis.folder import Results
 from analysis.per_class import per_class_table
-from analysis.render import decimal
+from analysis.render import COMPARED, decimal
+from analysis.statistics import LEVEL_TEXT
 from analysis.units import MAJORITY, Row, task_rows
 from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.metrics import MAIN
 
 if TYPE_CHECKING:
-    import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -34,7 +37,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-METRICS = {"macro_f1": "macro F1", "accuracy": "accuracy"}
+PANELS = {metric.name: metric.heading for metric in sorted(COMPARED, key=lambda metric: metric.name != MAIN)}  # macro F1 first
 HALO = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # a number stays readable on a line
 
 
@@ -72,39 +75,39 @@ def _title(figure: Figure, text: str) -> None:
 
 
 def _scores(figure: Figure, results: Results, task: str) -> None:
-    """Macro F1 and accuracy side by side: the mean, its interval, single seeds, and the majority class as a line."""
+    """The metrics that have intervals side by side: the mean, its interval, single seeds, and the majority class as a line."""
     table, rows = score_table(results, task), task_rows(results, task)
     many = any(len(row.units) > 1 for row in rows)
-    for axes, metric in zip(_two_panels(figure, table), METRICS, strict=True):
+    for axes, metric in zip(_panels(figure, table), PANELS, strict=True):
         for y, (cells, row) in enumerate(zip(table.iter_rows(named=True), rows, strict=True)):
             _dot(axes, y, cells, metric, GREY if row.variant == MAJORITY else BLUE)
             if len(row.units) > 1:
-                seeds = [getattr(unit.scores, metric) for unit in row.units]
+                seeds = [unit.scores.values[metric] for unit in row.units]
                 axes.plot(seeds, [y + 0.24] * len(seeds), "o", markerfacecolor="none", markeredgecolor=ORANGE, markersize=3, zorder=3)
         if table[metric][0] is not None:
             axes.axvline(table[metric][0], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.set_xlim(-0.05, 1.05)  # a number at 0 or 1 stays clear of its panel's edge
     seeds_too = "; rings: seeds" if many else ""
-    _title(figure, f"{task.capitalize()}: score and 95 % interval over source videos (dashed: majority class{seeds_too})")
+    _title(figure, f"{task.capitalize()}: score and {LEVEL_TEXT} interval over source videos (dashed: majority class{seeds_too})")
 
 
 def _differences(figure: Figure, results: Results, task: str) -> None:
     """Each row minus Base, paired clip by clip; an interval that leaves out zero is drawn in full colour."""
     table = difference_table(results, task)
-    for axes, metric in zip(_two_panels(figure, table), METRICS, strict=True):
+    for axes, metric in zip(_panels(figure, table), PANELS, strict=True):
         for y, cells in enumerate(table.iter_rows(named=True)):
             clear = cells[metric] is not None and cells[f"{metric}_low"] * cells[f"{metric}_high"] > 0
             _dot(axes, y, cells, metric, BLUE if clear else GREY, sign=True)
         axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    _title(figure, f"{task.capitalize()}: difference from {BASELINE}, 95 % interval over source videos (grey: zero is inside)")
+    _title(figure, f"{task.capitalize()}: difference from {BASELINE}, {LEVEL_TEXT} interval over source videos (grey: zero is inside)")
 
 
-def _two_panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:
+def _panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:
     """A panel per metric with the variants from top to bottom."""
-    figure.set_size_inches(8.4, 1.1 + 0.36 * table.height)
+    figure.set_size_inches(4.2 * len(PANELS), 1.1 + 0.36 * table.height)
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]  # the panels' end ticks would touch
-    panels: Sequence[Axes] = figure.subplots(1, len(METRICS), sharey=True)
-    for axes, title in zip(panels, METRICS.values(), strict=True):
+    panels: Sequence[Axes] = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, title in zip(panels, PANELS.values(), strict=True):
         axes.set_title(title, loc="left")
         axes.set_ylim(table.height - 0.4, -0.6)
         axes.set_yticks(range(table.height), table["variant"].to_list(), parse_math=False)

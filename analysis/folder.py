@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from analysis.planned import Plan, PlanRow, read_plan, scored_splits
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.results import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
-
-if TYPE_CHECKING:
-    import polars as pl
 
 DONE, MISSING = "done", "missing"  # outcomes: the only one that fills cells; no record stands yet
 
@@ -42,8 +41,6 @@ class Results:
 
 def runs_schema() -> dict[str, Any]:
     """Columns of `Results.runs`; what only a record tells is null while none stands."""
-    import polars as pl
-
     return {
         "variant": pl.String,
         "task": pl.String,
@@ -61,8 +58,6 @@ def runs_schema() -> dict[str, Any]:
 
 def load(folder: str | Path) -> Results:
     """Everything in a results folder, as frames; ResultsError names what is missing or does not fit."""
-    import polars as pl
-
     folder = Path(folder)
     plan = read_plan(folder)
     clips = read_frame(folder / "clips.parquet", clips_schema())
@@ -90,8 +85,6 @@ def load(folder: str | Path) -> Results:
 
 def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
     """A Parquet file's declared columns in their declared types; ResultsError names the file and the column."""
-    import polars as pl
-
     if not path.exists():
         raise ResultsError(f"{path} is not there; is {path.parent} a results folder? The sweep's command makes the file")
     try:
@@ -119,8 +112,6 @@ def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
 
 def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> pl.DataFrame:
     """A finished run's predictions on its own task and corpus, each clip's source video beside them; checked against the clips."""
-    import polars as pl
-
     path = run / "predictions.parquet"
     mend = f"remove {run}, and the same command makes it again"
     if (recorded := record.get("files", {}).get(path.name)) is None:
@@ -145,8 +136,6 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
 
 def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:
     """Gold labels are the corpus's own; predictions are labels of the task, or null."""
-    import polars as pl
-
     joined = frame.join(clips.select("clip", pl.col(task).alias("label")), on="clip")
     for clip, gold, label in joined.filter(pl.col("gold").ne_missing(pl.col("label"))).select("clip", "gold", "label").iter_rows():
         raise ResultsError(f"{path}: clip {clip!r} has gold {gold!r}, but {label!r} in clips.parquet; the corpus changed under the sweep")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import polars as pl
+
 from analysis.folder import DONE, Results
 from omnimer_ray.config import flat
 from omnimer_ray.corpora.clips import LABELS
@@ -18,7 +20,6 @@ from omnimer_ray.metrics import scores
 from omnimer_ray.results import read_history, read_json
 
 BATCH = 1000  # MLflow takes no more metrics at once
-SCORES = ("accuracy", "macro_f1", "weighted_f1", "unparsed", "num_clips")
 Metrics = Iterator[tuple[str, float, int, float]]  # name, value, step, seconds of training before it
 
 
@@ -83,8 +84,6 @@ def _tags(results: Results, row: dict[str, Any]) -> dict[str, str]:
 
 def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
     """Every step, the stages of a run one behind the other, then its scores at the last one."""
-    import polars as pl
-
     step, sec = 0, 0.0
     for key in row["stages"] or ():
         for entry in read_history(results.folder / "stages" / key):
@@ -93,8 +92,8 @@ def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
                 yield f"train/{name}", float(value), step, sec
     mine = results.predictions.filter(pl.col("signature") == row["signature"])
     of = scores(gold=mine["gold"].to_list(), predicted=mine["prediction"].to_list(), labels=LABELS[row["task"]])
-    for name in SCORES:
-        yield f"validation/{name}", float(getattr(of, name)), step, sec
+    for name, value in (*of.values.items(), ("unparsed", of.unparsed), ("num_clips", of.num_clips)):
+        yield f"validation/{name}", float(value), step, sec
     for label, f1, support in zip(of.labels, of.f1, of.support, strict=True):
         yield f"validation_f1/{label}", f1, step, sec
         yield f"validation_support/{label}", float(support), step, sec

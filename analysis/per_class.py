@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import statistics as stdlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from analysis.ablation import spread
 from analysis.folder import Results
 from analysis.units import Row, task_rows
 from omnimer_ray.corpora.clips import LABELS
 
-if TYPE_CHECKING:
-    import polars as pl
-
 
 def per_class_schema() -> dict[str, Any]:
     """Columns of a per-class table: one row per (variant, label)."""
-    import polars as pl
-
     counts = {"n": pl.Int64, "planned": pl.Int64, "support": pl.Int64, "source_videos": pl.Int64}
     measured = dict.fromkeys(("f1", "f1_std", "precision", "recall"), pl.Float64)
     return {"variant": pl.String, "label": pl.String, **counts, **measured, "signatures": pl.List(pl.String)}
@@ -25,8 +22,6 @@ def per_class_schema() -> dict[str, Any]:
 
 def per_class_table(results: Results, task: str) -> pl.DataFrame:
     """Per-class scores of every variant, in the plan's order; supports are those of the scored clips."""
-    import polars as pl
-
     rows = task_rows(results, task)
     scored = next((row.units[0] for row in rows if row.units), None)  # every unit answers the same clips
     clips = list(zip(scored.gold, scored.videos, strict=True)) if scored else []

@@ -7,19 +7,22 @@ under it: clips and source videos, exclusions, stand-ins, signatures, missing ru
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from analysis.folder import DONE, Results
 from analysis.planned import scored_splits
+from analysis.statistics import LEVEL_TEXT, RESAMPLES
 from analysis.units import task_rows
 from omnimer_ray.corpora.clips import LABELS
-
-if TYPE_CHECKING:
-    import polars as pl
+from omnimer_ray.markdown import code, escaped, table
+from omnimer_ray.metrics import METRICS
 
 GAP = "–"  # a missing run
-HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "weighted F1", "unparsed", "n")
-DIFFERENCE_HEADINGS = ("", "accuracy", "95 %", "macro F1", "95 %", "mended", "broken", "pairs")
+COMPARED = tuple(metric for metric in METRICS if metric.has_interval)
+HEADINGS = ("", *(text for metric in METRICS for text in (metric.heading, LEVEL_TEXT)[: 1 + metric.has_interval]), "unparsed", "n")
+DIFFERENCE_HEADINGS = ("", *(text for metric in COMPARED for text in (metric.heading, LEVEL_TEXT)), "mended", "broken", "pairs")
 DIFFERENCE_NOTE = (
     "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
     "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
@@ -41,14 +44,12 @@ def score_grid(table: pl.DataFrame, task: str) -> Grid:
 
 
 def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    scores = [
-        with_spread(row["accuracy"], row["accuracy_std"]),
-        bounds(row["accuracy_low"], row["accuracy_high"]),
-        with_spread(row["macro_f1"], row["macro_f1_std"]),
-        bounds(row["macro_f1_low"], row["macro_f1_high"]),
-        with_spread(row["weighted_f1"], row["weighted_f1_std"]),
-    ]
-    return (row["variant"], *scores, mean_count(row["unparsed"]), stood(row["n"], row["planned"]))
+    cells = []
+    for metric in METRICS:
+        cells.append(with_spread(row[metric.name], row[f"{metric.name}_std"]))
+        if metric.has_interval:
+            cells.append(bounds(row[f"{metric.name}_low"], row[f"{metric.name}_high"]))
+    return (row["variant"], *cells, mean_count(row["unparsed"]), stood(row["n"], row["planned"]))
 
 
 def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
@@ -71,7 +72,7 @@ def difference_grid(table: pl.DataFrame, task: str) -> Grid:
     """A difference table as printed; every number is the variant minus Base, on the same clips and seeds."""
     rows = []
     for row in table.iter_rows(named=True):
-        scores = [text for metric in ("accuracy", "macro_f1") for text in _signed(row, metric)]
+        scores = [text for metric in COMPARED for text in _signed(row, metric.name)]
         rows.append((row["variant"], *scores, mean_count(row["mended"]), mean_count(row["broken"]), str(row["pairs"])))
     return Grid(f"{task.capitalize()}: difference from Base", DIFFERENCE_HEADINGS, tuple(rows))
 
@@ -121,7 +122,7 @@ def notes(results: Results, task: str) -> list[str]:
     excluded = f"{len(corpus.excluded)} ({', '.join(corpus.excluded)})" if corpus.excluded else "none"
     lines.append(f"Excluded clips: {excluded}.")
     lines.append(
-        "95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
+        f"{LEVEL_TEXT}: percentile interval over {RESAMPLES:,} resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
     )
     lines += (
         [
@@ -165,8 +166,6 @@ def missing_runs(results: Results, task: str) -> list[str]:
 
 def scored_clips(results: Results, task: str) -> pl.DataFrame:
     """The clips that the tables of a task are scored on."""
-    import polars as pl
-
     return results.clips.filter(pl.col(task).is_not_null() & pl.col("split").is_in(scored_splits(results.plan)))
 
 
@@ -177,12 +176,9 @@ def signature_lines(results: Results, task: str) -> list[str]:
 
 def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], command: str) -> str:
     """A Markdown page: title, table, notes, signatures and command."""
-    head = [_md_row(grid.headings), "|" + "|".join([" :-- ", *(" --: " for _ in grid.headings[1:])]) + "|"]
-    body = [_md_row(row) for row in grid.rows]
-    tail = [f"- {escape_md(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
-    fence = "`" * (longest_run(command) + 1)
-    pad = " " if "`" in command else ""
-    return "\n".join([f"# {grid.title}", "", *head, *body, "", *tail, f"- Command: {fence}{pad}{_one_line(command)}{pad}{fence}", ""])
+    rows = [(escaped(first), *rest) for first, *rest in grid.rows]  # the rest are numbers and our own words
+    tail = [f"- {escaped(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
+    return "\n".join([f"# {grid.title}", "", table(grid.headings, rows, numbers=True), "", *tail, f"- Command: {code(command)}", ""])
 
 
 def terminal(grid: Grid) -> str:
@@ -194,8 +190,6 @@ def terminal(grid: Grid) -> str:
 
 def csv(results: Results, table: pl.DataFrame, task: str) -> str:
     """The table's columns with six decimals, and in every row what it rests on; a missing value is empty."""
-    import polars as pl
-
     plan, scored = results.plan, scored_clips(results, task)
     about = {
         "clips": scored.height,
@@ -211,26 +205,6 @@ def csv(results: Results, table: pl.DataFrame, task: str) -> str:
         *(pl.lit(value).alias(name) for name, value in about.items()),
     )
     return flat.write_csv(float_precision=6)
-
-
-def escape_md(text: str) -> str:
-    """Text that Markdown shows as it is, in one line and one table cell."""
-    for sign in "\\|`*_<>[]":
-        text = text.replace(sign, "\\" + sign)
-    return _one_line(text)
-
-
-def longest_run(text: str, sign: str = "`") -> int:
-    """The longest run of `sign` in `text`."""
-    return max((len(part) for part in "".join(c if c == sign else " " for c in text).split()), default=0)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join((escape_md(cells[0]), *cells[1:])) + " |"  # but for the first, cells hold numbers and our own words
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

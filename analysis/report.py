@@ -8,16 +8,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from analysis.folder import DONE, Results
 from analysis.render import Grid, explained, notes, scored_clips, signature_lines
 from analysis.search_table import trials_grid
 from analysis.sweep_tables import task_tables
 from omnimer_ray.config import content_hash
-
-if TYPE_CHECKING:
-    import polars as pl
 
 TEMPLATE = Path(__file__).with_name("report.html")
 GALLERY = 12  # clips
@@ -65,8 +64,6 @@ def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str
 
 def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
     """How the auxiliary answers were made, per instruction; None where there are none."""
-    import polars as pl
-
     if ledger.is_empty():
         return None
     rows = []
@@ -79,8 +76,6 @@ def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
 
 def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
     """A few scored clips, chosen by a hash of their id (so not by their scores), with what every variant said of them."""
-    import polars as pl
-
     if results.predictions.is_empty():
         return []
     scored = results.clips.join(results.predictions.select("clip").unique(), on="clip", how="semi")
@@ -98,8 +93,6 @@ def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
 
 def _said(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
     """Per variant and task, the prediction of the first seed: None where there is no run, 'unparsed' where there is no label."""
-    import polars as pl
-
     lines = []
     for variant in results.plan.variants:
         line: dict[str, Any] = {"variant": variant}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import polars as pl
 from pydantic import Field
 
 from analysis.planned import Loose, Plan, read_plan
@@ -13,9 +14,6 @@ from analysis.render import GAP, Grid, decimal, markdown, marked
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.results import read_json, write_atomically
-
-if TYPE_CHECKING:
-    import polars as pl
 
 PARAMS = ("auxiliaries", "schedule", "rank", "alpha", "learning_rate", "auxiliary_weight")
 HEADINGS = ("trial", "outcome", "auxiliaries", "schedule", "rank", "alpha", "rate", "weight", "macro F1", "steps")
@@ -77,8 +75,6 @@ def read_trials(folder: Path) -> tuple[TrialRow, ...]:
 
 def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
     """A row per trial in the order in which they were asked for; a parameter that a trial does not have is null."""
-    import polars as pl
-
     numbers = {"rank": pl.Int64, "alpha": pl.Int64, "learning_rate": pl.Float64, "auxiliary_weight": pl.Float64}
     schema: dict[str, Any] = {
         "trial": pl.Int64,
@@ -129,8 +125,6 @@ def _reasons(trials: tuple[TrialRow, ...]) -> list[str]:
 
 
 def _csv(table: pl.DataFrame, plan: Plan, stand_in: str) -> str:
-    import polars as pl
-
     about = {
         "corpus": f"{plan.corpus.name} {plan.corpus.fingerprint}",
         "base": f"{plan.base.name} {plan.base.revision}",

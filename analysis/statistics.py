@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from omnimer_ray.metrics import METRICS, Classes
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 10_000  # 1,000 would have a standard error of .7 points
 LEVEL = 0.95
+LEVEL_TEXT = f"{100 * LEVEL:g} %"  # in headings, notes and figures
 BOOTSTRAP_SEED = 0  # one seed for all rows: they meet the same resamples, so differences between rows are paired
 
 
@@ -27,12 +30,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Samples(NamedTuple):
-    """Scores of every resample, each (R,); differences and means are taken sample by sample."""
-
-    accuracy: NDArray[Any]
-    macro_f1: NDArray[Any]
-    weighted_f1: NDArray[Any]
+Samples = dict[str, "NDArray[Any]"]  # by the names of METRICS, scores of every resample, each (R,)
 
 
 @lru_cache(maxsize=4)
@@ -59,19 +57,17 @@ def video_counts(*, gold: Sequence[str], predicted: Sequence[str | None], videos
 
 def scores_of_counts(counts: NDArray[Any]) -> Samples:
     """(..., 3, L) counts -> scores, by the formulas of omnimer_ray.metrics."""
-    right, predicted, support = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
-    f1 = 2 * right / np.maximum(predicted + support, 1)  # = 2PR / (P + R); 0 where the class is neither there nor predicted
-    total = support.sum(-1)
-    return Samples(accuracy=right.sum(-1) / total, macro_f1=f1.mean(-1), weighted_f1=(f1 * support).sum(-1) / total)
+    classes = Classes(right=counts[..., 0, :], predicted=counts[..., 1, :], support=counts[..., 2, :])
+    return {metric.name: metric.formula(classes) for metric in METRICS}
 
 
 def resampled(counts: Sequence[NDArray[Any]], weights: NDArray[Any]) -> Samples:
     """The mean score over seeds in each resample; `counts` holds one (V, 3, L) per seed, `weights` is (R, V)."""
     seeds = [scores_of_counts(np.tensordot(weights, one, axes=1)) for one in counts]  # sums of whole numbers: exact on any machine
-    return Samples(*(np.mean(column, axis=0) for column in zip(*seeds, strict=True)))
+    return {metric.name: np.mean([seed[metric.name] for seed in seeds], axis=0) for metric in METRICS}
 
 
-def interval(samples: NDArray[Any], level: float = LEVEL) -> Interval:
-    """The middle `level` of the samples."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+def interval(samples: NDArray[Any]) -> Interval:
+    """The middle LEVEL of the samples."""
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))

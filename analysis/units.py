@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import polars as pl
+
 from analysis.folder import DONE, Results
 from analysis.planned import scored_splits
 from analysis.statistics import video_counts
@@ -16,7 +18,6 @@ from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.metrics import Scores, majority_label, scores
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
 MAJORITY = "majority class"
@@ -72,8 +73,6 @@ def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
 
 def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Unit | None:
     """The pooled predictions of a unit's runs, or None while one of them is not done."""
-    import polars as pl
-
     done = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
     if set(done["signature"]) != set(signatures):
         return None
@@ -82,8 +81,6 @@ def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) 
 
 def _majority(results: Results, task: str) -> tuple[Unit, ...]:
     """Always answering the commonest training label; under folds, that of each fold's own training part."""
-    import polars as pl
-
     folds = results.plan.corpus.folds
     labelled = results.clips.filter(pl.col(task).is_not_null())
     pool = labelled.filter(pl.col("split").is_in(scored_splits(results.plan)))
@@ -99,8 +96,6 @@ def _majority(results: Results, task: str) -> tuple[Unit, ...]:
 
 def _held_out(results: Results, task: str, pool: pl.DataFrame, fold: int) -> pl.DataFrame:
     """The clips of a fold, as its finished runs answered them; none while no run of the fold stands."""
-    import polars as pl
-
     runs = results.runs.filter((pl.col("task") == task) & (pl.col("fold") == fold) & (pl.col("outcome") == DONE))
     answered = results.predictions.filter(pl.col("signature").is_in(runs["signature"].to_list()))
     return pool.join(answered.select("clip").unique(), on="clip", how="semi")

@@ -13,7 +13,8 @@ from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.export import run_scores
 from omnimer_ray.identity import stage_settings
 from omnimer_ray.instructions import Style, conversation
-from omnimer_ray.metrics import Scores
+from omnimer_ray.markdown import cell, table
+from omnimer_ray.metrics import METRICS, Scores
 from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
 from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_record, write_atomically
@@ -44,10 +45,10 @@ def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins
     """Markdown behind the few lines of YAML that a hub reads; `scores` by the titles of the runs that end with the stage."""
     blocks = [
         _head(base),
-        f"# {_cell(title)}",
+        f"# {cell(title)}",
         *(f"> **Stand-in.** {notice}. Its numbers show that the machine works, not what helps recognition." for notice in stand_ins),
         "A LoRA adapter for the Thinker of Qwen2.5-Omni, trained by omnimer_ray after OmniMER (arXiv 2512.19379).",
-        _table(("", ""), _facts(stage, record, base)),
+        table(("", ""), _facts(stage, record, base), numbers=False),
         "## Scores",
         *(_score_lines(scores) or ["Not evaluated: other stages go on from it, or its run's record does not stand yet."]),
         "## Load",
@@ -57,7 +58,7 @@ def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins
         *(f"```\n{_asked(stage, kind)}\n```" for kind in stage.kinds),
         "## Settings",
         "[P] is the paper's value, [A] is assumed: the paper is silent.",
-        _table(("setting", "value", ""), _settings(stage)),
+        table(("setting", "value", ""), _settings(stage), numbers=False),
         "## License",
         "Not set: it is for whoever publishes the adapter to choose, within the terms of the base and of the corpus.",
     ]
@@ -94,7 +95,7 @@ def _facts(stage: Stage, record: dict[str, Any], base: Base) -> list[tuple[str, 
     limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
     fold = f", fold {corpus.fold} of {corpus.folds} held out" if corpus.folds else ""
     before = f"; it went on from `{stage.predecessor}` and holds what that one learned" if stage.predecessor else ""
-    return [
+    facts = [
         ("stage", f"`{stage.key}`, seed {stage.config.seed}{before}"),
         ("base", f"{base.name}, {'commit' if base.commit else 'contents'} `{base.revision}`, {stage.config.base.precision}"),
         ("corpus", f"{corpus.name}, fingerprint `{corpus.fingerprint}`{limit}{fold}"),
@@ -102,6 +103,7 @@ def _facts(stage: Stage, record: dict[str, Any], base: Base) -> list[tuple[str, 
         ("steps", f"{record['num_steps']} of {stage.config.global_batch} items"),
         ("adapter", record["matched"]),
     ]
+    return [(name, cell(text)) for name, text in facts]
 
 
 def _score_lines(scores: dict[str, Scores]) -> list[str]:
@@ -109,11 +111,12 @@ def _score_lines(scores: dict[str, Scores]) -> list[str]:
     for title, of in scores.items():
         parts = zip(of.labels, of.support, of.precision, of.recall, of.f1, strict=True)
         lines += [
-            f"{_cell(title)}, on {of.num_clips} held-out clips: accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, weighted F1 "
-            f"{of.weighted_f1:.3f}; {of.unparsed} answers were no label, and count as wrong.",
-            _table(
+            f"{cell(title)}, on {of.num_clips} held-out clips: {', '.join(f'{metric.heading} {of.values[metric.name]:.3f}' for metric in METRICS)}; "
+            f"{of.unparsed} answers were no label, and count as wrong.",
+            table(
                 ("class", "clips", "precision", "recall", "F1"),
                 [(label, str(clips), *(f"{value:.3f}" for value in values)) for label, clips, *values in parts],
+                numbers=True,
             ),
         ]
     return lines
@@ -127,7 +130,7 @@ def _settings(stage: Stage) -> list[tuple[str, ...]]:
     for name, value in flat(stage_settings(config, stage.kinds)).items():
         if not name.startswith(OWN):
             source = "[A]" if name not in GIVEN else "[P]" if value == paper[name] else f"the paper's: {paper[name]} [P]"
-            lines.append((name, str(value), source))
+            lines.append((name, cell(str(value)), source))
     return lines
 
 
@@ -135,13 +138,3 @@ def _asked(stage: Stage, kind: Kind) -> str:
     """The conversation with a clip, media as placeholders."""
     messages = conversation(ANY_CLIP, kind, Style.of(stage.config))
     return "\n".join(f"{said['role']}: " + "".join(part.get("text", f"<{part['type']}>") for part in said["content"]) for said in messages)
-
-
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [headings, tuple(":--" if place == 0 else "--:" if len(headings) > 3 else ":--" for place in range(len(headings))), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """One line that ends no table cell."""
-    return " ".join(text.split()).replace("|", "\\|")

@@ -18,7 +18,6 @@ from omnimer_ray.request import Sweep
 from omnimer_ray.results import read_history, read_record, write_atomically
 from omnimer_ray.units import RunUnit, Unit, record_folder, trained_stage
 
-SCORES = ("accuracy", "macro_f1", "weighted_f1", "unparsed")
 Scalars = tuple[int, float, dict[str, float]]  # step, seconds of training, values
 
 
@@ -59,7 +58,7 @@ def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
         yield step, sec, {"train/loss": entry["loss"], "train/learning_rate": entry["learning_rate"], "train/step_sec": entry["sec"]}
     if isinstance(unit, RunUnit) and (scores := run_scores(sweep.folder, unit.run)):
         split = evaluated_split(unit.run.config)
-        values = {f"{split}/{name}": float(getattr(scores, name)) for name in SCORES}
+        values = {f"{split}/{name}": value for name, value in (*scores.values.items(), ("unparsed", float(scores.unparsed)))}
         yield step, sec, values | {f"{split}_f1/{label}": f1 for label, f1 in zip(scores.labels, scores.f1, strict=True)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from omnimer_ray.corpora import default_cache
@@ -32,12 +33,17 @@ def write_plan(sweep: Sweep) -> None:
                 "warnings": list(corpus.warnings),
             },
             "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
-            "command": sweep.request.command,
+            "command": _portable(sweep.request.command),
             "variants": list(plan.space.variants),
             "tasks": list(plan.space.tasks),
             "rows": [row._asdict() for row in plan.rows],
         },
     )
+
+
+def _portable(command: str) -> str:
+    """The command as tables show it: their text must not depend on where an interpreter is installed."""
+    return shlex.join(["python", *shlex.split(command)[1:]])
 
 
 def write_clips(sweep: Sweep) -> None:

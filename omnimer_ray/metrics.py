@@ -1,23 +1,68 @@
-"""Predictions -> accuracy, macro F1, weighted F1, and the same per class.
+"""Predictions -> scores, and the same per class. METRICS is the one list of scores: tables, figures, TensorBoard, model card and MLflow follow it.
 
 Labels are a fixed list, in a fixed order, whatever the predictions hold. An unparsed answer (None) is wrong, and is counted
 on its own. Macro F1 is the mean of the per-class F1 over *all* labels; a class that is neither there nor predicted has an F1 of 0.
-Legend: L labels.
+Legend: L labels; ... any leading axes, such as resamples.
 """
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 UNPARSED = "unparsed"  # stands for None where scikit-learn wants a string; never one of the labels
+
+
+class Classes(NamedTuple):
+    """Counts of every class, (..., L); a share of nothing is 0."""
+
+    right: NDArray[Any]
+    predicted: NDArray[Any]
+    support: NDArray[Any]  # clips of each gold label
+
+    @property
+    def precision(self) -> Any:
+        """(..., L)"""
+        return self.right / self.predicted.clip(1)
+
+    @property
+    def recall(self) -> Any:
+        """(..., L)"""
+        return self.right / self.support.clip(1)
+
+    @property
+    def f1(self) -> Any:
+        """(..., L); 2 right / (predicted + support) equals 2PR / (P + R)."""
+        return 2 * self.right / (self.predicted + self.support).clip(1)
+
+
+class Metric(NamedTuple):
+    """One score of a task's predictions."""
+
+    name: str  # of columns, tags and files
+    heading: str  # for people
+    formula: Callable[[Classes], Any]  # (..., L) counts -> (...) scores
+    has_interval: bool  # printed with its interval; such metrics have a figure and a difference from Base too
+
+
+METRICS = (
+    Metric("accuracy", "accuracy", lambda classes: classes.right.sum(-1) / classes.support.sum(-1), has_interval=True),
+    Metric("macro_f1", "macro F1", lambda classes: classes.f1.mean(-1), has_interval=True),
+    Metric(
+        "weighted_f1", "weighted F1", lambda classes: (classes.f1 * classes.support).sum(-1) / classes.support.sum(-1), has_interval=False
+    ),
+)
+MAIN = "macro_f1"  # chooses among trials, and leads every figure
 
 
 class Scores(NamedTuple):
     """What one task's predictions are worth; per-class values follow `labels`."""
 
-    accuracy: float
-    macro_f1: float
-    weighted_f1: float
+    values: dict[str, float]  # by the names of METRICS
     unparsed: int  # clips whose answer was no label
     num_clips: int
     labels: tuple[str, ...]  # (L,)
@@ -26,27 +71,31 @@ class Scores(NamedTuple):
     f1: tuple[float, ...]
     support: tuple[int, ...]  # clips of each gold label
 
+    @property
+    def macro_f1(self) -> float:
+        """The score that trials are chosen by."""
+        return self.values[MAIN]
+
 
 def scores(*, gold: Sequence[str], predicted: Sequence[str | None], labels: Sequence[str]) -> Scores:
     """Scores of `predicted` (None: unparsed) against `gold`, clip by clip; every value but None is one of `labels`."""
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import confusion_matrix
 
     assert len(gold) == len(predicted) > 0, f"{len(gold)} gold labels, {len(predicted)} predictions"
     assert set(gold) <= set(labels), f"gold labels outside {tuple(labels)}: {sorted(set(gold) - set(labels))}"
     assert set(predicted) - {None} <= set(labels), f"predictions outside {tuple(labels)}"
     answers = [UNPARSED if answer is None else answer for answer in predicted]
-    precision, recall, f1, support = precision_recall_fscore_support(list(gold), answers, labels=list(labels), zero_division=0)
+    matrix = confusion_matrix(list(gold), answers, labels=[*labels, UNPARSED])  # (L + 1, L + 1), gold x predicted
+    classes = Classes(right=matrix.diagonal()[:-1], predicted=matrix.sum(0)[:-1], support=matrix.sum(1)[:-1])
     return Scores(
-        accuracy=sum(g == p for g, p in zip(gold, answers, strict=True)) / len(gold),
-        macro_f1=float(f1.mean()),
-        weighted_f1=float((f1 * support).sum() / support.sum()),
+        values={metric.name: float(metric.formula(classes)) for metric in METRICS},
         unparsed=answers.count(UNPARSED),
         num_clips=len(gold),
         labels=tuple(labels),
-        precision=tuple(precision.tolist()),
-        recall=tuple(recall.tolist()),
-        f1=tuple(f1.tolist()),
-        support=tuple(support.tolist()),
+        precision=tuple(classes.precision.tolist()),
+        recall=tuple(classes.recall.tolist()),
+        f1=tuple(classes.f1.tolist()),
+        support=tuple(classes.support.tolist()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +54,7 @@ def sweep(
     if retry not in (None, "failed"):
         raise ConfigError(f"--retry {retry!r}: only 'failed' can be tried again")
 
-    command = shlex.join(["python", "-m", "omnimer_ray.sweep", *_without(sys.argv[1:])])
+    command = shlex.join([python_word(), "-m", "omnimer_ray.sweep", *_without(sys.argv[1:])])
     request = Request(
         name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), retry is not None, command
     )
@@ -61,6 +62,14 @@ def sweep(
         typer.echo(json.dumps(as_data(request), indent=1, ensure_ascii=False))
         raise typer.Exit(DONE)
     raise typer.Exit(status(request) if status_ else run(request, dry_run))
+
+
+def python_word() -> str:
+    """Return the word that starts this interpreter from this folder: `python` if that is the first on the PATH, else its path."""
+    first, mine = shutil.which("python"), Path(sys.executable).absolute()
+    if first is not None and Path(first).absolute().parent == mine.parent and Path(first).samefile(mine):
+        return "python"
+    return str(mine.relative_to(Path.cwd())) if mine.is_relative_to(Path.cwd()) else str(mine)
 
 
 def _without(words: list[str]) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,6 +93,8 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
 
     workers = dist.get_world_size()
     os.environ.setdefault("LOCAL_RANK", "0")  # launchers set it; DeepSpeed refuses to start without
+    if shutil.which("ninja") is None:  # torch loads DeepSpeed's op with it, and the environment of this interpreter may not be activated
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
     if placement.recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -105,8 +105,10 @@ def test_a_pair_of_torch_and_torchvision_that_does_not_fit_is_told(probe: str, p
 def test_the_compiler_is_needed_until_the_op_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
     monkeypatch.setenv("CXX", "no-such-compiler")
+    assert told(software.compiler(CORES, which=lambda name: None)).startswith("DeepSpeed's op cannot be built or found; it needs the C++")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # no ninja beside it
     text = told(software.compiler(CORES, which=lambda name: None))
-    assert text.startswith("DeepSpeed's op cannot be built or found; it needs ninja")
+    assert text.startswith("DeepSpeed's op cannot be built or found; it needs ninja (pip install ninja); the C++ compiler")
     assert "the C++ compiler 'no-such-compiler' (apt install g++, or name another in CXX)" in text
     assert software.compiler(CARDS, which=lambda name: None).ok
     (tmp_path / "extensions" / "deepspeed_shm_comm.so").touch()
@@ -519,7 +521,7 @@ def test_a_machine_broken_in_five_ways_is_told_all_of_them(tmp_path: Path) -> No
     broken = {name: text for verdict, name, text in lines[:-1] if verdict == "MEND"}
     assert done.returncode == 1, done.stderr
     assert {"compiler", "cards", "token", "profile", "memory"} <= set(broken)
-    assert "ninja" in broken["compiler"]
+    assert "the C++ compiler 'c++'" in broken["compiler"]
     assert "GPU is lost" in broken["cards"]
     assert "RAY_AUTH_MODE=disabled" in broken["token"]
     assert "the profile asks for 9999 cores a run" in broken["profile"]

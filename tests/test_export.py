@@ -61,6 +61,10 @@ def test_the_plan_names_rows_corpus_base_and_command(sweep: Sweep) -> None:
         "warnings": [],
     }
     assert plan["command"] == "python -m omnimer_ray.sweep ablations"
+    write_plan(
+        sweep._replace(request=sweep.request._replace(command="'/my env/bin/python3' -m omnimer_ray.sweep ablations --results 'a b'"))
+    )
+    assert read_json(sweep.folder / "plan.json")["command"] == "python -m omnimer_ray.sweep ablations --results 'a b'"
 
 
 def test_clips_have_their_labels_and_the_scored_ones_a_strip(sweep: Sweep, shown: list[str]) -> None:

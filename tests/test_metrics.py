@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 from analysis.statistics import video_counts
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS
-from omnimer_ray.metrics import majority_label, scores
+from omnimer_ray.metrics import MAIN, METRICS, majority_label, scores
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,9 +26,9 @@ def test_scores_equal_those_of_scikit_learn(task: str, seed: int) -> None:
     mine = scores(gold=gold, predicted=predicted, labels=labels)
     theirs = ["?" if answer is None else answer for answer in predicted]
     same = {"labels": list(labels), "zero_division": 0}
-    assert mine.accuracy == accuracy_score(gold, theirs)
+    assert mine.values["accuracy"] == accuracy_score(gold, theirs)
     assert mine.macro_f1 == pytest.approx(f1_score(gold, theirs, average="macro", **same), abs=1e-12)
-    assert mine.weighted_f1 == pytest.approx(f1_score(gold, theirs, average="weighted", **same), abs=1e-12)
+    assert mine.values["weighted_f1"] == pytest.approx(f1_score(gold, theirs, average="weighted", **same), abs=1e-12)
     precision, recall, f1, support = precision_recall_fscore_support(gold, theirs, **same)
     assert (mine.precision, mine.recall, mine.f1, mine.support) == tuple(
         tuple(column.tolist()) for column in (precision, recall, f1, support)
@@ -47,19 +47,29 @@ def test_scores_of_a_matrix_worked_by_hand() -> None:
     gold, predicted = zip(*(pair for pair, count in cells.items() for _ in range(count)), strict=True)
     mine = scores(gold=gold, predicted=predicted, labels=SENTIMENTS)
     assert (mine.num_clips, mine.support, mine.unparsed) == (10, (5, 4, 1), 1)
-    assert mine.accuracy == pytest.approx(5 / 10)
+    assert mine.values["accuracy"] == pytest.approx(5 / 10)
     assert mine.precision == pytest.approx((3 / 4, 2 / 4, 0))
     assert mine.recall == pytest.approx((3 / 5, 2 / 4, 0))
     assert mine.f1 == pytest.approx((2 / 3, 1 / 2, 0))
     assert mine.macro_f1 == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
-    assert mine.weighted_f1 == pytest.approx((5 * 2 / 3 + 4 * 1 / 2 + 1 * 0) / 10)
+    assert mine.values["weighted_f1"] == pytest.approx((5 * 2 / 3 + 4 * 1 / 2 + 1 * 0) / 10)
+
+
+def test_the_metrics_are_named_once_and_the_main_one_is_among_them() -> None:
+    names = [metric.name for metric in METRICS]
+    assert names == ["accuracy", "macro_f1", "weighted_f1"]
+    assert len({metric.heading for metric in METRICS}) == len(METRICS)
+    mine = scores(gold=["neutral", "positive"], predicted=["neutral", None], labels=SENTIMENTS)
+    assert list(mine.values) == names
+    assert mine.macro_f1 == mine.values[MAIN]
+    assert next(metric for metric in METRICS if metric.name == MAIN).has_interval, "figures begin with it"
 
 
 def test_an_unparsed_answer_is_wrong_and_no_eighth_class() -> None:
     gold = ["neutral", "neutral", "fear", "fear"]
     dropped = scores(gold=gold[:3], predicted=["neutral", "neutral", "fear"], labels=EMOTIONS)
     counted = scores(gold=gold, predicted=["neutral", "neutral", "fear", None], labels=EMOTIONS)
-    assert (counted.accuracy, counted.unparsed) == (0.75, 1)
+    assert (counted.values["accuracy"], counted.unparsed) == (0.75, 1)
     assert counted.macro_f1 == pytest.approx((1 + 2 / 3) / 7)  # seven classes, not eight
     assert counted.macro_f1 < dropped.macro_f1
     assert counted.precision[EMOTIONS.index("fear")] == 1  # it is nobody's false positive
@@ -67,7 +77,7 @@ def test_an_unparsed_answer_is_wrong_and_no_eighth_class() -> None:
 
 def test_answers_that_are_all_unparsed_score_zero() -> None:
     mine = scores(gold=["neutral", "positive"], predicted=[None, None], labels=SENTIMENTS)
-    assert (mine.accuracy, mine.macro_f1, mine.weighted_f1, mine.unparsed) == (0, 0, 0, 2)
+    assert (mine.values["accuracy"], mine.macro_f1, mine.values["weighted_f1"], mine.unparsed) == (0, 0, 0, 2)
 
 
 def test_our_own_mistakes_are_asserted() -> None:

@@ -26,7 +26,8 @@ class Sweep:
     def __init__(self, place: Path) -> None:
         self.log, self.results = place / "log.txt", place / "results" / "short_space" / "mini-tiny-limit48"
         self.before = len(self.log.read_text()) if self.log.exists() else 0
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "COLUMNS": "300"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # as in an activated environment
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "COLUMNS": "300", "PATH": path}
         with self.log.open("a") as log:
             command = [sys.executable, "-m", "omnimer_ray.sweep", *WORDS]
             self.process = psutil.Popen(command, cwd=place, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Every module of omnimer_ray; each imports only from those before it. A new file finds its place here.
 LIST = """
-    errors config recipes metrics results ranks
+    errors markdown config recipes metrics results ranks
     corpora.clips corpora.strict corpora.files corpora.select corpora.indomer_join corpora.indomer corpora.check corpora.suspicious
     corpora.mini_text corpora.mini_recipe corpora.mini_plan corpora.faces corpora.speech corpora.rendering corpora.mini corpora.stand_ins
     corpora
@@ -43,7 +44,7 @@ TORCH_SIDE = {
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
 OF_A_SPACE = {"config", "space", "recipes", "search"}
-OF_THE_ANALYSIS = {"errors", "config", "metrics", "results", "corpora.clips"}
+OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "results", "corpora.clips"}
 
 
 def module_of(path: Path) -> str:
@@ -99,6 +100,19 @@ def test_what_plans_and_what_analyses_stands_on_the_light_core(package: str, all
         assert not {name.split(".")[0] for name in imports_of(path)} & (HEAVY - {"mlflow"}), (
             path
         )  # that one is imported when it is asked for
+
+
+ANALYSIS = {path.stem: path for path in sorted((ROOT / "analysis").glob("*.py")) if not path.stem.startswith("__")}
+
+
+def test_the_analysis_imports_in_one_direction_and_at_the_top() -> None:
+    """Its modules have an order in which each imports only from those before it, inside functions too; only what is optional or slow waits."""
+    needs = {name: {full.removeprefix("analysis.") for full in imports_of(path)} & set(ANALYSIS) for name, path in ANALYSIS.items()}
+    assert set(TopologicalSorter(needs).static_order()) == set(ANALYSIS)  # CycleError names the circle
+    for name, path in ANALYSIS.items():
+        functions = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef))
+        late = {alias.name for function in functions for node in ast.walk(function) if isinstance(node, ast.Import) for alias in node.names}
+        assert late <= {"matplotlib", "jinja2", "mlflow"}, name
 
 
 def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

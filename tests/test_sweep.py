@@ -195,7 +195,7 @@ def test_the_plan_and_the_state_as_json(
     assert run(monkeypatch, *words) == 0
     data = json.loads(capsys.readouterr().out)
     assert (len(data["units"]), data["stages"], data["running"]) == (3 + 2 + 26, 26, False)
-    assert data["command"] == f"python -m omnimer_ray.sweep ablations --seeds 2 --results {tmp_path}"
+    assert data["command"] == f"{sweep.python_word()} -m omnimer_ray.sweep ablations --seeds 2 --results {tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -231,3 +231,32 @@ def test_make_passes_only_what_was_set(words: list[str], expected: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("SEEDS", "KILLS", "MAKEFLAGS")}
     ended = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1].strip() == expected
+
+
+def test_the_word_for_python_starts_this_interpreter_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make` runs `.venv/bin/python` in a shell whose `python` is another one, or none."""
+    environment, elsewhere = tmp_path / "project" / ".venv" / "bin", tmp_path / "elsewhere"
+    for folder in (environment, elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "python").symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", str(environment))
+    assert sweep.python_word() == "python"
+    monkeypatch.chdir(tmp_path / "project")
+    for path in ("", str(elsewhere), f"{elsewhere}:{environment}"):
+        monkeypatch.setenv("PATH", path)
+        assert sweep.python_word() == ".venv/bin/python", "the same binary, and not the same environment"
+    monkeypatch.chdir(elsewhere)
+    assert sweep.python_word() == str(environment / "python")
+
+
+def test_the_command_that_goes_on_works_where_the_first_was_given(tmp_path: Path, shared_cache: Path) -> None:
+    """In a shell that no environment was activated in, as behind `make ablations`."""
+    words = ["ablations", "--status", "--limit", "64", "--results", "my results"]
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+    line = [sys.executable, "-m", "omnimer_ray.sweep", *words]
+    ended = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    printed = ended.stdout.splitlines()[-1].removeprefix("go on with:  ")
+    assert printed.endswith("-m omnimer_ray.sweep ablations --limit 64 --results 'my results'")
+    again = subprocess.run(f"{printed} --status", shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert again.stdout == ended.stdout

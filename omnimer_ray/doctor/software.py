@@ -86,9 +86,8 @@ def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shuti
         return Finding("compiler", True, "none is needed: DeepSpeed compiles its op on machines without cards only")
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
     missing = []
-    if which("ninja") is None:
-        beside = Path(sys.executable).with_name("ninja")
-        missing.append(f"ninja on the PATH (export PATH={beside.parent}:$PATH)" if beside.exists() else "ninja (pip install ninja)")
+    if which("ninja") is None and not Path(sys.executable).with_name("ninja").exists():
+        missing.append("ninja (pip install ninja)")
     built = any(folder.rglob("deepspeed_shm_comm.so"))
     if not built:
         name = os.environ.get("CXX", "c++")

@@ -65,7 +65,7 @@ def test_help_is_instant_and_says_what_a_folder_is() -> None:
 
 def test_importing_the_analysis_loads_neither_torch_nor_ray_nor_media() -> None:
     assert loaded("import analysis, analysis.__main__") == "[]"
-    rooms = "ablation figures folder mlflow_store per_class planned render report statistics sweep_tables units"
+    rooms = "ablation figures folder mlflow_store per_class planned rebuild render report search_table statistics sweep_tables units"
     assert loaded("; ".join(f"import analysis.{room}" for room in rooms.split())) == "[]"
 
 

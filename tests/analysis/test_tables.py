@@ -12,8 +12,9 @@ from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import DIFFERENCE_NOTE, bounds, decimal, escape_md, markdown, mean_count, score_grid, stood, with_spread
+from analysis.render import DIFFERENCE_NOTE, bounds, decimal, markdown, mean_count, score_grid, stood, with_spread
 from analysis.sweep_tables import tables, terminal_tables
+from omnimer_ray.markdown import escaped
 from omnimer_ray.metrics import scores
 
 SIGNATURES = {variant: row(variant, "sentiment")["signature"] for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)")}
@@ -205,7 +206,7 @@ def test_folds_are_pooled_before_they_are_scored(realistic: Callable[..., Path])
         labels=("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
     )
     mine = score_table(results, "emotion").filter(pl.col("variant") == "Base").row(0, named=True)
-    assert (mine["n"], mine["planned"], mine["accuracy"]) == (1, 1, theirs.accuracy)
+    assert (mine["n"], mine["planned"], mine["accuracy"]) == (1, 1, theirs.values["accuracy"])
     assert mine["macro_f1"] == pytest.approx(theirs.macro_f1, abs=1e-12)
     assert "Scored on 4 folds by source video, pooled: 288 clips of 48 source videos." in tables(results)["emotion.md"]
 
@@ -248,7 +249,7 @@ def test_text_from_outside_cannot_break_markdown(small: Path) -> None:
     assert "| a \\| \\<b\\> # c \\`d\\` | .500" in text
     assert "- see \\[x\\](http://x)" in text
     assert "- Command: ``` run ``x`` `y` rm ```\n" in text
-    assert escape_md("two\nlines") == "two lines"
+    assert escaped("two\nlines") == "two lines"
 
 
 def test_numbers_as_papers_print_them() -> None:
