@@ -15,7 +15,7 @@ import polars as pl
 from analysis.planned import Plan, PlanRow, read_plan, scored_splits
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
+from omnimer_ray.records import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
 
 DONE, MISSING = "done", "missing"  # outcomes: the only one that fills cells; no record stands yet
 

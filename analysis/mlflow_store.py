@@ -17,7 +17,7 @@ from omnimer_ray.config import flat
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import MissingExtraError, ResultsError
 from omnimer_ray.metrics import scores
-from omnimer_ray.results import read_history, read_json
+from omnimer_ray.records import read_history, read_json
 
 BATCH = 1000  # MLflow takes no more metrics at once
 Metrics = Iterator[tuple[str, float, int, float]]  # name, value, step, seconds of training before it

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.results import read_json
+from omnimer_ray.records import read_json
 
 
 class Loose(BaseModel):

@@ -10,7 +10,7 @@ from analysis.folder import load
 from analysis.report import report
 from analysis.search_table import search_pages
 from analysis.sweep_tables import tables
-from omnimer_ray.results import write_atomically
+from omnimer_ray.records import write_atomically
 
 
 def write_all(folder: str | Path) -> list[Path]:

@@ -13,7 +13,7 @@ from analysis.planned import Loose, Plan, read_plan
 from analysis.render import GAP, Grid, decimal, markdown, marked
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.results import read_json, write_atomically
+from omnimer_ray.records import read_json, write_atomically
 
 PARAMS = ("auxiliaries", "schedule", "rank", "alpha", "learning_rate", "auxiliary_weight")
 HEADINGS = ("trial", "outcome", "auxiliaries", "schedule", "rank", "alpha", "rate", "weight", "macro F1", "steps")

@@ -14,29 +14,29 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from omnimer_ray import forecast, overview
-from omnimer_ray.bases import TINY
-from omnimer_ray.card import write_card
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.events import write_events
-from omnimer_ray.export import write_clips, write_ledger, write_plan
-from omnimer_ray.extents import extents_of
-from omnimer_ray.lease import Lease, Leases, holder
-from omnimer_ray.machine import concurrency, local_resources
-from omnimer_ray.plan import Plan
-from omnimer_ray.progress import Progress, describe, say_plainly
+from omnimer_ray.execution.lease import Lease, Leases, holder
+from omnimer_ray.execution.progress import Progress, describe, say_plainly
+from omnimer_ray.machine.profile import concurrency, local_resources
+from omnimer_ray.model.bases import TINY
+from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
+from omnimer_ray.outputs.model_card import write_card
+from omnimer_ray.outputs.tensorboard import write_events
+from omnimer_ray.planning import description, forecast
+from omnimer_ray.planning.extents import extents_of
+from omnimer_ray.planning.plan import Plan
+from omnimer_ray.planning.search_space import read_trials, trial_plan
+from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus
+from omnimer_ray.planning.units import LedgerUnit, Unit
 from omnimer_ray.recipes import omnimer_qwen7b
-from omnimer_ray.request import Request, Sweep, check_ledgers, prepare, read_corpus
-from omnimer_ray.schedule import check_split, check_steps
-from omnimer_ray.search import read_trials, trial_plan
-from omnimer_ray.units import LedgerUnit, Unit
+from omnimer_ray.training.schedule import check_split, check_steps
 
 if TYPE_CHECKING:
-    from omnimer_ray.execution import Outcome
+    from omnimer_ray.execution.driver import Outcome
 
 DONE, FAILED, INTERRUPTED = 0, 4, 130
 
@@ -53,9 +53,9 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     if sweep.search is not None:
         _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
     say(f"{sweep.file.name}: {sweep.file.question}")
-    overview.say_all(overview.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
+    description.say_all(description.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
     if sweep.search is not None:
-        overview.say_all(overview.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
+        description.say_all(description.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
     fit = forecast.memory(sweep)
     say(f"memory   {fit.text}")
     say(f"time     {forecast.time_left(sweep, at_once)[1]}")
@@ -104,7 +104,7 @@ def status(request: Request, console: Console | None = None) -> int:
     held = holder(sweep.folder)
     say(f"{sweep.folder}: {f'running, pid {held[1]} on {held[0]}' if held else 'not running'}")
     if sweep.search is not None:
-        say(overview.counted(sweep.search, read_trials(sweep.folder)))
+        say(description.counted(sweep.search, read_trials(sweep.folder)))
     states = sweep.states()
     say(f"{states.done} units done, {states.failed} failed, {states.resumable} begun, {states.new} not begun")
     for unit in sweep.plan.units:
@@ -148,7 +148,7 @@ def as_data(request: Request) -> dict[str, object]:
 def _run_search(sweep: Sweep, console: Console) -> int:
     """The trials, unless all have ended, then the best of them beside Base as any other plan."""
     from analysis import write_search
-    from omnimer_ray.searching import closing, run_trials
+    from omnimer_ray.search.runner import closing, run_trials
 
     say = say_plainly(console)
     write_plan(sweep)
@@ -158,10 +158,10 @@ def _run_search(sweep: Sweep, console: Console) -> int:
     if code != DONE:
         return code
     sweep = sweep._replace(plan=sweep.make_plan())
-    overview.say_all(overview.variant_lines(sweep.plan, sweep.corpus), say)
+    description.say_all(description.variant_lines(sweep.plan, sweep.corpus), say)
     _check_stages(sweep)
     code = _run(sweep, console)
-    overview.say_all(closing(sweep), say)
+    description.say_all(closing(sweep), say)
     return code
 
 
@@ -198,7 +198,7 @@ def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
 
 def _prepare_clips(sweep: Sweep, say: Callable[[str], None]) -> None:
     """Decode and check all media; clips.parquet is written first of all, so that the folder of a running sweep can be loaded."""
-    from omnimer_ray.prepare import prepare_media
+    from omnimer_ray.media.prepare import prepare_media
 
     for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
         prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, say)
@@ -206,7 +206,7 @@ def _prepare_clips(sweep: Sweep, say: Callable[[str], None]) -> None:
 
 
 def _execute(sweep: Sweep, console: Console) -> Outcome:
-    from omnimer_ray.execution import PlanSearcher, carry_out, make_job
+    from omnimer_ray.execution.driver import PlanSearcher, carry_out, make_job
 
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))

@@ -47,7 +47,7 @@ def sweep(
         _print_spaces()
         raise typer.Exit(DONE if list_ else 2)
     from omnimer_ray.launch import as_data, run, status
-    from omnimer_ray.request import Request
+    from omnimer_ray.planning.setup import Request
 
     if json_ and not (dry_run or status_):
         raise ConfigError("--json goes with --dry-run or --status")
@@ -79,7 +79,7 @@ def _without(words: list[str]) -> list[str]:
 
 
 def _print_spaces() -> None:
-    from omnimer_ray.spaces import list_spaces
+    from omnimer_ray.planning.space_files import list_spaces
 
     typer.echo("Search spaces (python -m omnimer_ray.sweep NAME):")
     for file in list_spaces():

@@ -6,7 +6,7 @@ Cost:  what the plan says.
 """
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:

@@ -5,7 +5,7 @@ Feeds: the score and per-class tables of analysis/.    Cost: 12 trained runs in 
 """
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:

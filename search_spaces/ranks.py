@@ -5,7 +5,7 @@ Cost:  16 trained runs a seed.
 """
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 RANKS = (4, 8, 16, 32)
 

@@ -6,7 +6,7 @@ Chosen on a development part of train; only the confirmed runs are evaluated on 
 """
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.search import Search
+from omnimer_ray.planning.search_space import Search
 
 
 def space(recipe: RunConfig) -> Search:

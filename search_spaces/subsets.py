@@ -7,7 +7,7 @@ Cost:  120 distinct runs a seed in 148 stages, 28 of them shared by both tasks.
 from itertools import combinations
 
 from omnimer_ray.config import AUXILIARIES, SCHEDULES, RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 RANKS = (4, 8, 16, 32)
 

@@ -14,10 +14,11 @@ from test_bad_annotations import BAD
 from test_odd_releases import ODD
 
 from omnimer_ray.config import MediaConfig
-from omnimer_ray.corpora import indomer, mini
+from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.generated import mini
 from omnimer_ray.errors import CorpusError, MediaError
-from omnimer_ray.media import load_media
+from omnimer_ray.media.load import load_media
 
 
 def main() -> None:

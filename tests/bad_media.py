@@ -292,7 +292,7 @@ def main(folder: Path) -> None:
     from omnimer_ray.config import MediaConfig
     from omnimer_ray.corpora.clips import Clip
     from omnimer_ray.errors import MediaError
-    from omnimer_ray.media import load_media
+    from omnimer_ray.media.load import load_media
 
     for case in make(folder):
         clip = Clip(case.name, case.name, "Topic", "train", "teks", None, None, None, None, None, case.video, case.audio)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:  # tests of the light core load no torch
     from lessons import Parts
     from workers import Workers
 
-    from omnimer_ray.bases import Base
     from omnimer_ray.config import RunConfig
     from omnimer_ray.corpora.clips import Corpus
-    from omnimer_ray.inputs import Encoder
-    from omnimer_ray.thinker import Thinker
+    from omnimer_ray.model.bases import Base
+    from omnimer_ray.model.inputs import Encoder
+    from omnimer_ray.model.thinker import Thinker
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,8 +64,8 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def corpus(shared_cache: Path) -> Corpus:
     """24 generated clips with their media: 16 to train on, 8 to validate."""
-    from omnimer_ray.corpora import mini
-    from omnimer_ray.corpora.mini_recipe import MiniRecipe, SplitSize
+    from omnimer_ray.corpora.generated import mini
+    from omnimer_ray.corpora.generated.recipe import MiniRecipe, SplitSize
 
     recipe = MiniRecipe(train=SplitSize(num_clips=16, num_videos=4), validation=SplitSize(num_clips=8, num_videos=4))
     return mini.load(recipe, cache=shared_cache, workers=1)
@@ -73,7 +73,7 @@ def corpus(shared_cache: Path) -> Corpus:
 
 @pytest.fixture(scope="session")
 def tiny_base() -> Base:
-    from omnimer_ray.bases import locate
+    from omnimer_ray.model.bases import locate
 
     return locate("tiny")
 
@@ -81,7 +81,7 @@ def tiny_base() -> Base:
 @pytest.fixture(scope="session")
 def tiny(tiny_base: Base) -> Thinker:
     """The tiny Thinker as it is, for everybody: a test that changes the model loads its own (`fresh`)."""
-    from omnimer_ray.thinker import load_thinker
+    from omnimer_ray.model.thinker import load_thinker
 
     return load_thinker(tiny_base, "fp32")
 
@@ -89,7 +89,7 @@ def tiny(tiny_base: Base) -> Thinker:
 @pytest.fixture
 def fresh(tiny_base: Base) -> Thinker:
     """A tiny Thinker of the test's own."""
-    from omnimer_ray.thinker import load_thinker
+    from omnimer_ray.model.thinker import load_thinker
 
     return load_thinker(tiny_base, "fp32")
 
@@ -104,7 +104,7 @@ def recipe(corpus: Corpus, tiny_base: Base) -> RunConfig:
 
 @pytest.fixture(scope="session")
 def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
-    from omnimer_ray.inputs import Encoder
+    from omnimer_ray.model.inputs import Encoder
 
     return Encoder(tiny.processor, recipe, shared_cache)
 

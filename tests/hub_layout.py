@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save_file
 
-from omnimer_ray.thinker import Thinker
+from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.tiny.build import SPECIAL_TOKENS
 
 Layout = Literal["before 5.21", "since 5.21"]  # of transformers: where the towers stand among the modules
@@ -183,7 +183,7 @@ def _write(path: Path, data: Any) -> None:
 
 
 if __name__ == "__main__":
-    from omnimer_ray.bases import locate
-    from omnimer_ray.thinker import load_thinker
+    from omnimer_ray.model.bases import locate
+    from omnimer_ray.model.thinker import load_thinker
 
     print(write_hub_checkpoint(load_thinker(locate("tiny"), "fp32"), Path(sys.argv[1])))

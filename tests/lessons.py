@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from deepspeed.utils import safe_get_full_grad
 
-from omnimer_ray import checkpoints
-from omnimer_ray.bases import locate
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.inputs import Encoder
-from omnimer_ray.instructions import Parsed, Style, auxiliary_answer, main_answer
-from omnimer_ray.schedule import Item, Schedule
-from omnimer_ray.thinker import load_thinker, place_lora, trainable
-from omnimer_ray.training import Placement, join_alone, start_engine, train, train_step
+from omnimer_ray.model.bases import locate
+from omnimer_ray.model.inputs import Encoder
+from omnimer_ray.model.thinker import load_thinker, place_lora, trainable
+from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
+from omnimer_ray.training import checkpoints
+from omnimer_ray.training.loop import Placement, join_alone, start_engine, train, train_step
+from omnimer_ray.training.schedule import Item, Schedule
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_OF)
 EXPLANATIONS = ("an even tone", "the words tell of nothing in particular", "one corner of the mouth is raised, then the other")

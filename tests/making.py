@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from omnimer_ray.bases import Base
 from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig, changed
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.machine import load_profile
-from omnimer_ray.plan import make_plan
+from omnimer_ray.machine.profile import load_profile
+from omnimer_ray.model.bases import Base
+from omnimer_ray.planning.plan import make_plan
+from omnimer_ray.planning.setup import Request, Sweep
+from omnimer_ray.planning.space_files import find_space
+from omnimer_ray.planning.units import RunUnit, Unit, record_folder, trained_stage
 from omnimer_ray.recipes import omnimer_qwen7b, omnimer_tiny
-from omnimer_ray.request import Request, Sweep
-from omnimer_ray.results import predictions_schema, write_record, write_table
-from omnimer_ray.spaces import find_space
-from omnimer_ray.units import RunUnit, Unit, record_folder, trained_stage
+from omnimer_ray.records import predictions_schema, write_record, write_table
 from search_spaces.ablations import space as ablations
 
 CORPUS = CorpusConfig(name="mini", fingerprint="c0ffee")

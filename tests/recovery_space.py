@@ -4,7 +4,7 @@ A short space for the tests of recovery: one-stage runs, and two-stage ones that
 """
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:

@@ -1,7 +1,7 @@
 """Does a sweep end as its signals say? One run of forty short steps."""
 
 from omnimer_ray.config import RunConfig
-from omnimer_ray.space import SearchSpace
+from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:

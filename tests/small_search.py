@@ -4,7 +4,7 @@ A short search for the tests: a few steps a stage, one or two auxiliaries.
 """
 
 from omnimer_ray.config import RunConfig, changed
-from omnimer_ray.search import Search
+from omnimer_ray.planning.search_space import Search
 
 
 def space(recipe: RunConfig) -> Search:

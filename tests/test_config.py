@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, SCHEDULES, RunConfig, changed, content_hash, flat, parse, resolve
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.instructions import WORDS, modalities
-from omnimer_ray.memory import BYTES
-from omnimer_ray.plan import make_run
-from omnimer_ray.shape import PLACEMENTS
+from omnimer_ray.machine.memory import BYTES
+from omnimer_ray.model.dimensions import PLACEMENTS
+from omnimer_ray.planning.plan import make_run
+from omnimer_ray.tasks.instructions import WORDS, modalities
 
 ONE_VALUE = {"method", "lora.dropout", "corpus.development"}  # a development part does not go with the folds of a whole config
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [

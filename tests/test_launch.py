@@ -16,19 +16,20 @@ from making import clip, sweep_of, tiny_config
 from rich.console import Console
 
 from analysis import load
-from omnimer_ray import launch, lease
-from omnimer_ray.bases import locate
+from omnimer_ray import launch
 from omnimer_ray.doctor import quick_findings, work
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
-from omnimer_ray.execution import Outcome
-from omnimer_ray.export import write_plan
-from omnimer_ray.lease import Lease, holder
-from omnimer_ray.plan import make_plan
-from omnimer_ray.request import Sweep
-from omnimer_ray.results import write_json, write_record
-from omnimer_ray.space import SearchSpace
-from omnimer_ray.trial import record_failure
-from omnimer_ray.units import StageUnit, Unit, record_folder
+from omnimer_ray.execution import lease
+from omnimer_ray.execution.driver import Outcome
+from omnimer_ray.execution.lease import Lease, holder
+from omnimer_ray.execution.tune_trial import record_failure
+from omnimer_ray.model.bases import locate
+from omnimer_ray.outputs.analysis_inputs import write_plan
+from omnimer_ray.planning.plan import make_plan
+from omnimer_ray.planning.setup import Sweep
+from omnimer_ray.planning.space import SearchSpace
+from omnimer_ray.planning.units import StageUnit, Unit, record_folder
+from omnimer_ray.records import write_json, write_record
 
 CLIPS = (*(clip(f"{video}_{index}") for video in "abcd" for index in range(5)), clip("e_1", split="validation"))
 COMMAND = "python -m omnimer_ray.sweep ablations"
@@ -266,7 +267,7 @@ def test_what_people_take_away_is_made_again_where_it_is_gone(tmp_path: Path, mo
     sweep = sweep_of(tmp_path, (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation")))
     monkeypatch.setattr(launch, "read_corpus", lambda *given, **named: sweep.corpus)
     monkeypatch.setattr(launch, "_can_start", lambda plan, outcomes: False)
-    monkeypatch.setattr("omnimer_ray.prepare.thumbnails", lambda *given: b"")
+    monkeypatch.setattr("omnimer_ray.media.prepare.thumbnails", lambda *given: b"")
     for unit in sweep.plan.units:
         making.finish(sweep, unit, making.step(1, 1.0))
     assert launch._run(sweep, Console(file=io.StringIO(), width=500)) == 0
@@ -302,8 +303,8 @@ def test_a_sweep_whose_folder_was_taken_over_stops_and_names_it(given: Sweep, mo
 
 
 def test_the_folder_of_a_running_sweep_can_be_loaded(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnimer_ray.prepare.prepare_media", lambda *given: None)
-    monkeypatch.setattr("omnimer_ray.prepare.thumbnails", lambda *given: b"")
+    monkeypatch.setattr("omnimer_ray.media.prepare.prepare_media", lambda *given: None)
+    monkeypatch.setattr("omnimer_ray.media.prepare.thumbnails", lambda *given: b"")
     write_plan(sweep)
     launch._prepare_clips(sweep, print)
     assert load(sweep.folder).clips["clip"].to_list() == [clip.id for clip in CLIPS]

@@ -17,7 +17,7 @@ import pytest
 from making import finish, step, sweep_of
 
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.export import write_clips, write_plan
+from omnimer_ray.outputs.analysis_inputs import write_clips, write_plan
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "cluster/README.md")

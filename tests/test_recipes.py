@@ -5,7 +5,7 @@ from making import BASE, CORPUS
 
 from omnimer_ray.config import MediaConfig, RunConfig
 from omnimer_ray.errors import BaseModelError
-from omnimer_ray.overview import differences
+from omnimer_ray.planning.description import differences
 from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny, recipe_for
 
 

@@ -1,7 +1,8 @@
-"""The house stands: imports point up one list, and what plans or analyses loads neither torch nor ray."""
+"""Imports between the packages go one way, from top to bottom, and what plans or analyses loads neither torch nor ray."""
 
 import ast
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -12,39 +13,41 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Every module of omnimer_ray; each imports only from those before it. A new file finds its place here.
-LIST = """
-    errors markdown config recipes metrics results ranks
-    corpora.clips corpora.strict corpora.files corpora.select corpora.indomer_join corpora.indomer corpora.check corpora.suspicious
-    corpora.mini_text corpora.mini_recipe corpora.mini_plan corpora.faces corpora.speech corpora.rendering corpora.mini corpora.stand_ins
+# Packages and top-level modules of omnimer_ray, top to bottom. Each imports from lower lines only, a package also from itself.
+# CONTRIBUTING.md says what is in each.
+LAYERS = """
+    sweep
+    launch
+    search
+    execution outputs
+    planning
+    doctor tiny
+    training machine
+    model
+    media tasks
     corpora
-    media_container media_decode media_inspect media_child media_cache media media_lengths corpora.__main__ prepare
-    instructions shape bases inputs thinker adapters checkpoints generation supervision schedule evaluation training
-    machine memory identity units space plan search rungs spaces owner extents items
-    doctor.finding doctor.software doctor.host doctor.network doctor.reduce doctor.workers doctor.work doctor doctor.cluster doctor.__main__
-    job lease progress overview request forecast export events card watchdog worker trial execution study searching launch sweep
-    tiny.words tiny.build tiny.make tiny
+    recipes metrics records
+    config
+    errors markdown
 """
-ORDER = LIST.split()
-# The rooms of the design in their order; plan stands before trial, which is handed the plan's units.
-HOUSE = "errors config metrics results corpora media instructions inputs thinker generation schedule evaluation training plan doctor trial sweep"
+LAYER = {room: number for number, line in enumerate(reversed(LAYERS.strip().splitlines())) for room in line.split()}
 TORCH_SIDE = {
-    "adapters",
-    "checkpoints",
-    "evaluation",
-    "execution",
-    "generation",
-    "inputs",
-    "searching",
-    "study",
-    "thinker",
+    "execution.driver",
+    "model.adapters",
+    "model.generation",
+    "model.inputs",
+    "model.thinker",
+    "search.runner",
+    "search.study",
     "tiny.build",
     "tiny.make",
-    "training",
+    "training.checkpoints",
+    "training.evaluation",
+    "training.loop",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
-OF_A_SPACE = {"config", "space", "recipes", "search"}
-OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "results", "corpora.clips"}
+OF_A_SPACE = {"config", "recipes", "planning.space", "planning.search_space"}
+OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "records", "corpora.clips"}
 
 
 def module_of(path: Path) -> str:
@@ -76,16 +79,30 @@ def ours(path: Path) -> set[str]:
     return {name.removeprefix("omnimer_ray.") for name in imports_of(path) if name.startswith("omnimer_ray.")}
 
 
-def test_every_module_has_a_place_in_the_order() -> None:
-    assert sorted(MODULES) == sorted(ORDER)
-    places = [ORDER.index(name) for name in HOUSE.split()]
-    assert places == sorted(places)
+def room_of(module: str) -> str:
+    """planning.plan -> planning; sweep -> sweep."""
+    return module.split(".")[0]
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_only_point_up_the_list(module: str) -> None:
-    above = set(ORDER[: ORDER.index(module)])
-    assert ours(MODULES[module]) <= above
+def test_every_package_has_its_layer() -> None:
+    assert {room_of(module) for module in MODULES} == set(LAYER)
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| package or module |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`(?=[,\w` ]*\|)", "\n".join(line.split("|")[1] + "|" for line in table.splitlines()[2:]))) == set(LAYER)
+
+
+@pytest.mark.parametrize("room", LAYER)
+def test_imports_go_from_top_to_bottom(room: str) -> None:
+    """A `__main__` is a command and imports what it needs."""
+    own = {module: path for module, path in MODULES.items() if room_of(module) == room and not module.endswith("__main__")}
+    needs = {module: {name for name in ours(path) if room_of(name) == room} for module, path in own.items()}
+    assert set(TopologicalSorter(needs).static_order()) <= {*own, room}  # CycleError names the circle
+    upwards = {
+        (module, name)
+        for module, path in own.items()
+        for name in ours(path)
+        if room_of(name) != room and LAYER[room_of(name)] >= LAYER[room]
+    }
+    assert upwards == set()
 
 
 def test_only_the_launch_of_a_sweep_reaches_into_the_analysis() -> None:
@@ -121,7 +138,7 @@ def python(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_light_modules_load_no_heavy_package() -> None:
     packages = [path.stem for path in (ROOT / "analysis").glob("*.py") if not path.stem.startswith("__")]
-    light = [f"omnimer_ray.{module}" for module in ORDER if module not in TORCH_SIDE and not module.endswith("__main__")]
+    light = [f"omnimer_ray.{module}" for module in MODULES if module not in TORCH_SIDE and not module.endswith("__main__")]
     names = [*light, "search_spaces.ablations", "analysis", *(f"analysis.{name}" for name in packages)]
     code = """if True:
         import importlib, json, sys

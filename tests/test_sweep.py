@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnimer_ray import sweep
-from omnimer_ray.lease import Lease
+from omnimer_ray.execution.lease import Lease
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "ray", "transformers", "peft", "deepspeed", "av")
@@ -107,7 +107,7 @@ FILES = {
     "misspelt.yaml": PROFILE + "micro_batches: 2\n",
     "broken.py": '"""A question?"""\ndef space(:\n',
     "raises.py": '"""A question?"""\ndef space(recipe):\n    return recipe.lora.rnak\n',
-    "misspelt.py": '"""A question?"""\nfrom omnimer_ray.space import SearchSpace\n'
+    "misspelt.py": '"""A question?"""\nfrom omnimer_ray.planning.space import SearchSpace\n'
     'def space(recipe): return SearchSpace(recipe, {"One": {"lora.rnak": 4}, "Two": {"epoch": 1}})\n',
 }
 

@@ -35,7 +35,7 @@ def load(
     name, _, path = spec.partition(":")
     cache = cache or default_cache()
     if name == "mini" and not path:
-        from omnimer_ray.corpora import mini
+        from omnimer_ray.corpora.generated import mini
 
         if media is not None or exclude:
             raise ConfigError("corpus 'mini' is generated: it takes neither a media folder nor excluded clips; use them with indomer:PATH")

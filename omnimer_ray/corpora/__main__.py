@@ -77,7 +77,7 @@ def stand_ins(
 
 def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
     """Return what is wrong and what is suspicious about the media."""
-    from omnimer_ray.media_lengths import probe_clips
+    from omnimer_ray.media.lengths import probe_clips
 
     try:
         return probe_clips(corpus.clips, _say)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omnimer_ray.corpora.clips import Clip, named
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import write_json
+from omnimer_ray.records import write_json
 
 SETTLED_SEC = 2.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

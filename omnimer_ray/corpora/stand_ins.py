@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from omnimer_ray.corpora import faces, indomer
+from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, Clip
-from omnimer_ray.corpora.mini import VOICES
-from omnimer_ray.corpora.rendering import Limits, Performance, Person, render_all
+from omnimer_ray.corpora.generated import faces
+from omnimer_ray.corpora.generated.mini import VOICES
+from omnimer_ray.corpora.generated.rendering import Limits, Performance, Person, render_all
 from omnimer_ray.corpora.select import limited
 from omnimer_ray.errors import ConfigError
 

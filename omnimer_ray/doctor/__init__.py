@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omnimer_ray.doctor import host, network, software, work
 from omnimer_ray.doctor.finding import Finding, refuse
-from omnimer_ray.machine import MachineProfile, local_resources
+from omnimer_ray.machine.profile import MachineProfile, local_resources
 
 __all__ = ["Finding", "quick_findings", "refuse"]
 

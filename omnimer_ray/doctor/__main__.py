@@ -40,7 +40,7 @@ def doctor(
 def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) -> Iterator[Finding]:
     from omnimer_ray import doctor
     from omnimer_ray.doctor import cluster, host, network, software, work, workers
-    from omnimer_ray.machine import load_profile, local_resources
+    from omnimer_ray.machine.profile import load_profile, local_resources
 
     profile = load_profile(machine)
     yield from doctor.quick_findings(profile, results)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from omnimer_ray.doctor import host, network, software, work, workers
 from omnimer_ray.doctor.finding import Finding
-from omnimer_ray.machine import MachineProfile, Resources
+from omnimer_ray.machine.profile import MachineProfile, Resources
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "polars")
 LIMIT_SEC = 60.0  # for an answer of a node

@@ -14,7 +14,7 @@ from omnimer_ray.corpora import default_cache
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.software import unwritable
 from omnimer_ray.errors import MachineError
-from omnimer_ray.machine import MachineProfile, concurrency, local_resources
+from omnimer_ray.machine.profile import MachineProfile, concurrency, local_resources
 
 GIB = 2**30
 WORKER_GIB = 1.3  # torch, transformers and DeepSpeed imported, the tiny base in training; seen on a CPU

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omnimer_ray.doctor.finding import Finding
-from omnimer_ray.machine import MachineProfile
+from omnimer_ray.machine.profile import MachineProfile
 
 JOBS = "/api/jobs/"  # of a dashboard
 AGENT_JOBS = "/api/job_agent/jobs/doctor/logs"  # of the agent that every node has

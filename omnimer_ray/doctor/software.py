@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omnimer_ray.doctor.finding import Finding
-from omnimer_ray.machine import MachineProfile
+from omnimer_ray.machine.profile import MachineProfile
 
 PROJECT = Path(__file__).parent.parent.parent / "pyproject.toml"
 OLDEST = (3, 11)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from omnimer_ray.bases import Base, download_command, locate
 from omnimer_ray.config import CorpusConfig, RunConfig
 from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.host import Card, available_gib
 from omnimer_ray.errors import OmniMERError
-from omnimer_ray.machine import MachineProfile, Resources, concurrency, usable
-from omnimer_ray.memory import estimate, longest_item, refusal, setup_of
+from omnimer_ray.machine.memory import estimate, longest_item, refusal, setup_of
+from omnimer_ray.machine.profile import MachineProfile, Resources, concurrency, usable
+from omnimer_ray.model.bases import Base, download_command, locate
+from omnimer_ray.model.dimensions import read_shape
 from omnimer_ray.recipes import recipe_for
-from omnimer_ray.shape import read_shape
 
 CARD_GIB = {"GeForce-RTX-3090": 24.0}  # of the cards that profiles name
 

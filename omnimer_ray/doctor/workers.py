@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnimer_ray.doctor.finding import Finding
-from omnimer_ray.machine import MachineProfile
+from omnimer_ray.machine.profile import MachineProfile
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_SEC = 90.0  # of one pair, imports included

@@ -15,21 +15,22 @@ from pathlib import Path
 import torch
 import typer
 
-from omnimer_ray.bases import TINY_FOLDER
-from omnimer_ray.checkpoints import parameters
 from omnimer_ray.config import AUXILIARY_OF, BaseConfig, CorpusConfig, Kind, OptimizerConfig
-from omnimer_ray.corpora import default_cache, mini
+from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip
-from omnimer_ray.corpora.mini_text import CUES
-from omnimer_ray.inputs import Encoder
-from omnimer_ray.instructions import Parsed, Style, auxiliary_answer, conversation, main_answer
-from omnimer_ray.prepare import prepare_media
+from omnimer_ray.corpora.generated import mini
+from omnimer_ray.corpora.generated.text import CUES
+from omnimer_ray.media.prepare import prepare_media
+from omnimer_ray.model.bases import TINY_FOLDER
+from omnimer_ray.model.inputs import Encoder
+from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.recipes import omnimer_tiny, tiny_media
-from omnimer_ray.schedule import Item, Schedule
-from omnimer_ray.thinker import Thinker
+from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, conversation, main_answer
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
-from omnimer_ray.training import Placement, join_alone, start_engine, train
+from omnimer_ray.training.checkpoints import parameters
+from omnimer_ray.training.loop import Placement, join_alone, start_engine, train
+from omnimer_ray.training.schedule import Item, Schedule
 
 SEED = 1000
 NUM_CLIPS = 2000

@@ -11,7 +11,7 @@ import pytest
 
 from omnimer_ray.config import content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, SENTIMENTS
-from omnimer_ray.results import clips_schema, ledger_schema, predictions_schema, write_json, write_record, write_table
+from omnimer_ray.records import clips_schema, ledger_schema, predictions_schema, write_json, write_record, write_table
 
 VARIANTS = ("Zero-shot", "Base", "Base + Text Aux", "Base + Visual Aux", "Base + Audio Aux", "All Aux (Multi-stage)", "All Aux (Hybrid)")
 NASTY = "<script>alert('transcript')</script> & | `x` \"quoted\""

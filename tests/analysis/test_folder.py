@@ -13,7 +13,7 @@ from conftest import BASE, GOLD, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.folder import runs_schema
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import clips_schema, ledger_schema, predictions_schema, write_record, write_table
+from omnimer_ray.records import clips_schema, ledger_schema, predictions_schema, write_record, write_table
 
 
 def edit_plan(folder: Path, **changes: Any) -> None:

@@ -13,7 +13,7 @@ from conftest import write_run
 from analysis import load
 from analysis.mlflow_store import write_store
 from omnimer_ray.errors import MissingExtraError, ResultsError
-from omnimer_ray.results import write_json
+from omnimer_ray.records import write_json
 
 
 def test_without_the_extra_it_is_named_with_the_command_that_installs_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

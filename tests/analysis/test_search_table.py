@@ -9,7 +9,7 @@ import pytest
 from analysis import write_all, write_search
 from analysis.search_table import search_pages
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.results import read_json, write_json
+from omnimer_ray.records import read_json, write_json
 
 NONE = {"auxiliaries": "none", "rank": 4, "alpha": 16, "learning_rate": 0.00123456}
 HYBRID = {**NONE, "auxiliaries": "text+video", "schedule": "hybrid", "auxiliary_weight": 1.25}

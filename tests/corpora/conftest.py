@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from releases import SMALL
 
-from omnimer_ray.corpora import mini
 from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.generated import mini
 
 
 @pytest.fixture(scope="session")

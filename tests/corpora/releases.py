@@ -9,8 +9,8 @@ from typing import Any
 
 from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.corpora.mini_recipe import MiniRecipe, SplitSize
-from omnimer_ray.media_lengths import probe_clips
+from omnimer_ray.corpora.generated.recipe import MiniRecipe, SplitSize
+from omnimer_ray.media.lengths import probe_clips
 
 SMALL = MiniRecipe(train=SplitSize(num_clips=14, num_videos=4), validation=SplitSize(num_clips=10, num_videos=5))
 TRAIN3, VAL3 = "3_Class/3_class_train.json", "3_Class/3_class_val.json"

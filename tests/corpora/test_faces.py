@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from omnimer_ray.corpora import faces, rendering
 from omnimer_ray.corpora.clips import EMOTIONS
+from omnimer_ray.corpora.generated import faces, rendering
 from omnimer_ray.errors import MachineError, MissingExtraError
 
 LOOK = faces.look(Random(1), "mini")

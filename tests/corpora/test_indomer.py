@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from releases import CSV, SMALL, TRAIN3, TRAIN7, edit_csv, edit_json, read
 
-from omnimer_ray.corpora import indomer, mini
+from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.clips import MODALITIES, Corpus
+from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.indomer_join import mended
 
 

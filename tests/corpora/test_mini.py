@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 from releases import SMALL
 
-from omnimer_ray.corpora import load, mini
+from omnimer_ray.corpora import load
 from omnimer_ray.corpora.clips import EMOTIONS, MODALITIES, SENTIMENT_OF, Corpus
-from omnimer_ray.corpora.mini_plan import plan
-from omnimer_ray.corpora.mini_recipe import MiniRecipe, Rates, SplitSize
-from omnimer_ray.corpora.mini_text import CUES, FILLER, HELD_OUT_CUES
+from omnimer_ray.corpora.generated import mini
+from omnimer_ray.corpora.generated.plan import plan
+from omnimer_ray.corpora.generated.recipe import MiniRecipe, Rates, SplitSize
+from omnimer_ray.corpora.generated.text import CUES, FILLER, HELD_OUT_CUES
 from omnimer_ray.errors import ConfigError, MachineError
 
 
@@ -53,7 +54,7 @@ def test_text_carries_its_cue() -> None:
 
 
 def test_pretraining_shares_no_voice_face_filler_and_fewer_cues() -> None:
-    from omnimer_ray.corpora import faces
+    from omnimer_ray.corpora.generated import faces
 
     for people in (mini.VOICES, faces.SKINS, faces.HAIRS, faces.BACKGROUNDS):
         assert not set(people["mini"]) & set(people["pretraining"])

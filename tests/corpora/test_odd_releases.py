@@ -13,7 +13,7 @@ import pytest
 from releases import read, remarks
 
 from omnimer_ray.errors import CorpusError
-from omnimer_ray.media_lengths import Lengths, probe_clips, suspicious_lengths
+from omnimer_ray.media.lengths import Lengths, probe_clips, suspicious_lengths
 
 
 def files(folder: Path, room: str) -> list[Path]:

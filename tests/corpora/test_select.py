@@ -9,8 +9,8 @@ import pytest
 
 from omnimer_ray.corpora import indomer, load
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.corpora.mini_plan import plan
-from omnimer_ray.corpora.mini_recipe import MiniRecipe
+from omnimer_ray.corpora.generated.plan import plan
+from omnimer_ray.corpora.generated.recipe import MiniRecipe
 from omnimer_ray.corpora.select import development_splits, fold_splits, folded, limited
 from omnimer_ray.errors import ConfigError
 

@@ -7,8 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from omnimer_ray.corpora import speech
-from omnimer_ray.corpora.mini import VOICES
+from omnimer_ray.corpora.generated import speech
+from omnimer_ray.corpora.generated.mini import VOICES
 from omnimer_ray.errors import ConfigError, MissingExtraError
 
 TEXT = "Nah kami lagi membaca resep ini."

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
-from omnimer_ray.thinker import Thinker
+from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.tiny import build
 
 TEXTS = ["Saya senang sekali hari ini, terima kasih.", "Dia menangis karena kehilangan ibunya.", '{"sentiment": "positive"}'] * 4

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnimer_ray.bases import locate
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
-from omnimer_ray.corpora import mini
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF
-from omnimer_ray.corpora.mini_text import CUES
-from omnimer_ray.inputs import Encoder
-from omnimer_ray.instructions import modalities, parse
-from omnimer_ray.thinker import load_thinker
+from omnimer_ray.corpora.generated import mini
+from omnimer_ray.corpora.generated.text import CUES
+from omnimer_ray.model.bases import locate
+from omnimer_ray.model.inputs import Encoder
+from omnimer_ray.model.thinker import load_thinker
+from omnimer_ray.tasks.instructions import modalities, parse
 from omnimer_ray.tiny import make
 from omnimer_ray.tiny.words import EXPLANATIONS
 

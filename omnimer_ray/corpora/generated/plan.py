@@ -1,0 +1,85 @@
+"""A recipe -> its clips with labels, cues and words, before anything is drawn or spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import NamedTuple, TypeVar
+
+from omnimer_ray.corpora.clips import EMOTIONS, MODALITIES, SENTIMENT_OF, SENTIMENTS, Split
+from omnimer_ray.corpora.generated.recipe import MiniRecipe, SplitSize
+from omnimer_ray.corpora.generated.text import TOPICS, Identities, sentence
+
+T = TypeVar("T")
+
+
+class PlannedClip(NamedTuple):
+    """One clip to make. `sentiments` are the modalities' labels, `cues` the emotions that they really show."""
+
+    id: str
+    video: int
+    topic: str
+    split: Split
+    emotion: str
+    sentiments: dict[str, str]
+    cues: dict[str, str]
+    text: str
+
+
+def plan(recipe: MiniRecipe) -> list[PlannedClip]:
+    """Every clip; the same list for the same recipe. No source video stands on both sides."""
+    said: set[str] = set()
+    train = list(_side(recipe, "train", recipe.train, 1, said))
+    return train + list(_side(recipe, "validation", recipe.validation, 1 + recipe.train.num_videos, said))
+
+
+def _side(recipe: MiniRecipe, split: Split, size: SplitSize, first_video: int, said: set[str]) -> Iterator[PlannedClip]:
+    random = Random(f"{recipe.seed}/{split}")
+    emotions = _shuffled(random, _apportioned(recipe.shares, size.num_clips))
+    agrees = {modality: _marks(random, recipe.agreement.of(modality), size.num_clips) for modality in MODALITIES}
+    is_clear = {modality: _marks(random, recipe.clarity.of(modality), size.num_clips) for modality in MODALITIES}
+    topics = [random.choice(TOPICS) for _ in range(size.num_videos)]
+    numbers = [0] * size.num_videos
+    for index, emotion in enumerate(emotions):
+        video = index * size.num_videos // size.num_clips
+        numbers[video] += 1
+        felt = {m: emotion if agrees[m][index] else _conflicting(random, emotion, recipe.shares) for m in MODALITIES}
+        cues = {m: felt[m] if is_clear[m][index] else _conflicting(random, felt[m], recipe.shares) for m in MODALITIES}
+        text = _unsaid(random, cues["text"], topics[video], recipe.identities, said)
+        name = f"clip_{first_video + video}_{topics[video]}_{numbers[video]}"
+        sentiments = {modality: SENTIMENT_OF[felt[modality]] for modality in MODALITIES}
+        yield PlannedClip(name, first_video + video, topics[video], split, emotion, sentiments, cues, text)
+
+
+def _apportioned(shares: dict[str, float], total: int) -> list[str]:
+    """Each emotion as often as its share, by largest remainders."""
+    counts = {name: int(shares[name] * total) for name in EMOTIONS}
+    for name in sorted(EMOTIONS, key=lambda name: counts[name] - shares[name] * total)[: total - sum(counts.values())]:
+        counts[name] += 1
+    return [name for name in EMOTIONS for _ in range(counts[name])]
+
+
+def _marks(random: Random, rate: float, total: int) -> list[bool]:
+    """`rate` of `total` places, at random."""
+    return _shuffled(random, [index < round(rate * total) for index in range(total)])
+
+
+def _shuffled(random: Random, values: Sequence[T]) -> list[T]:
+    return random.sample(values, len(values))
+
+
+def _conflicting(random: Random, emotion: str, shares: dict[str, float]) -> str:
+    """An emotion of another sentiment: both others equally likely, the emotions of one by their shares."""
+    sentiment = random.choice([name for name in SENTIMENTS if name != SENTIMENT_OF[emotion]])
+    options = [name for name in EMOTIONS if SENTIMENT_OF[name] == sentiment]
+    return random.choices(options, [shares[name] + 1e-9 for name in options])[0]
+
+
+def _unsaid(random: Random, emotion: str, topic: str, identities: Identities, said: set[str]) -> str:
+    """A sentence that no clip has said yet; where there is hardly any left, one said before."""
+    for _ in range(200):
+        text = sentence(random, emotion, topic, identities)
+        if text not in said:
+            break
+    said.add(text)
+    return text

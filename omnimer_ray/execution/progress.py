@@ -1,0 +1,157 @@
+"""What a running sweep tells: a line when a unit starts or ends, and how far the running ones are, with the time left.
+
+It reads the plain files that workers write into the results folder, so it works from any machine that shares it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+
+from omnimer_ray.errors import OmniMERError
+from omnimer_ray.planning.extents import Extent, duration
+from omnimer_ray.planning.units import Unit, trained_stage
+from omnimer_ray.records import RECORD
+
+LOOK_EVERY_SEC, PLAIN_EVERY_SEC = 1.0, 15.0
+
+
+class Progress:
+    """Prints until it is left: on a terminal one line that changes, else a plain line every quarter of a minute."""
+
+    def __init__(
+        self, console: Console, folder: Path, extents: dict[str, Extent], recorded: Iterable[str], after: Callable[[Unit], None]
+    ) -> None:
+        """`after` is given every unit whose trial is over; what it cannot write it may raise, and that is told."""
+        self.console, self.folder, self.extents, self.after = console, folder, extents, after
+        self.finished = set(recorded)
+        self.already = sum(extents[name].work for name in list(self.finished))
+        self.running: dict[str, Unit] = {}
+        self.began = time.monotonic()
+        self._left = threading.Event()
+        self._status = console.status("starting workers") if console.is_terminal else None
+
+    def start(self, unit: Unit) -> None:
+        """A unit was handed to a trial."""
+        self.running[unit.id] = unit
+        self._say(f"start  {unit.title}")
+
+    def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
+        """A trial said, or its death did, what became of its unit."""
+        del self.running[unit.id]
+        if outcome == "done":
+            self.finished.add(unit.id)
+            self._say(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
+        else:
+            self._say(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
+        try:
+            self.after(unit)
+        except OmniMERError as error:  # the sweep goes on, and tries again at its end
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        say_plainly(self.console)(f"[{self._clock()}] {text}")
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._left.set()
+        self._thread.join(timeout=5)
+        if self._status:
+            self._status.stop()
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._left.wait(LOOK_EVERY_SEC):
+            if self._status:
+                self._status.update(self._line())
+            elif time.monotonic() - last >= PLAIN_EVERY_SEC:
+                last = time.monotonic()
+                self._say(self._line())
+
+    def _matched(self, unit: Unit) -> str:
+        """What LoRA was placed on, as the stage's record has it."""
+        stage = trained_stage(unit)
+        record = _read(self.folder / "stages" / stage.key / RECORD) if stage else {}
+        return f"; {record['matched']}" if "matched" in record else ""
+
+    def _line(self) -> str:
+        parts = [describe(unit, self.folder) for unit in list(self.running.values())]
+        return f"{len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
+
+    def _time_left(self) -> str:
+        total = sum(extent.work for extent in list(self.extents.values()))  # a search adds to them meanwhile
+        done = sum(self.extents[name].work for name in list(self.finished)) + sum(
+            self._partly(unit) for unit in list(self.running.values())
+        )
+        gained, elapsed = done - self.already, time.monotonic() - self.began
+        if gained <= 0 or elapsed < 20:
+            return ""
+        return f", about {duration((total - done) / gained * elapsed)} left"
+
+    def _partly(self, unit: Unit) -> float:
+        history, whole = last_step(unit, self.folder), self.extents[unit.id]
+        return history["step"] * whole.batch if history else 0.0
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+        return f"{minutes:3d}:{seconds:02d}"
+
+
+def describe(unit: Unit, folder: Path) -> str:
+    """How far a unit is, by what its worker wrote last."""
+    state = _read(folder / ".sweep" / "progress" / f"{unit.id}.json")
+    if state:
+        return f"{unit.title}: {state['done']} of {state['total']} {state['what']}"
+    if history := last_step(unit, folder):
+        return f"{unit.title}: step {history['step']} of {history['num_steps']}{_loss(history)}"
+    return f"{unit.title}: loading"
+
+
+def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
+    """The last line of a stage's history; empty where there is none."""
+    stage = trained_stage(unit)
+    lines = _lines(folder / "stages" / stage.key / "history.jsonl") if stage else []
+    return _parse(lines[-1]) if lines else {}
+
+
+def say_plainly(console: Console) -> Callable[[str], None]:
+    """A printer that changes nothing in the text."""
+    return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _loss(history: dict[str, Any]) -> str:
+    return f", loss {history['loss']:.3f}" if history else ""
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a file that its worker may be about to remove; none where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    lines = _lines(path)
+    return _parse("\n".join(lines)) if lines else {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}  # being written
+    return data if isinstance(data, dict) else {}

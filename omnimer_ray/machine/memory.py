@@ -1,0 +1,215 @@
+"""How much memory a worker needs, by the arithmetic of its base's shape; nothing is loaded.
+
+D width, I width of the MLP, H heads, K width of keys and values, r rank, A answer tokens, V vocabulary; d, F, h, I of the towers.
+What a layer keeps for its backward pass was counted on a CPU with the real classes, and tests/test_memory.py counts it again;
+no card has confirmed a total yet.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from omnimer_ray.config import LoraConfig, RunConfig
+from omnimer_ray.errors import ConfigError
+from omnimer_ray.machine.profile import MachineProfile
+from omnimer_ray.model.dimensions import (
+    AUDIO_ATTENTION,
+    LANGUAGE_ATTENTION,
+    PLACEMENTS,
+    VISION_ATTENTION,
+    Shape,
+    Target,
+    lora_parameters,
+    parameters,
+)
+
+GIB = 2**30
+BYTES = {"fp32": 4, "bf16": 2}
+RESERVE_GIB = 1.0  # the driver's context, NCCL, what the allocator cannot use; an assumption
+PROMPT_TOKENS = 512  # a generous bound of an instruction with its transcript
+COUNTED = {LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION}  # what the formulas for LoRA count
+SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # the cheap ones first
+
+
+class Item(NamedTuple):
+    """The tokens of one item."""
+
+    text: int
+    audio: int = 0
+    video: int = 0
+    answer: int = 128
+
+    @property
+    def total(self) -> int:
+        """All that the language layers see."""
+        return self.text + self.audio + self.video + self.answer
+
+
+class Setup(NamedTuple):
+    """What of a run and its machine decides about memory."""
+
+    lora: LoraConfig = LoraConfig()
+    precision: str = "bf16"
+    workers: int = 1
+    micro_batch: int = 1
+    evaluation_batch: int = 1
+    zero_stage: int = 2
+    recompute: bool = True
+    off_card: Collection[str] = ()  # parts of Parameters that lie elsewhere
+
+
+class MemoryEstimate(NamedTuple):
+    """GiB of one worker, part by part. Training and evaluation do not meet: a worker needs the larger of them."""
+
+    weights: float
+    training_state: float  # LoRA with gradients, Adam's moments and DeepSpeed's buffers
+    kept: float  # activations that wait for their backward pass
+    working: float  # beside them, at the worst moment
+    decoding: float  # cache and widest layer of the evaluation's prompts
+    reserve: float
+
+    @property
+    def training_gib(self) -> float:
+        """While a step runs."""
+        return self.weights + self.training_state + self.kept + self.working + self.reserve
+
+    @property
+    def evaluation_gib(self) -> float:
+        """While answers are decoded; the optimizer is gone by then."""
+        return self.weights + self.decoding + self.reserve
+
+    @property
+    def total_gib(self) -> float:
+        """What the worker must have."""
+        return max(self.training_gib, self.evaluation_gib)
+
+
+def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
+    """What a worker needs for micro-batches of the longest item; padding counts as tokens."""
+    size, batch = BYTES[setup.precision], setup.micro_batch
+    counted = {name: count for name, count in parameters(shape)._asdict().items() if name not in setup.off_card}
+    kept = _language_kept(shape, setup, item.total) + _tower_kept(shape, setup, item)
+    # Backward through an MLP holds the gradients of its three products beside what was kept, and five widths around it
+    # (counted: 6 I + 5 D bytes a token in bf16). The logits' turn is over by then; they hold three fp32 copies of (A, V).
+    around = size * (3 * shape.mlp + 2.5 * shape.width) * item.total
+    logits = 12 * shape.vocabulary * item.answer
+    # Of the prompts the cache keeps keys and values; one layer's MLP is the widest moment, and padded ones have a mask.
+    mask = size * item.total**2 if setup.evaluation_batch > 1 else 0
+    prompt = size * 2 * shape.kv_width * shape.layers * item.total + around + mask
+    return MemoryEstimate(
+        weights=size * sum(counted.values()) / GIB,
+        training_state=_training_state(lora_parameters(shape, setup.lora), setup) / GIB,
+        kept=batch * kept / GIB,
+        working=batch * max(around, logits) / GIB,
+        decoding=setup.evaluation_batch * prompt / GIB,
+        reserve=RESERVE_GIB,
+    )
+
+
+def max_tokens(card_gib: float, shape: Shape, setup: Setup, answer: int = 0, audio: int = 0) -> int:
+    """The longest item, in tokens, whose training step fits; `answer` and `audio` of them are what they say, the rest is any other. 0: none."""
+
+    def needs(tokens: int) -> float:
+        return estimate(shape, setup, Item(tokens - answer - audio, audio=audio, answer=answer)).training_gib
+
+    return max(0, bisect.bisect_right(range(1 << 20), card_gib, key=needs) - 1)
+
+
+def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | None:
+    """Why a worker does not fit, and what of its profile would make it fit; None where it does."""
+    needed = estimate(shape, setup, item)
+    if needed.total_gib <= card_gib:
+        return None
+    told = (
+        f"a worker needs {needed.training_gib:.1f} GiB to train and {needed.evaluation_gib:.1f} to decode items of {item.total} tokens, "
+        f"and has {card_gib:.1f}; "
+    )
+    smaller, changes = setup, dict[str, object]()
+    for name, value in SAVINGS:
+        if getattr(smaller, name) == value:
+            continue
+        smaller, changes = smaller._replace(**{name: value}), {**changes, name: value}
+        if estimate(shape, smaller, item).total_gib <= card_gib:
+            return told + "it fits with " + ", ".join(f"{name}: {str(value).lower()}" for name, value in changes.items())
+    longest = max_tokens(card_gib, shape, smaller, item.answer)
+    if longest == 0:
+        return told + "no profile makes this base fit; choose a smaller base or a card with more memory"
+    return told + f"with every saving items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
+
+
+def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
+    """As a profile runs a config."""
+    return Setup(
+        lora=config.lora,
+        precision=config.base.precision,
+        workers=max(1, profile.workers_per_run),
+        micro_batch=profile.micro_batch,
+        evaluation_batch=profile.evaluation_batch,
+        zero_stage=profile.zero_stage,
+        recompute=profile.recompute,
+    )
+
+
+def longest_item(config: RunConfig) -> Item:
+    """The longest item that a config's media settings allow; a corpus of short clips stays far below."""
+    media = config.media
+    frames = min(media.max_frames, 2 * -(-int(media.max_sec * media.frames_per_second) // 2))
+    video = frames // 2 * (media.max_pixels // 28**2)  # frames in pairs, patches of 14 pixels merged two by two
+    return Item(PROMPT_TOKENS, int(25 * media.max_sec), video, config.supervision.max_new_tokens)
+
+
+def _language_kept(shape: Shape, setup: Setup, tokens: int) -> float:
+    """Bytes of one item that the language layers keep; with recompute their inputs, and one layer whole.
+
+    A layer keeps its norms' inputs in fp32 (2 D); queries, their output, keys and values (2 D + 2 K); gate, its activation and up
+    (3 I); the inputs of four LoRA projections (PEFT copies each to fp32 where the base is bf16) and their products (4 r, fp32);
+    in fp32 a log-sum for each head and a scale for each norm. Frozen projections keep nothing. Where items are padded a mask is
+    kept, and keys and values are repeated for all heads.
+    """
+    size, padded = BYTES[setup.precision], setup.micro_batch > 1
+    attention = 2 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width)
+    inputs = 16 if setup.precision == "bf16" else 4  # bytes; in fp32 three share one, and the fourth is the attention's output
+    single = 4 * (2 * shape.width + shape.heads + 2 + 4 * setup.lora.rank)
+    layer = size * (attention + 3 * shape.mlp) + inputs * shape.width + single
+    return tokens * (shape.layers * size * shape.width + layer if setup.recompute else shape.layers * layer)
+
+
+def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
+    """Bytes of one item that the towers with LoRA keep; a tower without runs and leaves no trace.
+
+    Audio: 6 d + F elements a layer and frame, two frames a token. Vision: 4 h + 3 I elements and 2 h in fp32, four patches a token.
+    Both: LoRA's inputs and products as above; attention goes chunk by chunk, so its output is never its input.
+    """
+    size, targets = BYTES[setup.precision], _targets(setup)
+    inputs, single = (16 if setup.precision == "bf16" else 8), 16 * setup.lora.rank
+    audio = size * (6 * shape.audio_width + shape.audio_mlp) + inputs * shape.audio_width + single
+    vision = size * (4 * shape.vision_width + 3 * shape.vision_mlp) + (inputs + 8) * shape.vision_width + single
+    kept = 0.0
+    for layer, width, layers, steps in (
+        (audio, shape.audio_width, shape.audio_layers, 2 * item.audio if AUDIO_ATTENTION in targets else 0),
+        (vision, shape.vision_width, shape.vision_layers, 4 * item.video if VISION_ATTENTION in targets else 0),
+    ):
+        kept += steps * (layers * size * width + layer if setup.recompute else layers * layer)
+    return kept
+
+
+def _targets(setup: Setup) -> set[Target]:
+    """The projections that carry LoRA. The formulas here count LoRA on attention; they would be too small for any other."""
+    targets = set(PLACEMENTS[setup.lora.placement])
+    if not targets <= COUNTED:
+        raise ConfigError(
+            f"the memory estimate does not count lora.placement {setup.lora.placement!r}; extend omnimer_ray/machine/memory.py"
+        )
+    return targets
+
+
+def _training_state(count: int, setup: Setup) -> float:
+    """Bytes of the fp32 adapter and its optimizer, as DeepSpeed holds them.
+
+    ZeRO shares its copy of the parameters and Adam's moments out among workers, stage 2 the gradients too; never the frozen weights.
+    """
+    gradients = 4 * count / (setup.workers if setup.zero_stage == 2 else 1)
+    bucket = 4 * count  # gradients on their way, as `training.start_engine` sets it
+    return 4 * count + gradients + 12 * count / setup.workers + bucket

@@ -1,0 +1,207 @@
+"""A clip's file -> frames and sound for the model, checked, and cached by content for all runs.
+
+T frames, H and W their height and width, M mel frames of 10 ms. A file is known by its content, whatever its name, and decoded in a
+child process. Limits: 40 million pixels a frame, media.max_sec of each track, 8 s of processor time without progress, 4 GiB of memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import platform
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnimer_ray.config import MediaConfig, content_hash
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.files import content_hashes
+from omnimer_ray.errors import MachineError, MediaError
+from omnimer_ray.media import child_process
+from omnimer_ray.media.cache import check_file, keep, kept, source_hash
+from omnimer_ray.media.container import Fault
+from omnimer_ray.media.decode import SAMPLE_RATE_HZ
+
+MEDIA_VERSION = 1  # raise it when code changes what the same file and settings give
+HOP = 160  # samples: a mel frame every 10 ms
+
+_importing = threading.Lock()  # transformers breaks when two threads import it at once
+_SCALARS = ("sampled_fps", "video_sec", "audio_sec", "cut")
+
+
+def _num_video_tokens(frames: int, height: int, width: int) -> int:
+    """Frames in pairs, patches of 14 pixels merged two by two."""
+    return frames // 2 * (height // 28) * (width // 28)
+
+
+def _num_audio_tokens(mel_frames: int) -> int:
+    """Two halvings of the mel frames: 25 tokens a second (transformers, _get_feat_extract_output_lengths)."""
+    return max(0, ((mel_frames - 1) // 2 - 1) // 2 + 1)
+
+
+class ClipMedia(NamedTuple):
+    """What the model gets of one clip."""
+
+    frames: NDArray[np.uint8]  # (T, H, W, 3), T even, H and W multiples of 28
+    sampled_fps: float  # frames per second of those frames: T over the seconds that they span
+    mel: NDArray[np.float32]  # (128, M) log-mel, cut to the clip
+    video_sec: float
+    audio_sec: float
+    cut: bool  # the file goes on behind media.max_sec
+
+    @property
+    def num_video_tokens(self) -> int:
+        """Placeholders that the video takes in the prompt."""
+        return _num_video_tokens(*self.frames.shape[:3])
+
+    @property
+    def num_audio_tokens(self) -> int:
+        """Placeholders that the sound takes in the prompt."""
+        return _num_audio_tokens(self.mel.shape[1])
+
+
+class MediaReport(NamedTuple):
+    """What `probe` found in a file; a field of a track that is absent keeps its default."""
+
+    path: Path
+    container: str = ""
+    video_codec: str = ""
+    width: int = 0  # as stored, before rotation
+    height: int = 0
+    rotation: int = 0  # degrees, counter-clockwise, that the player turns it by
+    fps: float = 0.0
+    declared_frames: int = 0  # up to max_sec
+    decoded_frames: int = 0
+    damaged_frames: int = 0  # of the decoded ones
+    video_sec: float = 0.0
+    num_frames: int = 0  # sampled
+    sampled_fps: float = 0.0
+    frame_width: int = 0  # resized
+    frame_height: int = 0
+    audio_codec: str = ""
+    channels: int = 0
+    audio_hz: int = 0
+    audio_sec: float = 0.0
+    cut: bool = False
+    silent: bool = False
+    black: bool = False
+    error: str = ""
+
+    @property
+    def num_video_tokens(self) -> int:
+        """As ClipMedia."""
+        return _num_video_tokens(self.num_frames, self.frame_height, self.frame_width)
+
+    @property
+    def num_audio_tokens(self) -> int:
+        """As ClipMedia."""
+        return _num_audio_tokens(-(-round(self.audio_sec * SAMPLE_RATE_HZ) // HOP))
+
+
+def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
+    """Frames and mel features of a clip, from `cache` where it has them.
+
+    Raises MediaError naming the clip, what is wrong and the way out; MachineError if the files on this node are absent, or others
+    than when the corpus was read; MissingExtraError without the extra `train`.
+    """
+    child_process.need("av", "PIL", "safetensors", "transformers")
+    video = clip.video_path
+    audio = video if clip.audio_path is None or media.audio_source == "track" else clip.audio_path
+    planned = _planned(clip, audio)
+    try:
+        if video is None or audio is None:
+            raise Fault("it has no video file", "give its video_path")
+        sources = {path: source_hash(path, cache) for path in (video, audio)}
+        _compare(clip, planned, sources)
+        key = {"video": sources[video], "audio": sources[audio], "media": media.model_dump(), "version": MEDIA_VERSION}
+        place = cache / "media" / f"{content_hash(key)}.safetensors"
+        if (entry := kept(place)) is not None:
+            return ClipMedia(frames=entry.arrays["frames"], mel=entry.arrays["mel"], **entry.about)
+        found = _decode(video, audio, media)
+    except child_process.NodeFault as fault:
+        raise MachineError(f"{clip.id}: {fault.what}, on {platform.node()}; {fault.remedy}") from None
+    except Fault as fault:
+        _compare(clip, planned, {path: _read_again(clip, path) for path in planned})  # what remains is a fault of the contents
+        raise MediaError(f"{clip.id}: {fault.what}; {fault.remedy}, or list the clip under 'exclude'.") from None
+    keep(place, {"frames": found.frames, "mel": found.mel}, {name: getattr(found, name) for name in _SCALARS})
+    return found
+
+
+def _planned(clip: Clip, audio: Path | None) -> dict[Path, str]:
+    """The clip's files that are decoded -> hash when the corpus was read; without those that have none."""
+    files = {clip.video_path: clip.video_hash, audio: clip.audio_hash if audio == clip.audio_path else clip.video_hash}
+    return {path: planned for path, planned in files.items() if path and planned}
+
+
+def _compare(clip: Clip, planned: Mapping[Path, str], found: Mapping[Path, str]) -> None:
+    """Raise MachineError for a file with other contents than the plan was made for."""
+    for path, wanted in planned.items():
+        if found[path] != wanted:
+            raise MachineError(
+                f"{clip.id}: {path} on {platform.node()} has contents with hash {found[path][:16]}, and the plan was made for {wanted[:16]}; "
+                "copy the corpus there again, or give the same command again if the file was changed on purpose"
+            )
+
+
+def _read_again(clip: Clip, path: Path) -> str:
+    """Hash of a file, whatever the memo holds. Raises MachineError: when the corpus was read the file was there."""
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "absent, or not a file")
+        return content_hashes([path], None)[path]
+    except OSError as error:
+        raise MachineError(
+            f"{clip.id}: {path} cannot be read on {platform.node()} ({error.strerror}); mount or copy the corpus there"
+        ) from None
+
+
+def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
+    """What a file holds and what of it can be used; never raises for a bad file, its fault stands in `error`."""
+    try:
+        check_file(path)
+        done = child_process.ask({"op": "probe", "path": str(path.absolute()), **(media or MediaConfig()).model_dump()}).done
+        return MediaReport(path, **done)
+    except Fault as fault:
+        return MediaReport(path, error=fault.what.removeprefix(f"{path}: "))
+
+
+def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
+    """Both tracks through the child; raises Fault that names the file."""
+    pictures = _ask("video", video, media)
+    sound = _ask("audio", audio, media)
+    wave = np.frombuffer(sound.arrays[0][1], np.float32)
+    if not _num_audio_tokens(-(-len(wave) // HOP)):
+        raise Fault(f"{audio}: {sound.done['seconds']:.3f} s of sound give no audio token", "give 0.03 s or more")
+    frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
+    seconds = pictures.done["seconds"], sound.done["seconds"]
+    return ClipMedia(frames, pictures.done["sampled_fps"], log_mel(wave), *seconds, pictures.done["cut"] or sound.done["cut"])
+
+
+def _ask(operation: str, path: Path, media: MediaConfig) -> child_process.Answer:
+    try:
+        return child_process.ask({"op": operation, "path": str(path.absolute()), **media.model_dump()})
+    except Fault as fault:
+        raise type(fault)(f"{path}: {fault.what}", fault.remedy) from None
+
+
+def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(128, M) log-mel features of a mono 16 kHz waveform, M = ceil(samples / 160).
+
+    What Qwen2_5OmniProcessor gives with its padding to 300 s cut off by its mask; 800 zeros behind are enough for that.
+    """
+    with _importing:
+        extract = _extractor()
+    padded = np.concatenate([wave, np.zeros(800 - len(wave) % HOP, np.float32)])
+    features = extract(padded, sampling_rate=SAMPLE_RATE_HZ, padding="longest", truncation=False, return_tensors="np")
+    return np.ascontiguousarray(features["input_features"][0, :, : -(-len(wave) // HOP)], dtype=np.float32)
+
+
+@functools.cache
+def _extractor() -> Any:
+    from transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(feature_size=128, sampling_rate=SAMPLE_RATE_HZ, hop_length=HOP, n_fft=400, chunk_length=300)

@@ -1,0 +1,228 @@
+"""A base by name -> its folder, revision and width; on a worker, the same base again, checked. Reads JSON and bytes only, no weights.
+
+The driver resolves the name once (`locate`). A worker gets the resolved Base and never resolves a name: it looks for the same commit or the
+same contents on its own node (`on_this_node`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from omnimer_ray.config import BaseConfig
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora.files import content_hashes
+from omnimer_ray.errors import BaseModelError, MachineError, MissingExtraError, OmniMERError, near
+from omnimer_ray.records import read_json
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parents[1] / "tiny" / "weights"
+TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
+HUB_WIDTHS = {"Qwen/Qwen2.5-Omni-7B": 3584, "Qwen/Qwen2.5-Omni-3B": 2048}  # known before they are downloaded
+SUFFIXES = (".json", ".safetensors", ".txt", ".jinja", ".model")  # of the files that are loaded, and therefore hashed
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # before and since transformers 5
+MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
+
+
+class Base(NamedTuple):
+    """A resolved base."""
+
+    name: str  # 'tiny', the folder's own name, or the hub name
+    folder: Path | None  # absolute; None for a commit of the hub that is not in the hub cache yet
+    revision: str  # a commit of the hub, or a hash of the folder's files
+    stand_in: str | None  # what to print wherever its numbers are printed
+    width: int | None = None  # of the language model, which determines the recipe; None: unknown until the base is downloaded
+
+    def config(self) -> BaseConfig:
+        """The base as it enters a signature: two folders with the same contents are one base."""
+        return BaseConfig(name=Path(self.name).name, revision=self.revision)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is the base that comes with this package; a folder of the same name is not."""
+        return self.name == TINY and self.stand_in is not None
+
+    @property
+    def commit(self) -> str | None:
+        """Commit of the hub, where anyone can fetch it; None for a folder, whose revision is a hash of its contents."""
+        return self.revision if "/" in self.name else None
+
+
+def locate(name: str) -> Base:
+    """The base called `tiny`, a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT. Raises BaseModelError if it is none of them."""
+    if name == TINY:
+        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _in_folder(folder.resolve(), name)
+    repository, at, revision = name.partition("@")
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or bool(at) != bool(revision):
+        raise BaseModelError(
+            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {next(iter(HUB_WIDTHS))!r} or NAME@COMMIT; "
+            f"{near(name, (TINY, *HUB_WIDTHS))}"
+        )
+    return _on_hub(repository, revision or None)
+
+
+def on_this_node(base: Base) -> Base:
+    """The planned base on this node. Raises MachineError if it is absent here, or has other contents: no fault of the run."""
+    if base.commit:
+        return base._replace(folder=_snapshot(base))
+    folder = TINY_FOLDER if base.is_tiny else base.folder
+    assert folder is not None
+    _compare(base, folder, default_cache())
+    return base._replace(folder=folder)
+
+
+def confirm(base: Base, error: BaseModelError) -> None:
+    """After a failed load: raise MachineError unless the folder, read again in full, has the planned contents.
+
+    The folder of a commit has no hash to compare with, so its faults are always the node's.
+    """
+    assert base.folder is not None
+    if base.commit:
+        raise MachineError(f"{error}, on {platform.node()}: `{download_command(base.name, base.commit)} --force-download`") from error
+    _compare(base, base.folder, None)
+
+
+def download_command(name: str, revision: str | None) -> str:
+    """The command that brings a base of the hub to a machine."""
+    return f"hf download {name}" + (f" --revision {revision}" if revision else "")
+
+
+def _in_folder(folder: Path, name: str) -> Base:
+    width = _check(folder, name)
+    try:
+        return Base(folder.name, folder, _folder_hash(folder, default_cache()), None, width)
+    except OSError as error:
+        raise BaseModelError(
+            f"base {name!r}: {error.filename or folder} cannot be read ({error.strerror}); look at its permissions"
+        ) from None
+
+
+def _on_hub(name: str, revision: str | None) -> Base:
+    """A revision (default: `main`) from the local hub cache if it is there, else the commit that the hub gives for it."""
+    hub = _hub()
+    if folder := _cached(name, revision or "main"):
+        return Base(name, folder, folder.name, None, _check(folder, name))
+    try:
+        info = hub.HfApi().model_info(name, revision=revision, timeout=10)
+    except Exception as error:  # the hub's client raises many types; each means that the base is not available now
+        raise BaseModelError(
+            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE}, and the hub did not "
+            f"give it ({type(error).__name__}); run `{download_command(name, revision)}` where there is a network, or give a folder"
+            + ("" if name in HUB_WIDTHS else f"; {near(name, (TINY, *HUB_WIDTHS))}")
+        ) from None
+    if info.config is not None:  # the hub's extract of config.json
+        _check_type(info.config, name)
+    folder = _cached(name, info.sha)  # downloaded by its commit, without a reference to `main`
+    return Base(name, folder, info.sha, None, _check(folder, name) if folder else HUB_WIDTHS.get(name))
+
+
+def _snapshot(base: Base) -> Path:
+    """The snapshot of the base's commit in this node's hub cache, downloaded or completed if need be. Raises MachineError."""
+    hub, told = _hub(), f"base {base.name!r}: commit {base.revision}"
+    try:
+        folder = _cached(base.name, base.revision)
+        if folder is not None:
+            _check(folder, base.name)
+            return folder
+        reason = "absent"
+    except BaseModelError as error:
+        reason = f"not whole ({error})"
+    try:
+        folder = Path(hub.snapshot_download(base.name, revision=base.revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
+        _check(folder, base.name)
+    except Exception as error:  # as in `_on_hub`
+        raise MachineError(
+            f"{told} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()}, and the hub did not give it "
+            f"({error if isinstance(error, BaseModelError) else type(error).__name__}); run `{download_command(base.name, base.revision)}` there"
+        ) from None
+    return folder
+
+
+def _cached(name: str, revision: str) -> Path | None:
+    """The snapshot of a commit, branch or tag in the local hub cache."""
+    try:
+        found = _hub().try_to_load_from_cache(name, "config.json", revision=revision)
+    except ValueError:  # no valid name of a repository: the hub says so
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _hub() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError("huggingface-hub", "train") from None
+    return huggingface_hub
+
+
+def _compare(base: Base, folder: Path, cache: Path | None) -> None:
+    """Raise MachineError unless the folder has the contents that the plan was made for."""
+    try:
+        found = _folder_hash(folder, cache)
+    except OSError as error:
+        raise MachineError(
+            f"base {base.name!r}: {error.filename or folder} cannot be read on {platform.node()} ({error.strerror}); mount or copy it there"
+        ) from None
+    if found != base.revision:
+        raise MachineError(
+            f"base {base.name!r}: {folder} on {platform.node()} has contents with hash {found}, and the plan was made for {base.revision}; "
+            "copy the planned folder there, or give the same command again if the folder was changed on purpose"
+        )
+
+
+def _check(folder: Path, name: str) -> int:
+    """The width of a Qwen2.5-Omni checkpoint with weights, tokenizer and processor; BaseModelError where the folder is none."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise BaseModelError(f"base {name!r}: {path} is missing; give a folder with a Qwen2.5-Omni checkpoint")
+    try:
+        config = read_json(path)
+    except (OmniMERError, OSError, UnicodeDecodeError) as error:
+        raise BaseModelError(f"base {name!r}: {path} cannot be read ({error})") from None
+    _check_type(config, name)
+    try:
+        width = int(config.get("thinker_config", config)["text_config"]["hidden_size"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # transformers would fill in defaults, which are not even the 7B's
+        raise BaseModelError(
+            f"base {name!r}: {path} gives no text_config.hidden_size of its Thinker; download the checkpoint again"
+        ) from None
+    missing = [] if (folder / "tokenizer_config.json").is_file() else ["tokenizer_config.json"]
+    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        missing.append(" or ".join(PROCESSOR_FILES))
+    if not any(folder.glob("*.safetensors")):
+        missing.append("*.safetensors (weights are read from safetensors only)")
+    missing += [shard for shard in _shards(folder, name) if Path(shard).name != shard or not (folder / shard).is_file()]
+    if missing:
+        raise BaseModelError(f"base {name!r}: {folder} lacks {', '.join(missing)}; download the checkpoint again")
+    return width
+
+
+def _shards(folder: Path, name: str) -> list[str]:
+    """The files that the index of a sharded checkpoint names; a download that was cut off lacks some."""
+    path = folder / "model.safetensors.index.json"
+    try:
+        return sorted(set(read_json(path)["weight_map"].values())) if path.exists() else []
+    except (OmniMERError, KeyError, TypeError, AttributeError) as error:
+        raise BaseModelError(f"base {name!r}: {path} is no index of weights ({error}); download it again") from None
+
+
+def _check_type(config: Any, name: str) -> None:
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in MODEL_TYPES:
+        raise BaseModelError(
+            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_WIDTHS)}"
+        )
+
+
+def _folder_hash(folder: Path, cache: Path | None) -> str:
+    """16 hex digits over names and contents; with a cache, a file that is unchanged since it was hashed is not read again."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in SUFFIXES)
+    hashes = content_hashes(files, cache)
+    return hashlib.sha256("".join(f"{file.name}:{hashes[file][:16]};" for file in files).encode()).hexdigest()[:16]

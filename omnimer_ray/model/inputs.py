@@ -1,0 +1,169 @@
+"""Conversation and media -> model inputs and labels; collation; token counts.
+
+B items in a micro-batch, L tokens of the longest, A answer tokens, P vision patches, M mel frames.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.errors import MediaError
+from omnimer_ray.media.load import ClipMedia, load_media
+from omnimer_ray.tasks.instructions import Style, conversation, modalities
+
+END_OF_TURN = "<|im_end|>"
+IGNORED = -100  # the label of every position that is not supervised
+
+
+class Encoded(NamedTuple):
+    """One item as tensors, unpadded."""
+
+    input_ids: torch.Tensor  # (L,) long: prompt, then answer and <|im_end|> where there is one
+    answer_start: int  # L where there is no answer
+    pixels: torch.Tensor | None  # (P, 1176) float32
+    grid: torch.Tensor | None  # (3,) long: time, height, width in patches
+    seconds_per_grid: float  # between two temporal patches
+    mel: torch.Tensor | None  # (128, M) float32
+
+
+class Seen(NamedTuple):
+    """A clip's media as tensors; shared by all instructions of the clip."""
+
+    pixels: torch.Tensor
+    grid: torch.Tensor
+    seconds_per_grid: float
+    mel: torch.Tensor
+    num_video_tokens: int
+    num_audio_tokens: int
+
+    @property
+    def num_bytes(self) -> int:
+        """What it occupies in memory."""
+        return self.pixels.nbytes + self.mel.nbytes
+
+
+class Encoder:
+    """Turns (clip, instruction) into tensors; keeps the media of recent clips in memory, up to `memory_bytes`."""
+
+    def __init__(self, processor: Any, config: RunConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
+        self.processor, self.media, self.style, self.cache, self.memory_bytes = (
+            processor,
+            config.media,
+            Style.of(config),
+            cache,
+            memory_bytes,
+        )
+        self.tokenizer = processor.tokenizer
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
+
+    def encode(self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None) -> Encoded:
+        """One item; `answer` is supervised, `given` is the gold sentiment of a re-ask."""
+        needed = set(modalities(kind)) - {"text"}
+        seen = self.see(clip) if needed else None
+        video, audio = (seen if "video" in needed else None), (seen if "audio" in needed else None)
+        text = self.processor.apply_chat_template(conversation(clip, kind, self.style, given), tokenize=False, add_generation_prompt=True)
+        text = _repeat(text, self.processor.video_token, video.num_video_tokens if video else 0)
+        text = _repeat(text, self.processor.audio_token, audio.num_audio_tokens if audio else 0)
+        prompt = self._tokens(text)
+        ids = prompt if answer is None else prompt + self._answer_tokens(answer)
+        return Encoded(
+            torch.tensor(ids),
+            len(prompt),
+            video.pixels if video else None,
+            video.grid if video else None,
+            video.seconds_per_grid if video else 0.0,
+            audio.mel if audio else None,
+        )
+
+    def num_answer_tokens(self, answer: str) -> int:
+        """Supervised tokens of an answer, <|im_end|> included."""
+        return len(self._answer_tokens(answer))
+
+    def see(self, clip: Clip) -> Seen:
+        """The clip's media as tensors, from memory where it is there."""
+        if clip.id in self._seen:
+            self._seen.move_to_end(clip.id)
+            return self._seen[clip.id]
+        seen = self._tensors(clip, load_media(clip, self.media, self.cache))
+        self._seen[clip.id] = seen
+        while len(self._seen) > 1 and sum(other.num_bytes for other in self._seen.values()) > self.memory_bytes:
+            self._seen.popitem(last=False)
+        return seen
+
+    def _tokens(self, text: str, plain: bool = False) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+        return ids
+
+    def _answer_tokens(self, answer: str) -> list[int]:
+        """A control token that a base spelled out in an explanation is plain text here."""
+        return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
+
+    def _tensors(self, clip: Clip, media: ClipMedia) -> Seen:
+        frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
+        # The frames have their final size already: resizing again would triple the tokens of small ones.
+        out = self.processor.video_processor(
+            videos=[frames], do_resize=False, do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt"
+        )
+        grid = out["video_grid_thw"][0]
+        num_video_tokens = int(grid.prod()) // self.processor.video_processor.merge_size**2
+        if num_video_tokens != media.num_video_tokens:
+            raise MediaError(
+                f"{clip.id}: the base's processor makes {num_video_tokens} video tokens of frames {tuple(frames.shape)} where the formula gives "
+                f"{media.num_video_tokens}; its preprocessor_config.json is not Qwen2.5-Omni's"
+            )
+        seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
+        return Seen(out["pixel_values_videos"], grid, seconds, torch.from_numpy(media.mel), num_video_tokens, media.num_audio_tokens)
+
+
+def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Model inputs of items of one kind. `side`: 'right' for training, 'left' for generation.
+
+    input_ids, attention_mask (B, L); pixel_values_videos (sum P, 1176); video_grid_thw (B, 3); video_second_per_grid (B,);
+    input_features (B, 128, M); feature_attention_mask (B, M).
+    """
+    length = max(len(item.input_ids) for item in items)
+
+    def padded(values: torch.Tensor, fill: int) -> torch.Tensor:
+        missing = length - len(values)
+        return F.pad(values, (0, missing) if side == "right" else (missing, 0), value=fill)
+
+    batch: dict[str, Any] = {
+        "input_ids": torch.stack([padded(item.input_ids, pad_token) for item in items]),
+        "attention_mask": torch.stack([padded(torch.ones_like(item.input_ids), 0) for item in items]),
+    }
+    if items[0].pixels is not None:
+        batch["pixel_values_videos"] = torch.cat([item.pixels for item in items if item.pixels is not None])
+        batch["video_grid_thw"] = torch.stack([item.grid for item in items if item.grid is not None])
+        batch["video_second_per_grid"] = torch.tensor([item.seconds_per_grid for item in items])
+    if items[0].mel is not None:
+        frames = max(item.mel.shape[1] for item in items if item.mel is not None)
+        batch["input_features"] = torch.stack([F.pad(item.mel, (0, frames - item.mel.shape[1])) for item in items if item.mel is not None])
+        batch["feature_attention_mask"] = torch.stack(
+            [(torch.arange(frames) < item.mel.shape[1]).long() for item in items if item.mel is not None]
+        )
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def labels(items: Sequence[Encoded]) -> torch.Tensor:
+    """(B, L) long, right-padded: the token to be predicted at each answer position, IGNORED elsewhere (not shifted)."""
+    length = max(len(item.input_ids) for item in items)
+    rows = []
+    for item in items:
+        row = item.input_ids.clone()
+        row[: item.answer_start] = IGNORED
+        rows.append(F.pad(row, (0, length - len(row)), value=IGNORED))
+    return torch.stack(rows)
+
+
+def _repeat(text: str, token: str, count: int) -> str:
+    """The template writes each medium as one token; the model wants one per embedding."""
+    assert text.count(token) == (count > 0), f"{text.count(token)} of {token} in a prompt that needs {count}"
+    return text.replace(token, token * count) if count else text

@@ -1,0 +1,136 @@
+"""What a person sees before a sweep starts: corpus, base, recipe, variants, and how much is recorded, resumable and new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from omnimer_ray.config import RunConfig, flat
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.model.bases import Base
+from omnimer_ray.planning.extents import stage_steps
+from omnimer_ray.planning.plan import Plan
+from omnimer_ray.planning.search_space import Search, Trial
+from omnimer_ray.planning.units import LedgerUnit
+from omnimer_ray.recipes import GIVEN
+
+MOST_WARNINGS = 5  # lines about the corpus
+
+
+class States(NamedTuple):
+    """Units by what stands of them."""
+
+    done: int
+    failed: int
+    resumable: int
+    new: int
+
+
+def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
+    """The plan, line by line."""
+    recipe = plan.space.baseline
+    different = differences(paper=paper, recipe=recipe)
+    told = [
+        f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
+        *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
+        *_warnings(corpus),
+        f"base     {base.name}, revision {base.revision}",
+        *([f"         STAND-IN: {base.stand_in}"] if base.stand_in else []),
+        f"recipe   {len(different)} settings differ from the 7B's recipe" + (":" if different else ""),
+        *(f"         {line}" for line in different),
+        "",
+        *variant_lines(plan, corpus),
+        "",
+        f"plan     {summary(plan)}",
+        f"         {states.done} units recorded, {states.resumable} to go on with, {states.new} new"
+        + (f", {states.failed} recorded as failed" if states.failed else "")
+        + (f"; {at_once} at once" if at_once else ""),
+    ]
+    return [*told, *(f"         merged: {line}" for line in plan.merged)]
+
+
+def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[str]:
+    """What a search draws from, on what its trials are scored, and how many there were."""
+    clips = development_splits(corpus.clips, search.development)
+    low, high = (search.baseline.optimizer.learning_rate * factor for factor in search.rate_factors)
+    drawn = f"{len(search.subsets)} subsets, ranks {_listed(search.ranks)}, alphas {_listed(search.alphas)}, rates {low:.2g} to {high:.2g}"
+    return [
+        f"search   {search.num_trials} trials of {search.task}: {drawn}",
+        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none is handed a validation clip",
+        f"         pruned at {_listed([f'{rung:.0%}' for rung in search.rungs])} of a stage unless in the best 1/{search.reduction}"
+        if search.rungs
+        else "         none is pruned",
+        f"         {counted(search, trials)}; then the best {search.num_confirmed} beside Base on seeds {_listed(search.confirmation_seeds)}",
+    ]
+
+
+def counted(search: Search, trials: list[Trial]) -> str:
+    """Trials by what became of them."""
+    outcomes = Counter((trial.outcome or "not over").replace("_", " ") for trial in trials)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    return f"{len(trials)} of {search.num_trials} trials asked for" + (f": {told}" if told else "")
+
+
+def summary(plan: Plan) -> str:
+    """The numbers of a plan in one line."""
+    trained = sum(run.config.training for run in plan.runs.values())
+    ledgers = sum(isinstance(unit, LedgerUnit) for unit in plan.units)
+    text = f"{trained} trained runs in {len(plan.stages)} stages ({plan.num_shared()} shared), {len(plan.runs) - trained} zero-shot evaluations"
+    return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
+
+
+def differences(*, paper: RunConfig, recipe: RunConfig) -> list[str]:
+    """Return a line for every setting in which a recipe differs from the 7B's: the paper's value, or one assumed because it gives none."""
+    theirs, ours = flat(paper.model_dump()), flat(recipe.model_dump())
+
+    def source(name: str) -> str:
+        return f"paper: {theirs[name]}" if name in GIVEN else f"7B's recipe: {theirs[name]}, assumed"
+
+    return [f"{name}: {value} ({source(name)})" for name, value in ours.items() if value != theirs[name]]
+
+
+def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
+    """One line a variant: its runs, the steps and items of each, and what differs from the baseline."""
+    training = len(corpus.split("train"))
+    width = max(len(name) for name in plan.space.variants)
+    told = []
+    for variant, delta in plan.space.variants.items():
+        rows = [row for row in plan.rows if row.variant == variant]
+        if not rows:
+            continue
+        run = plan.runs[rows[0].signature]
+        steps = sum(stage_steps(stage, training) for stage in run.stages)
+        changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
+        told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
+    return told
+
+
+def _warnings(corpus: Corpus) -> list[str]:
+    left = len(corpus.warnings) - MOST_WARNINGS
+    more = [f"         warning: {left} more; python -m omnimer_ray.corpora check lists them"] if left > 0 else []
+    return [*(f"         warning: {line}" for line in corpus.warnings[:MOST_WARNINGS]), *more]
+
+
+def _plain(value: Any) -> str:
+    return "{" + ", ".join(sorted(value)) + "}" if isinstance(value, set | frozenset) else str(value)
+
+
+def _sides(corpus: Corpus) -> str:
+    return ", ".join(side for split in ("train", "validation", "test") if (side := _side(corpus.clips, split)))
+
+
+def _side(clips: Sequence[Clip], split: str) -> str:
+    found = [clip for clip in clips if clip.split == split]
+    return f"{len(found)} {split} clips of {len({clip.source_video for clip in found})} videos" if found else ""
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def say_all(told: list[str], say: Callable[[str], None]) -> None:
+    """Prints the lines."""
+    for line in told:
+        say(line)

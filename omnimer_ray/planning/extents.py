@@ -1,0 +1,54 @@
+"""How much a unit has to do, by arithmetic from the numbers of clips; and seconds as text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from omnimer_ray.planning.plan import Plan
+from omnimer_ray.planning.units import LedgerUnit, RunUnit, Stage, Unit, trained_stage
+from omnimer_ray.training.schedule import num_steps
+
+STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
+
+
+class Extent(NamedTuple):
+    """How much a unit has to do, in items trained or answered."""
+
+    steps: int
+    answers: int
+    batch: int
+
+    @property
+    def work(self) -> int:
+        """In items."""
+        return self.steps * self.batch + self.answers + STARTUP_ITEMS
+
+
+def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
+    """From the numbers of clips; rejected supervision makes it an upper bound."""
+    if isinstance(unit, LedgerUnit):
+        return Extent(0, num_training, 0)
+    stage = trained_stage(unit)
+    steps = stage_steps(stage, num_training) if stage else 0
+    return Extent(steps, num_validation if isinstance(unit, RunUnit) else 0, stage.config.global_batch if stage else 0)
+
+
+def stage_steps(stage: Stage, num_training: int) -> int:
+    """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
+    return num_steps(num_training * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
+
+
+def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
+    """Of every unit of a plan."""
+    return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
+
+
+def duration(seconds: float) -> str:
+    """For people."""
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds > 5400
+        else f"{seconds / 60:.0f} min"
+        if seconds > 90
+        else f"{max(10, round(seconds, -1)):.0f} s"
+    )

@@ -1,0 +1,116 @@
+"""Before anything starts: what a worker needs of its memory, and how long the rest takes by the rates of runs that were measured."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.doctor import Finding
+from omnimer_ray.doctor.host import nvidia_cards
+from omnimer_ray.doctor.work import fits
+from omnimer_ray.machine.profile import MachineProfile, local_resources, pace
+from omnimer_ray.planning.extents import Extent, duration, extent, extents_of
+from omnimer_ray.planning.search_space import Search, drawn_runs, ledger_units, read_trials, units_of
+from omnimer_ray.planning.setup import Sweep
+from omnimer_ray.planning.units import LedgerUnit, Run
+
+
+class Rates(NamedTuple):
+    """Seconds, as finished runs took them."""
+
+    runs: int
+    startup: float  # of a unit, until its first step or answer
+    item: float  # trained
+    answer: float
+
+
+def memory(sweep: Sweep) -> Finding:
+    """The hungriest run of the plan against what a worker gets, as far as that is seen from here."""
+    here = sweep.profile.address is None
+    found = nvidia_cards() if here and sweep.profile.gpus_per_worker else []
+    configs = [run.config for run in sweep.plan.runs.values()]
+    if sweep.search is not None:
+        configs += [run.config for runs in drawn_runs(sweep.search) for run in runs]
+    cards = [] if isinstance(found, str) else found
+    return fits(sweep.profile, sweep.base, local_resources() if here else None, cards, configs)
+
+
+def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
+    """Seconds that the units without an outcome take, those of trials too, and a line for people; None if nothing was measured."""
+    rates = measured(read_costs(sweep.request.results, f"{sweep.corpus.name}-{sweep.recipe.base.name}"), sweep.profile)
+    if rates is None:
+        return None, "no measured rates yet: no run of this corpus and base is finished on this profile"
+    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    total = seconds(rates, [extents[unit.id] for unit in sweep.plan.units if sweep.outcome(unit) is None])
+    trials = num_trials_left(sweep)
+    left = (total + (_search_sec(sweep, rates, trials) if trials else 0)) / (at_once or 1)
+    how = f"{at_once} at once" if at_once else "one after the other"
+    searched = f", {trials} trials included as if none were pruned" if trials else ""
+    return (
+        left,
+        f"about {duration(left)}, {how}, by the rates of {rates.runs} finished runs{searched}" if left else "nothing is left to start",
+    )
+
+
+def num_trials_left(sweep: Sweep) -> int:
+    """Return how many trials of a search have not ended; 0 for a sweep that is no search."""
+    if sweep.search is None:
+        return 0
+    return max(0, sweep.search.num_trials - sum(trial.outcome is not None for trial in read_trials(sweep.folder)))
+
+
+def _search_sec(sweep: Sweep, rates: Rates, num_trials: int) -> float:
+    """Seconds of the supervision, the trials and the confirmed runs that the plan holds only after the last trial, one after the other."""
+    search, corpus = sweep.search, sweep.corpus
+    assert search is not None
+    sides = Counter(clip.split for clip in development_splits(corpus.clips, search.development))
+    ledgers = [extent(unit, sides.total(), 0) for unit in ledger_units(search) if sweep.outcome(unit) is None]
+    trial = _mean_run_sec(search, rates, sides["train"], sides["development"])
+    confirmed = _mean_run_sec(search, rates, len(corpus.split("train")), len(corpus.split("validation")))
+    return seconds(rates, ledgers) + num_trials * trial + search.num_confirmed * len(search.confirmation_seeds) * confirmed
+
+
+def _mean_run_sec(search: Search, rates: Rates, num_training: int, num_evaluated: int) -> float:
+    """The mean over what a trial may draw: every subset alike, and every schedule of a subset."""
+
+    def run_sec(run: Run) -> float:
+        return seconds(rates, [extent(unit, num_training, num_evaluated) for unit in units_of("", run) if not isinstance(unit, LedgerUnit)])
+
+    return fmean(fmean(map(run_sec, runs)) for runs in drawn_runs(search))
+
+
+def seconds(rates: Rates, extents: Sequence[Extent]) -> float:
+    """Of units, one after the other."""
+    return sum(rates.startup + unit.steps * unit.batch * rates.item + unit.answers * rates.answer for unit in extents)
+
+
+def measured(costs: Iterable[dict[str, Any]], profile: MachineProfile) -> Rates | None:
+    """The mean rates of the runs that this profile carried; None while there is none that trained and none that answered."""
+    alike = [cost for cost in costs if cost.get("pace") == pace(profile)]
+
+    def total(name: str) -> float:
+        return float(sum(cost[name] for cost in alike))
+
+    if not alike or not total("items") or not total("answers"):
+        return None
+    return Rates(
+        len(alike), total("startup_sec") / len(alike), total("training_sec") / total("items"), total("evaluation_sec") / total("answers")
+    )
+
+
+def read_costs(results: Path, name: str) -> list[dict[str, Any]]:
+    """`cost.json` of all runs of a corpus and base, those of trials too, whatever their space, limit and folds."""
+    costs = []
+    for path in sorted([*results.glob(f"*/{name}*/runs/*/cost.json"), *results.glob(f"*/{name}*/trials/runs/*/cost.json")]):
+        folder = path.relative_to(results).parts[1]
+        if folder == name or folder.startswith((f"{name}-limit", f"{name}-folds")):
+            try:
+                costs.append(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):  # only a forecast hangs on it
+                continue
+    return [cost for cost in costs if isinstance(cost, dict)]

@@ -1,0 +1,86 @@
+"""Keys by content: of a part of the supervision ledger, of a stage and of a run. Equal keys mean equal results, on any machine.
+
+Each key hashes what determines its result and nothing else: the versions of the code that computes it, the settings and the prompts that
+it uses, and the keys of what it is made from. The base enters by its revision; its name, or its folder's, does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig, content_hash
+from omnimer_ray.media.load import MEDIA_VERSION
+from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
+
+STAGE_SETTINGS = (
+    "corpus",
+    "base",
+    "method",
+    "lora",
+    "optimizer",
+    "epochs",
+    "loss_average",
+    "global_batch",
+    "block",
+    "answer_language",
+    "seed",
+)
+
+
+def ledger_key(config: RunConfig, kind: Kind) -> str:
+    """Key of one instruction's part of the ledger; which clips it holds is not part of it."""
+    return content_hash(
+        {
+            "recipe": RECIPE_VERSION,
+            "kind": kind,
+            "prompts": prompts_hash([kind], Style.of(config), supervision=True),
+            "corpus": config.corpus.fingerprint,
+            "max_new_tokens": config.supervision.max_new_tokens,
+            "base": _without_name(config)["base"],
+            **_media(config, [kind]),
+        }
+    )
+
+
+def stage_key(config: RunConfig, kinds: Sequence[Kind], position: int, predecessor: str | None, ledgers: Sequence[str]) -> str:
+    """Key of a stage's adapter; `predecessor` is the key of the stage before it, `ledgers` are those of its auxiliary answers."""
+    chain = {"kinds": kinds, "position": position, "predecessor": predecessor, "ledgers": ledgers}
+    settings = {**stage_settings(config, kinds), "base": _without_name(config)["base"]}
+    prompts = prompts_hash(kinds, Style.of(config))
+    return content_hash({"recipe": RECIPE_VERSION, "prompts": prompts, **chain, **settings, **_media(config, kinds)})
+
+
+def run_signature(config: RunConfig, stages: Sequence[str]) -> str:
+    """Signature of a run: its full canonical config, the keys of its stages, and the prompt that it is evaluated with."""
+    prompts = prompts_hash([config.task], Style.of(config))
+    return content_hash(
+        {"recipe": RECIPE_VERSION, "media": MEDIA_VERSION, "prompts": prompts, "stages": stages, "config": _without_name(config)}
+    )
+
+
+def stage_settings(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """The settings that a stage of these kinds depends on: an auxiliary stage does not depend on the main task."""
+    data = config.model_dump()
+    settings = {name: data[name] for name in STAGE_SETTINGS}
+    if _sees_media(kinds):
+        settings["media"] = data["media"]
+    if config.task in kinds:
+        settings.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
+    if set(kinds) - {config.task}:
+        settings["supervision"] = data["supervision"]
+    if config.mixture and len(kinds) > 1:
+        settings["mixture"] = {kind: config.mixture[kind] for kind in kinds}
+    return settings
+
+
+def _media(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
+    return {"media": config.media.model_dump(), "media_version": MEDIA_VERSION} if _sees_media(kinds) else {}
+
+
+def _sees_media(kinds: Sequence[Kind]) -> bool:
+    return any(set(modalities(kind)) - {"text"} for kind in kinds)
+
+
+def _without_name(config: RunConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"base": {"name"}})

@@ -1,0 +1,57 @@
+"""A stage's training items and their order, from gold labels and from the supervision ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+from omnimer_ray.config import ClassBalance, Kind, content_hash
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.planning.units import Stage
+from omnimer_ray.tasks.instructions import Style, main_answer
+from omnimer_ray.tasks.supervision import eligible, read_entries
+from omnimer_ray.training.schedule import Item, Schedule
+
+
+def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
+    """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
+    config, style = stage.config, Style.of(stage.config)
+    training = [clip for clip in clips if clip.split == "train"]
+    keys = {part.kind: part.key for part in stage.parts}
+    items: dict[Kind, tuple[Item, ...]] = {}
+    for kind in stage.kinds:
+        if kind == config.task:
+            labelled = [clip for clip in training if clip.label(kind) is not None]
+            weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
+            items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
+        else:
+            entries = read_entries(ledgers / keys[kind], kind)
+            answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
+            items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
+    mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
+    return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
+
+
+def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | None:
+    """Hash of the ledger entries that a stage is trained on; None for a stage without auxiliaries. Raises ResultsError if one is missing."""
+    hashed = []
+    for part in stage.parts:
+        entries = read_entries(ledgers / part.key, part.kind)
+        wanted = eligible(clips, part.kind)
+        if absent := [clip.id for clip in wanted if clip.id not in entries]:
+            raise ResultsError(f"{ledgers / part.key} has no {part.kind} entry of clip {absent[0]}; the same command makes it again")
+        hashed.append([entries[clip.id] for clip in wanted])
+    return content_hash(hashed) if stage.parts else None
+
+
+def _weights(golds: Sequence[str], balance: ClassBalance) -> list[float]:
+    """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
+    match balance:
+        case "none":
+            return [1.0] * len(golds)
+        case "inverse_frequency":
+            return [len(golds) / (len(set(golds)) * golds.count(gold)) for gold in golds]
+        case unknown:
+            assert_never(unknown)

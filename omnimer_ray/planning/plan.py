@@ -1,0 +1,152 @@
+"""A search space -> runs -> stages: what is recorded and what would start. Needs neither torch nor ray.
+
+A run is a chain of stages (hybrid: one; multi_stage: two; Base: one; zero-shot: none) and an evaluation. A stage's key hashes
+everything that determines its adapter, its predecessor's key included, so runs that share a stage find it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, assert_never
+
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
+from omnimer_ray.errors import ConfigError, joined
+from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
+from omnimer_ray.planning.space import SearchSpace
+from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
+
+
+class Row(NamedTuple):
+    """Where a run stands in the tables."""
+
+    variant: str
+    task: str
+    seed: int | None  # None: the run has no randomness
+    fold: int | None
+    signature: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows of a space's tables, the runs behind them and the units of work they come to."""
+
+    space: SearchSpace
+    rows: tuple[Row, ...]
+    runs: dict[str, Run]
+    merged: tuple[str, ...] = ()  # generated variants that mean a run which stands under another name
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Every stage once."""
+        return {stage.key: stage for run in self.runs.values() for stage in run.stages}
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Every unit of work, a predecessor always before what needs it, shared stages first."""
+        parts: dict[str, LedgerPart] = {}
+        shared: dict[str, StageUnit] = {}  # stages that some run continues
+        for run in self.runs.values():
+            for stage in run.stages:
+                for part in stage.parts:
+                    parts.setdefault(part.key, part)
+            for stage in run.stages[:-1]:
+                shared.setdefault(stage.key, StageUnit(stage, _stage_title(stage)))
+        several = len(parts) > len({part.kind for part in parts.values()})
+        ledgers = [LedgerUnit(part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several) for part in parts.values()]
+        trained_by = {key: unit.id for key, unit in shared.items()}
+        runs = []
+        for run in self.runs.values():
+            last = run.stages[-1].key if run.stages else ""
+            runs.append(RunUnit(run, self._title(run), trained_by.get(last)))
+            if run.stages:
+                trained_by.setdefault(last, runs[-1].id)
+        return (*ledgers, *shared.values(), *runs)
+
+    def num_shared(self) -> int:
+        """Stages that more than one run uses."""
+        users = [stage.key for run in self.runs.values() for stage in run.stages]
+        return sum(users.count(key) > 1 for key in self.stages)
+
+    def _title(self, run: Run) -> str:
+        row = next(row for row in self.rows if row.signature == run.signature)
+        fold = "" if row.fold is None else f", fold {row.fold}"
+        return f"{row.variant} / {row.task}" + ("" if row.seed is None else f", seed {row.seed}") + fold
+
+
+def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
+    """Every variant x task x seed x fold. Raises ConfigError for a variant equal to another, or a misspelt field; all at once."""
+    if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
+        raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
+    rows: list[Row] = []
+    runs: dict[str, Run] = {}
+    names: dict[str, str] = {}
+    merged: list[str] = []
+    faults: list[str] = []
+    for variant, delta in space.variants.items():
+        try:
+            configs = _configs(space, delta, folds)
+        except ConfigError as error:
+            faults.append(f"variant {variant!r}: {error}")
+            continue
+        for config in configs:
+            run = make_run(config)
+            other = names.setdefault(run.signature, variant)
+            if other != variant:
+                (merged if space.grid else faults).append(f"variant {variant!r} is the same run as {other!r}")
+                continue
+            runs[run.signature] = run
+            seed = config.seed if config.training else None
+            row = Row(variant, config.task, seed, config.corpus.fold, run.signature)
+            if row not in rows:
+                rows.append(row)
+    if faults:
+        raise ConfigError(joined(dict.fromkeys(faults)))
+    return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
+
+
+def make_run(config: RunConfig) -> Run:
+    """The run of a config, in canonical form, with its stages."""
+    config = resolve(config)
+    stages = _stages(config)
+    return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
+
+
+def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:
+    if not isinstance(delta, dict):
+        raise ConfigError(f"a dict of changed fields is needed, not {type(delta).__name__}")
+    for name in flat(delta):
+        if name.split(".")[0] == "corpus" or name in ("base", "base.name", "base.revision"):
+            raise ConfigError(f"{name!r} is chosen on the command line, not in a search space")
+    configs = []
+    for task in space.tasks:
+        for seed in space.seeds:
+            for fold in range(folds) if folds else (None,):
+                config = changed(space.baseline, {"task": task, "seed": seed, "corpus.folds": folds, "corpus.fold": fold, **delta})
+                configs.append(resolve(config))
+    return configs
+
+
+def _stages(config: RunConfig) -> tuple[Stage, ...]:
+    """The chain of stages that a method trains."""
+    match config.method:
+        case "thinker":
+            chain = stage_kinds(config) if config.training else ()
+        case unknown:
+            assert_never(unknown)
+    stages: list[Stage] = []
+    for position, kinds in enumerate(chain):
+        predecessor = stages[-1].key if stages else None
+        parts_needed = _ledger_parts(config, kinds)
+        key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
+        stages.append(Stage(key, config, kinds, position, predecessor, parts_needed))
+    return tuple(stages)
+
+
+def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPart, ...]:
+    pooled = config.model_copy(update={"corpus": config.corpus.model_copy(update={"fold": None, "development": None})})
+    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_OF)
+
+
+def _stage_title(stage: Stage) -> str:
+    return f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}"

@@ -1,0 +1,168 @@
+"""A command's arguments -> everything that they come to before anything runs: corpus, base, machine, recipe, plan, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.config import CorpusConfig, RunConfig, parse
+from omnimer_ray.corpora import load as load_corpus
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.machine.profile import MachineProfile, load_profile
+from omnimer_ray.model.bases import Base, locate
+from omnimer_ray.planning import description
+from omnimer_ray.planning.items import ledger_hash
+from omnimer_ray.planning.owner import Owner, find_folder
+from omnimer_ray.planning.plan import Plan, make_plan
+from omnimer_ray.planning.search_space import Search, confirmation, read_trials
+from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
+from omnimer_ray.planning.units import LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
+from omnimer_ray.recipes import recipe_for
+from omnimer_ray.records import RECORD, read_record
+from omnimer_ray.tasks.supervision import has_begun, is_frozen
+
+
+class Request(NamedTuple):
+    """What a person asked for."""
+
+    space: str
+    corpus: str
+    base: str
+    machine: str
+    results: Path
+    limit: int | None
+    seeds: int | None
+    folds: int | None
+    media: Path | None  # where a release's media lie, if not beside its annotations
+    exclude: tuple[str, ...]  # clips by name
+    retry: bool  # what is recorded as failed
+    command: str  # that goes on with it
+
+    @property
+    def corpus_path(self) -> Path | None:
+        """Folder of a release; None for a generated corpus."""
+        path = self.corpus.partition(":")[2]
+        return Path(path).expanduser() if path else None
+
+    def absolute(self) -> Request:
+        """The request with absolute paths: the processes of Ray work in other directories."""
+        return self._replace(
+            space=_absolute(self.space) if self.space.endswith(".py") else self.space,
+            corpus=f"{self.corpus.partition(':')[0]}:{self.corpus_path.absolute()}" if self.corpus_path else self.corpus,
+            machine=_absolute(self.machine) if self.machine.endswith((".yaml", ".yml")) else self.machine,
+            results=Path(_absolute(self.results)),
+            media=Path(_absolute(self.media)) if self.media else None,
+        )
+
+
+class Sweep(NamedTuple):
+    """Everything that a request comes to before anything runs."""
+
+    request: Request
+    file: SpaceFile
+    corpus: Corpus
+    base: Base
+    profile: MachineProfile
+    recipe: RunConfig
+    plan: Plan
+    folder: Path
+    ledgers: Path  # shared by all sweeps of these results
+    search: Search | None = None  # whose best trials are the plan's variants
+
+    def make_plan(self) -> Plan:
+        """The plan anew: that of a search follows its trials."""
+        return self.plan if self.search is None else make_plan(confirmation(self.search, read_trials(self.folder)))
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """What is generated rather than real; said wherever its numbers are."""
+        return tuple(notice for notice in (self.corpus.stand_in, self.base.stand_in) if notice)
+
+    def outcome(self, unit: Unit) -> str | None:
+        """'done', a recorded failure, or None."""
+        if isinstance(unit, LedgerUnit):
+            key, kind, config = unit.part
+            return "done" if is_frozen(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else None
+        return recorded_outcome(unit, self.folder)
+
+    def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
+        """Folders of the ledger parts that are still to be built."""
+        return [self.ledgers / unit.part.key for unit in units if isinstance(unit, LedgerUnit) and self.outcome(unit) is None]
+
+    def states(self) -> description.States:
+        """How many units are done, failed, begun and new."""
+        outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
+        begun = sum(outcomes[unit.id] is None and self.begun(unit) for unit in self.plan.units)
+        new = sum(value is None for value in outcomes.values()) - begun
+        done = sum(value == "done" for value in outcomes.values())
+        return description.States(done, len(outcomes) - done - begun - new, begun, new)
+
+    def forget_failures(self) -> None:
+        """Removes the records of failures, so that their units start again."""
+        for unit in self.plan.units:
+            if not isinstance(unit, LedgerUnit) and self.outcome(unit) not in (None, "done"):
+                (record_folder(unit, self.folder) / RECORD).unlink()
+
+    def begun(self, unit: Unit) -> bool:
+        if isinstance(unit, LedgerUnit):
+            return has_begun(self.ledgers / unit.part.key, unit.part.kind)
+        stage = trained_stage(unit)
+        return stage is not None and (self.folder / "stages" / stage.key).exists()
+
+
+def prepare(request: Request) -> Sweep:
+    """Reads everything that the plan rests on; starts nothing."""
+    request = request.absolute()
+    file = find_space(request.space)
+    profile = load_profile(request.machine)
+    base = locate(request.base)
+    corpus = read_corpus(request, need_media=request.corpus != "mini")
+    chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
+    identity = parse(CorpusConfig, chosen, "corpus")
+    recipe = recipe_for(base.name, base.width)(identity, base.config())
+    space = load_space(file, recipe)
+    if request.seeds is not None:
+        space = space.with_seeds(tuple(range(request.seeds)))
+    suffix = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
+    folder = find_folder(request.results / file.name, suffix, Owner.of(file, corpus, base))
+    search = space if isinstance(space, Search) else None
+    if search is not None and request.folds:
+        raise ConfigError(
+            f"--folds {request.folds} does not go with a search: it chooses on a development part of train and confirms on validation"
+        )
+    plan = make_plan(confirmation(space, read_trials(folder)) if isinstance(space, Search) else space, request.folds)
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", search)
+
+
+def check_ledgers(sweep: Sweep) -> None:
+    """Raise ResultsError for a recorded stage that was trained on other supervision than the ledger holds now: its table would mix two."""
+    for stage in sweep.plan.stages.values():
+        folder = sweep.folder / "stages" / stage.key
+        recorded = (read_record(folder) or {}).get("ledger_hash")
+        clips = splits_of(stage.config, sweep.corpus.clips)
+        if recorded is None or not all(is_frozen(sweep.ledgers / part.key, part.kind, clips) for part in stage.parts):
+            continue
+        if (now := ledger_hash(stage, clips, sweep.ledgers)) != recorded:
+            raise ResultsError(
+                f"{folder} was trained on supervision with hash {recorded}, and {sweep.ledgers} now holds other answers (hash {now}); "
+                "put the ledger back, or remove that stage, and the same command trains it again"
+            )
+
+
+def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
+    """The clips that a request names, limited but not folded: each run's fold sets its splits."""
+    return load_corpus(
+        request.corpus,
+        limit=request.limit,
+        media=request.media,
+        exclude=request.exclude,
+        need_media=need_media,
+        progress=progress,
+    )
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().absolute())

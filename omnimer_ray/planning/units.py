@@ -1,0 +1,157 @@
+"""What a plan is made of: stages, runs, and the three types of work unit that Ray Tune hands out.
+
+A unit is a part of the supervision ledger, a stage that several runs continue, or a run: its last stage and its evaluation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.records import read_record
+
+
+class LedgerPart(NamedTuple):
+    """One instruction's auxiliary answers under one setting of all that determines them."""
+
+    key: str
+    kind: Kind
+    config: RunConfig  # of a run that needs it, over all its folds
+
+
+class Stage(NamedTuple):
+    """A part of training with one item distribution."""
+
+    key: str
+    config: RunConfig  # of the first run that asked for it; runs that share the stage agree in all that the key hashes
+    kinds: tuple[Kind, ...]
+    position: int  # 0 for the first stage of a run
+    predecessor: str | None
+    parts: tuple[LedgerPart, ...]  # of the supervision ledger, one for each auxiliary kind
+
+
+class Run(NamedTuple):
+    """A chain of stages with its evaluation."""
+
+    signature: str
+    config: RunConfig
+    stages: tuple[Stage, ...]
+
+
+class LedgerUnit(NamedTuple):
+    """Builds a part of the ledger; it has no record, the frozen part is its result."""
+
+    part: LedgerPart
+    title: str  # for people
+
+    @property
+    def id(self) -> str:
+        """Unique in a plan."""
+        return ledger_id(self.part)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Units that must be done first."""
+        return ()
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that it works with."""
+        return self.part.config
+
+
+class StageUnit(NamedTuple):
+    """Trains a stage that is not the last one of every run with it."""
+
+    stage: Stage
+    title: str
+
+    @property
+    def id(self) -> str:
+        """Unique in a plan."""
+        return stage_id(self.stage.key)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Units that must be done first."""
+        return stage_needs(self.stage)
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that it works with."""
+        return self.stage.config
+
+
+class RunUnit(NamedTuple):
+    """Trains a run's last stage, unless another unit does, and evaluates the run. A zero-shot run is an evaluation alone."""
+
+    run: Run
+    title: str
+    trained_by: str | None = None  # the other unit that trains the last stage
+
+    @property
+    def id(self) -> str:
+        """Unique in a plan."""
+        return f"run-{self.run.signature}"
+
+    @property
+    def stage(self) -> Stage | None:
+        """The last stage."""
+        return self.run.stages[-1] if self.run.stages else None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Units that must be done first."""
+        if self.trained_by is not None:
+            return (self.trained_by,)
+        return stage_needs(self.stage) if self.stage is not None else ()
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings that it works with."""
+        return self.run.config
+
+
+Unit = LedgerUnit | StageUnit | RunUnit
+
+
+def ledger_id(part: LedgerPart) -> str:
+    """Id of the unit that builds a part of the ledger."""
+    return f"ledger-{part.key}-{part.kind}"
+
+
+def stage_id(key: str) -> str:
+    """Id of the unit that trains a shared stage."""
+    return f"stage-{key}"
+
+
+def stage_needs(stage: Stage) -> tuple[str, ...]:
+    """Ids of the units whose results a stage is trained on."""
+    return (*map(ledger_id, stage.parts), *((stage_id(stage.predecessor),) if stage.predecessor else ()))
+
+
+def trained_stage(unit: Unit) -> Stage | None:
+    """The stage that a unit trains itself."""
+    match unit:
+        case StageUnit():
+            return unit.stage
+        case RunUnit():
+            return unit.stage if unit.trained_by is None else None
+        case LedgerUnit():
+            return None
+
+
+def record_folder(unit: StageUnit | RunUnit, folder: Path) -> Path:
+    """Folder of a unit's record inside a results folder."""
+    match unit:
+        case RunUnit():
+            return folder / "runs" / unit.run.signature
+        case StageUnit():
+            return folder / "stages" / unit.stage.key
+
+
+def recorded_outcome(unit: StageUnit | RunUnit, folder: Path) -> str | None:
+    """The outcome in a unit's record ('done', or how it failed); None without a record."""
+    record = read_record(record_folder(unit, folder))
+    return str(record["outcome"]) if record else None

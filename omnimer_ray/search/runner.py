@@ -1,0 +1,140 @@
+"""Runs the trials of a search: Ray Tune is handed the ledger first, then whatever the study asks for next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.execution.driver import PlanSearcher, Watcher, carry_out, make_job
+from omnimer_ray.execution.lease import Leases
+from omnimer_ray.execution.progress import Progress, say_plainly
+from omnimer_ray.outputs.tensorboard import write_events
+from omnimer_ray.planning.description import counted
+from omnimer_ray.planning.extents import Extent, extent
+from omnimer_ray.planning.pruning import Pruning
+from omnimer_ray.planning.search_space import TRIALS, best, is_over, ledger_units, named, read_trials, trial_plan, units_of
+from omnimer_ray.planning.setup import Sweep
+from omnimer_ray.planning.units import LedgerUnit, RunUnit, Unit, recorded_outcome
+from omnimer_ray.search.study import Asked, Study
+
+DONE, FAILED, INTERRUPTED = 0, 4, 130
+
+
+class StudySearcher(PlanSearcher):
+    """Its pending units grow: when none is ready, the study is asked for another trial, until there were enough."""
+
+    driver = ("stopped", "watch", "study", "expect")
+
+    def __init__(
+        self,
+        study: Study,
+        ledgers: Iterable[Unit],
+        done: Iterable[str],
+        stopped: Callable[[], bool],
+        watch: Watcher,
+        expect: Callable[[Unit], None] = lambda unit: None,
+    ) -> None:
+        ledgers, done = list(ledgers), set(done)
+        super().__init__([unit for unit in ledgers if unit.id not in done], done, stopped, watch)
+        self.study, self.expect = study, expect
+        self.ledgers = {unit.id for unit in ledgers}
+        study.settle()
+        for asked in study.open:
+            self._add(asked)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next ready unit, of a new trial where no other is; a run that is recorded already is told and not started."""
+        while not self.stopped() and self.ready() is None and self._may_ask():
+            asked = self.study.ask()
+            if asked not in self.study.settle():
+                self._add(asked)
+        return super().suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tells the study what is recorded; a trial that ended is no failure of the sweep, however it ended."""
+        super().on_trial_complete(trial_id, result, error)
+        over = {name for asked in self.study.settle() for name in _ids(asked)}
+        self.failed = {name: reason for name, reason in self.failed.items() if name not in over}
+        self.pending = [unit for unit in self.pending if unit.id not in over]
+
+    def _may_ask(self) -> bool:
+        return self.ledgers <= self.done and self.study.num_asked < self.study.search.num_trials
+
+    def _add(self, asked: Asked) -> None:
+        """A trial's stages and run, but for those that stand or are on their way."""
+        known = {unit.id for unit in (*self.pending, *self.running.values())}
+        for unit in units_of(f"trial {asked.number}: {named(asked.params)}", asked.run):
+            if isinstance(unit, LedgerUnit) or unit.id in known:
+                continue
+            if recorded_outcome(unit, self.study.folder) is not None:
+                self.done.add(unit.id)
+                continue
+            self.pending.append(unit)
+            self.expect(unit)
+
+
+def _ids(asked: Asked) -> tuple[str, ...]:
+    return (f"run-{asked.run.signature}", *(f"stage-{stage.key}" for stage in asked.run.stages))
+
+
+def run_trials(sweep: Sweep, console: Console) -> int:
+    """Until all trials have ended: DONE; else FAILED or INTERRUPTED, and the same command goes on."""
+    search, say = sweep.search, say_plainly(console)
+    assert search is not None
+    training = sweep.corpus.split("train")
+    job = make_job(sweep, sweep.folder / "trials", training, Pruning(search.rungs, search.reduction))
+    study = Study(search, job.folder, sweep.folder / TRIALS)
+    study.settle()
+    failed, stopped = list[str](), False
+    if not is_over(search, study.trials()):
+        ledgers = ledger_units(search)
+        with Leases(sweep.unfinished_ledgers(ledgers), say):
+            done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
+            expected = Expected(sweep, ledgers, study)
+            progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
+            searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
+            ended = carry_out(job, searcher, progress, say)
+        failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
+    for line in failed:
+        say(f"failed: {line}")
+    say(f"{counted(search, study.trials())}; study: {sweep.folder / 'trials' / 'study.journal'}")
+    if is_over(search, study.trials()):
+        return DONE
+    say(f"what was finished is kept. Go on with:  {sweep.request.command}")
+    return INTERRUPTED if stopped else FAILED
+
+
+class Expected:
+    """How much there is to do, for the time left: of a trial that is not asked for yet, as much as of one without auxiliaries."""
+
+    def __init__(self, sweep: Sweep, ledgers: Iterable[Unit], study: Study) -> None:
+        assert sweep.search is not None
+        clips = development_splits(sweep.corpus.clips, sweep.search.development)
+        self.sides = sum(clip.split == "train" for clip in clips), sum(clip.split == "development" for clip in clips)
+        self.titles = {unit.id: unit.title for unit in ledgers}
+        self.extents: dict[str, Extent] = {unit.id: extent(unit, len(clips), 0) for unit in ledgers}
+        typical = next(unit for unit in trial_plan(sweep.search).units if isinstance(unit, RunUnit))
+        self.open = {asked.run.signature for asked in study.open}  # of an earlier start: no guess stands for them
+        self.waiting = [f"trial {number}" for number in range(study.num_asked, sweep.search.num_trials)]
+        self.extents |= dict.fromkeys(self.waiting, extent(typical, *self.sides))
+
+    def add(self, unit: Unit) -> None:
+        """A unit of a trial that was asked for; its run takes the place of the guess."""
+        self.titles[unit.id], self.extents[unit.id] = unit.title, extent(unit, *self.sides)
+        if isinstance(unit, RunUnit) and unit.run.signature not in self.open and self.waiting:
+            del self.extents[self.waiting.pop(0)]
+
+
+def closing(sweep: Sweep) -> list[str]:
+    """What was chosen where, and what has been seen of validation."""
+    search, opened = sweep.search, len(list((sweep.folder / "runs").glob("*/predictions.parquet")))
+    assert search is not None
+    chosen = [
+        f"chosen on development: trial {trial.number}, macro F1 {trial.development_f1:.3f}: {named(trial.params)}"
+        for trial in best(search, read_trials(sweep.folder))
+    ]
+    return [*chosen, f"validation was opened once for each of {opened} confirmed runs, and by no trial"]

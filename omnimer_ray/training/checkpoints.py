@@ -1,0 +1,114 @@
+"""Checkpoints of our own: the fp32 trainable parameters and their Adam moments in safetensors, with the step.
+
+They do not depend on the number of workers, and nothing is unpickled. Two are kept; hashes are checked.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state, safe_set_full_fp32_param, safe_set_full_optimizer_state
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.model.thinker import trainable
+from omnimer_ray.records import file_hash, read_json, write_atomically, write_json
+from omnimer_ray.training.ranks import of_rank_0
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+KEPT = 2
+
+
+def save(engine: Any, folder: Path, identity: str, step: int) -> None:
+    """Writes `folder/checkpoints/<step>/` whole, then forgets the oldest; every rank calls it, rank 0 writes."""
+    tensors = _gather(engine)
+    if dist.get_rank() == 0:
+        place = folder / "checkpoints" / f"{step:06d}"
+        write_atomically(place / "state.safetensors", lambda path: save_file(tensors, path))
+        write_json(place / "checkpoint.json", {"identity": identity, "step": step, "hash": file_hash(place / "state.safetensors")})
+        for old in _standing(folder)[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    dist.barrier()
+
+
+def load(engine: Any, folder: Path, identity: str, device: str) -> int:
+    """Sets the newest whole checkpoint into the engine and returns its step; 0 where there is none. Every rank calls it.
+
+    Raises ResultsError for a checkpoint of another stage: it must never be trained further by mistake.
+    """
+    newest = of_rank_0(lambda: _newest(folder, identity))
+    if newest is None:
+        return 0
+    _set(engine, newest / "state.safetensors", int(newest.name), device)
+    return int(newest.name)
+
+
+def _newest(folder: Path, identity: str) -> Path | None:
+    for place in reversed(_standing(folder)):
+        about = read_json(place / "checkpoint.json")
+        if about["identity"] != identity:
+            raise ResultsError(f"{place} belongs to stage {about['identity']}, not {identity}; remove it, and the stage starts anew")
+        state = place / "state.safetensors"
+        if state.exists() and file_hash(state) == about["hash"]:
+            return place
+    return None
+
+
+def forget(folder: Path) -> None:
+    """Removes a finished stage's checkpoints."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _standing(folder: Path) -> list[Path]:
+    return sorted(place for place in (folder / "checkpoints").glob("[0-9]*") if (place / "checkpoint.json").exists())
+
+
+def parameters(engine: Any) -> dict[str, torch.Tensor]:
+    """The full fp32 trainable parameters by name, on the CPU."""
+    return {name: _full(safe_get_full_fp32_param(parameter)) for name, parameter in trainable(engine.module.model).items()}
+
+
+def _gather(engine: Any) -> dict[str, torch.Tensor]:
+    tensors = {f"parameter.{name}": value for name, value in parameters(engine).items()}
+    for name, parameter in trainable(engine.module.model).items():
+        for moment in MOMENTS:
+            tensors[f"{moment}.{name}"] = _full(safe_get_full_optimizer_state(parameter, moment))
+    return tensors
+
+
+def _full(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().float().cpu().clone().contiguous()
+
+
+def _set(engine: Any, path: Path, step: int, device: str) -> None:
+    """DeepSpeed makes the optimizer's state at its first step, so one step of zero gradients at rate 0 comes first."""
+    _make_optimizer_state(engine)
+    with safe_open(path, framework="pt") as file:
+        for name, parameter in trainable(engine.module.model).items():
+            for moment in MOMENTS:
+                safe_set_full_optimizer_state(parameter, file.get_tensor(f"{moment}.{name}").to(device), moment)
+            value = file.get_tensor(f"parameter.{name}").to(device)
+            safe_set_full_fp32_param(parameter, value)
+            with torch.no_grad():
+                parameter.copy_(value.view(parameter.shape))
+    for state in engine.optimizer.optimizer.state.values():
+        if "step" in state:
+            state["step"].fill_(step)
+
+
+def _make_optimizer_state(engine: Any) -> None:
+    zero = engine.optimizer
+    rates = [group["lr"] for group in zero.optimizer.param_groups]
+    for group, partition in zip(zero.optimizer.param_groups, zero.single_partition_of_fp32_groups, strict=True):
+        group["lr"] = 0.0
+        partition.grad = torch.zeros_like(partition)
+    zero.optimizer.step()
+    zero._lazy_init_hp_params_optimizer_state()
+    for group, rate, partition in zip(zero.optimizer.param_groups, rates, zero.single_partition_of_fp32_groups, strict=True):
+        group["lr"] = rate
+        partition.grad = None

@@ -1,0 +1,227 @@
+"""The one training loop: a stage's items -> an adapter, with DeepSpeed, checkpoints of our own and bit-equal resumption.
+
+It trains whatever is marked trainable. B items in a micro-batch, L tokens, A answer tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from omnimer_ray.config import OptimizerConfig
+from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.errors import DivergedError
+from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
+from omnimer_ray.model.thinker import trainable
+from omnimer_ray.records import read_history, write_atomically
+from omnimer_ray.training import checkpoints
+from omnimer_ray.training.schedule import Item, Schedule, micro_batches
+
+
+class AnswerLoss(torch.nn.Module):
+    """Token negative log-likelihood of the answers alone (paper eq. 7); the vocabulary projection runs on their positions only."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+        """(B,) float32: the summed loss of each item; `targets` (B, L) as `inputs.labels` makes them."""
+        thinker = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        hidden = thinker.model(**inputs, use_cache=False).last_hidden_state  # (B, L, D)
+        answered = targets[:, 1:] != IGNORED  # (B, L-1)
+        logits = thinker.lm_head(hidden[:, :-1][answered]).float()  # (A, V)
+        losses = F.cross_entropy(logits, targets[:, 1:][answered], reduction="none")  # (A,)
+        rows = answered.nonzero()[:, 0]
+        return torch.zeros(len(targets), device=losses.device).index_add(0, rows, losses)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the work is laid on workers: never part of what is computed."""
+
+    micro_batch: int
+    zero_stage: int = 2
+    recompute: bool = False
+    checkpoint_every: int = 50  # steps
+    device: str = "cpu"
+
+
+class StepReport(NamedTuple):
+    """What one optimizer step says of itself."""
+
+    step: int  # steps taken so far
+    num_steps: int
+    loss: float  # over the global batch, averaged as configured
+    learning_rate: float
+    sec: float  # that the step took
+
+
+def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float:
+    """Of step `step` (from 0): linear warm-up, then a cosine to zero at the end of the stage."""
+    warmup = round(settings.warmup_fraction * num_steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, num_steps - warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def join_alone(backend: str = "gloo") -> None:
+    """A process group of this process alone, unless one stands; it lives as long as the process."""
+    if not dist.is_initialized():
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+
+
+def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
+    """A DeepSpeed engine around `AnswerLoss(model)`; the process group must stand.
+
+    DeepSpeed's own bf16 stays off: the adapter, its gradient and their sums are fp32 whatever the precision of the frozen base.
+    """
+    import deepspeed
+
+    workers = dist.get_world_size()
+    os.environ.setdefault("LOCAL_RANK", "0")  # launchers set it; DeepSpeed refuses to start without
+    if shutil.which("ninja") is None:  # torch loads DeepSpeed's op with it, and the environment of this interpreter may not be activated
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
+    if placement.recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parameters = list(trainable(model).values())
+    count = sum(parameter.numel() for parameter in parameters)
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+    config = {
+        "train_batch_size": schedule.global_batch,
+        "train_micro_batch_size_per_gpu": placement.micro_batch,
+        "gradient_accumulation_steps": schedule.global_batch // (placement.micro_batch * workers),
+        "gradient_clipping": settings.max_grad_norm,
+        # Buckets that hold the adapter and no more: DeepSpeed's own take 1.9 GiB of a card. The second one must be even.
+        "zero_optimization": {
+            "stage": placement.zero_stage,
+            "overlap_comm": False,
+            "reduce_bucket_size": count,
+            "allgather_bucket_size": count + count % 2,
+        },
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+    engine, *_ = deepspeed.initialize(
+        model=AnswerLoss(model),
+        model_parameters=parameters,
+        optimizer=optimizer,
+        config=config,
+        dist_init_required=False,
+    )
+    return engine
+
+
+def train(
+    engine: Any,
+    encoder: Encoder,
+    clips: dict[str, Clip],
+    schedule: Schedule,
+    settings: OptimizerConfig,
+    loss_average: str,
+    placement: Placement,
+    folder: Path,
+    identity: str,
+    report: Callable[[StepReport], None],
+    should_stop: Callable[[int], bool],
+) -> bool:
+    """Trains a stage from its last checkpoint in `folder` to its end; True when it is whole, False when it was asked to stop.
+
+    Every rank runs every line, and asks `should_stop` after every step. Raises DivergedError when a loss is not finite.
+    """
+    step = checkpoints.load(engine, folder, identity, placement.device)
+    _cut_history(folder, step)
+    engine.train()
+    for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
+        began = time.monotonic()
+        rate = learning_rate(settings, step, schedule.num_steps)
+        loss = train_step(engine, encoder, clips, step_items, loss_average, placement, rate)
+        step += 1
+        if not math.isfinite(loss):
+            raise DivergedError(_diverged(step, loss, step_items))
+        stop = _any(should_stop(step), placement.device)
+        if dist.get_rank() == 0:
+            entry = StepReport(step, schedule.num_steps, loss, rate, round(time.monotonic() - began, 3))
+            with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry._asdict()) + "\n")
+            report(entry)
+        if stop or step % placement.checkpoint_every == 0:  # behind the history, which is cut at the checkpoint: no step is left out
+            checkpoints.save(engine, folder, identity, step)
+        if stop and step < schedule.num_steps:
+            return False
+    return True
+
+
+def train_step(
+    engine: Any,
+    encoder: Encoder,
+    clips: dict[str, Clip],
+    step_items: Sequence[tuple[Item, ...]],
+    loss_average: str,
+    placement: Placement,
+    rate: float,
+) -> float:
+    """One optimizer step over the global batch; its loss, averaged by items or by answer tokens as configured."""
+    for group in engine.optimizer.param_groups:
+        group["lr"] = rate
+    rank, workers = dist.get_rank(), dist.get_world_size()
+    everything = [item for block in step_items for item in block]
+    by_token = loss_average == "tokens"
+    total = sum(item.weight * (encoder.num_answer_tokens(item.answer) if by_token else 1) for item in everything)
+    mine = torch.zeros((), device=placement.device)
+    for block in step_items:
+        for items in micro_batches(block, placement.micro_batch, rank, workers):
+            encoded = [encoder.encode(clips[item.clip], item.kind, item.answer, item.given) for item in items]
+            targets = labels(encoded).to(placement.device)
+            losses = engine(collate(encoded, encoder.tokenizer.pad_token_id, "right", placement.device), targets)  # (B,)
+            num_tokens = (targets != IGNORED).sum(1)
+            weights = torch.tensor([item.weight for item in items], device=losses.device)
+            loss = (losses * weights / (1 if by_token else num_tokens)).sum() / total
+            # DeepSpeed averages over accumulation steps and workers; undo both: `loss` is a share of a sum over the global batch.
+            engine.backward(loss * engine.gradient_accumulation_steps() * workers)
+            engine.step()
+            mine += loss.detach()
+    dist.all_reduce(mine)
+    return float(mine)
+
+
+def _any(flag: bool, device: str) -> bool:
+    """Whether any worker says so: all of them must stop after the same step."""
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value)
+    return bool(value > 0)
+
+
+def _diverged(step: int, loss: float, step_items: Sequence[tuple[Item, ...]]) -> str:
+    names = sorted({item.clip for block in step_items for item in block})
+    return f"the loss of step {step} is {loss}; its clips: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}; try a smaller optimizer.learning_rate"
+
+
+def _cut_history(folder: Path, step: int) -> None:
+    """Drops what was logged behind the checkpoint, so that a resumed stage has each step once."""
+    path = folder / "history.jsonl"
+    if dist.get_rank() or not path.exists():
+        return
+    kept = "".join(json.dumps(entry) + "\n" for entry in read_history(folder) if entry["step"] <= step)
+    write_atomically(path, lambda temporary: temporary.write_text(kept, encoding="utf-8"))

@@ -1,0 +1,253 @@
+"""One sweep per results folder, whatever became of the one before."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnimer_ray.errors import ResultsError
+from omnimer_ray.execution import lease
+from omnimer_ray.execution.lease import STALE_SEC, Lease, Leases, holder
+
+HERE = socket.gethostname()
+ROOT = Path(__file__).parents[2]
+HOLD = """if True:
+    import sys, time
+    from pathlib import Path
+    from omnimer_ray.execution.lease import Lease
+    with Lease(Path(sys.argv[1])):
+        print("held", flush=True)
+        time.sleep(60)
+"""
+
+
+def start(folder: Path, code: str = HOLD) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A live second process that holds the lease of `tmp_path`."""
+    process = start(tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def leave(folder: Path, age_sec: float = 0.0, **content: Any) -> Path:
+    """A lease as a driver that is gone left it."""
+    path = folder / ".sweep" / "lease.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+    os.utime(path, (time.time() - age_sec,) * 2)
+    return path
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_a_lease_stands_while_it_is_held(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    with Lease(tmp_path):
+        assert holder(tmp_path) == (HERE, os.getpid())
+    assert holder(tmp_path) is None
+    assert not (tmp_path / ".sweep" / "lease.json").exists()
+
+
+def test_a_live_driver_keeps_others_out(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
+    with pytest.raises(ResultsError) as raised, Lease(tmp_path):
+        pass
+    assert str(raised.value) == (
+        f"{tmp_path} is in use by another sweep (pid {driver.pid} on {HERE}); wait for it, stop it, or give another --results"
+    )
+    assert holder(tmp_path) == (HERE, driver.pid), "whoever is refused leaves the lease alone"
+
+
+def test_a_killed_drivers_lease_is_taken_over_at_once(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    with Lease(tmp_path):
+        assert holder(tmp_path) == (HERE, os.getpid())
+
+
+def test_a_zombie_holds_nothing(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
+    driver.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has asked how it ended
+    assert holder(tmp_path) is None
+
+
+def test_another_process_with_the_same_number_holds_nothing(tmp_path: Path) -> None:
+    leave(tmp_path, host=HERE, pid=os.getpid(), started="1")
+    with Lease(tmp_path):
+        pass
+
+
+def test_a_dead_pids_lease_is_taken_over(tmp_path: Path) -> None:
+    leave(tmp_path, host=HERE, pid=dead_pid())
+    with Lease(tmp_path):
+        assert holder(tmp_path) == (HERE, os.getpid())
+
+
+@pytest.mark.parametrize(("age_sec", "alive"), [(0.0, True), (STALE_SEC - 5, True), (STALE_SEC + 5, False)])
+def test_another_hosts_driver_lives_by_its_heartbeat(tmp_path: Path, age_sec: float, alive: bool) -> None:
+    leave(tmp_path, age_sec, host="elsewhere", pid=1)
+    if alive:
+        with pytest.raises(ResultsError, match=r"in use by another sweep \(pid 1 on elsewhere\); wait for it"), Lease(tmp_path):
+            pass
+    else:
+        with Lease(tmp_path):
+            assert holder(tmp_path) == (HERE, os.getpid())
+
+
+def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
+    with Lease(tmp_path) as held:
+        os.utime(held.path, (0, 0))
+        deadline = time.monotonic() + 5
+        while held.path.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.time() - held.path.stat().st_mtime < 5
+
+
+@pytest.mark.parametrize("offset_sec", [-90.0, 90.0, 3600.0])
+def test_a_clock_that_differs_from_the_file_servers_expires_no_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset_sec: float
+) -> None:
+    leave(tmp_path, host="elsewhere", pid=1)
+    here = time.time
+    monkeypatch.setattr(time, "time", lambda: here() + offset_sec)
+    assert holder(tmp_path) == ("elsewhere", 1)
+    leave_age = STALE_SEC + 5
+    os.utime(tmp_path / ".sweep" / "lease.json", (here() - leave_age,) * 2)
+    assert holder(tmp_path) is None
+    assert [path.name for path in (tmp_path / ".sweep").iterdir()] == ["lease.json"], "the file that asks for the time is deleted"
+
+
+def test_a_driver_whose_lease_was_taken_over_is_interrupted(tmp_path: Path) -> None:
+    code = """if True:
+        import signal, sys, time
+        from pathlib import Path
+        from omnimer_ray.execution import lease
+        lease.HEARTBEAT_SEC = 0.05
+        def interrupt(number, frame):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, interrupt)
+        held = lease.Lease(Path(sys.argv[1]))
+        try:
+            with held:
+                print("held", flush=True)
+                time.sleep(30)
+        except KeyboardInterrupt:
+            print(held.lost)
+    """
+    process = start(tmp_path, code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    path = leave(tmp_path, host="elsewhere", pid=1)
+    out, err = process.communicate(timeout=20)
+    assert (out, err) == ("True\n", "")
+    assert json.loads(path.read_text())["host"] == "elsewhere", "the new driver's lease is left alone"
+
+
+def test_a_lease_file_that_was_deleted_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
+    with Lease(tmp_path) as held:
+        held.path.unlink()
+        deadline = time.monotonic() + 5
+        while not held.path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert holder(tmp_path) == (HERE, os.getpid())
+        assert not held.lost
+
+
+def test_several_leases_are_taken_and_released_one_by_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    with Leases([two, one, one], print) as leases:
+        assert holder(one) == holder(two) == (HERE, os.getpid())
+        leases.release(one)
+        leases.release(tmp_path / "never taken")
+        assert (holder(one), holder(two)) == (None, (HERE, os.getpid()))
+    assert holder(two) is None
+
+
+def test_a_ledger_that_another_sweep_writes_is_waited_for(
+    tmp_path: Path, driver: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RETRY_SEC", 0.05)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        driver.kill()
+        driver.wait()
+
+    with Leases([tmp_path], say):
+        assert holder(tmp_path) == (HERE, os.getpid())
+    assert said == [f"waiting: {tmp_path} is being written by another sweep (pid {driver.pid} on {HERE}); its answers will be shared"]
+
+
+def test_a_lease_that_another_host_took_over_is_not_removed(tmp_path: Path) -> None:
+    with Lease(tmp_path):
+        path = leave(tmp_path, host="elsewhere", pid=1)
+    assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"host": "' + HERE, "[1]", "{}", '{"host": "here", "pid": "x"}', f'{{"host": "{HERE}", "pid": 99999999999999999999}}']
+)
+def test_a_file_that_is_no_lease_is_replaced(tmp_path: Path, text: str) -> None:
+    leave(tmp_path).write_text(text)
+    with Lease(tmp_path):
+        assert holder(tmp_path) == (HERE, os.getpid())
+
+
+def test_of_many_that_find_a_dead_drivers_lease_one_takes_it(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, time
+        from pathlib import Path
+        from omnimer_ray.errors import ResultsError
+        from omnimer_ray.execution.lease import Lease
+        while not Path(sys.argv[1], "go").exists():
+            pass
+        try:
+            with Lease(Path(sys.argv[1])):
+                print("held", end="")
+                time.sleep(1)
+        except ResultsError as error:
+            assert "is in use by another sweep" in str(error)
+    """
+    leave(tmp_path, host=HERE, pid=dead_pid())
+    rivals = [start(tmp_path, code) for _ in range(4)]
+    time.sleep(0.5)
+    (tmp_path / "go").touch()
+    told = [rival.communicate(timeout=30) for rival in rivals]
+    assert "".join(out for out, _ in told) == "held", told
+
+
+def test_a_results_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match=r"^cannot write in .*file/ablations/\.sweep: Not a directory; give another --results$"):
+        Lease(tmp_path / "file" / "ablations").__enter__()
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *args: object, **named: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ResultsError, match=r"cannot write .*lease\.json: No space left on device"):
+        Lease(tmp_path).__enter__()

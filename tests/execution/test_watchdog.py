@@ -1,0 +1,63 @@
+"""A process that stands still is ended, and why is told; one that works is left alone."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from omnimer_ray.execution import watchdog
+
+STILL = """if True:
+    import sys, time
+    from pathlib import Path
+    from omnimer_ray.execution.watchdog import Watchdog
+    place, steps = Path(sys.argv[1]), int(sys.argv[2])
+    with Watchdog([place / "progress.json", place / "history.jsonl"], 4.0, 1.0, place / "hung" / "unit.txt"):
+        for step in range(steps):
+            time.sleep(0.5)
+            with (place / "history.jsonl").open("a") as file:
+                file.write(f"{step}\\n")
+        if sys.argv[3] == "stand":
+            time.sleep(60)
+        if sys.argv[3] == "stop":
+            import os, signal
+            os.kill(os.getpid(), signal.SIGSTOP)
+    print("whole")
+"""
+
+
+def run(place: Path, steps: int, then: str) -> "tuple[subprocess.CompletedProcess[str], float]":
+    began = time.monotonic()
+    words = [sys.executable, "-c", STILL, str(place), str(steps), then]
+    return subprocess.run(words, capture_output=True, text=True, timeout=50), time.monotonic() - began
+
+
+@pytest.mark.parametrize("then", ["stand", "stop"])
+def test_one_that_stands_still_is_ended_within_twice_its_time(tmp_path: Path, then: str) -> None:
+    (tmp_path / "hung").mkdir()
+    (tmp_path / "hung" / "unit.txt").write_text("of an earlier attempt")
+    ended, sec = run(tmp_path, 3, then)
+    assert (ended.returncode, ended.stdout) == (-9, "")
+    assert 2.5 < sec < 1.5 + 2 * 1.0 + 2  # three steps, the time, starting Python twice
+    assert (tmp_path / "hung" / "unit.txt").read_text() == (
+        "it took no step and gave no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
+    )
+
+
+def test_the_first_step_has_more_time(tmp_path: Path) -> None:
+    ended, sec = run(tmp_path, 0, "stand")
+    assert ended.returncode == -9
+    assert sec > 4
+    assert "for 5 s (startup_timeout_sec, before its first step or answer)" in (tmp_path / "hung" / "unit.txt").read_text()
+
+
+def test_one_that_works_is_left_alone(tmp_path: Path) -> None:
+    ended, _ = run(tmp_path, 5, "end")
+    assert (ended.returncode, ended.stdout) == (0, "whole\n")
+    assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]
+
+
+def test_without_its_parent_it_ends() -> None:
+    assert watchdog.stands_still(pid=0, files=[], startup_sec=1, step_sec=1) is None

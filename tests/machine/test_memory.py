@@ -1,0 +1,208 @@
+"""The estimate against exact parameter counts, against what the real classes keep for their backward pass, and against published arithmetic."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import paper_config, tiny_config
+
+from omnimer_ray.config import LoraConfig
+from omnimer_ray.errors import BaseModelError, ConfigError
+from omnimer_ray.machine.memory import GIB, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
+from omnimer_ray.machine.profile import MachineProfile
+from omnimer_ray.model.bases import TINY_FOLDER
+from omnimer_ray.model.dimensions import FIELDS, PLACEMENTS, Shape, Target, lora_parameters, parameters, read_shape
+
+QWEN_7B = Shape(vision_width=1280)
+QWEN_3B = Shape(2048, 36, 16, 2, 11008, 151936, audio_out=2048, vision_width=1280, vision_out=2048)
+PAIR = Setup(workers=2)
+
+
+@pytest.mark.parametrize(("shape", "count"), [(QWEN_7B, 8_931_813_888), (QWEN_3B, 4_703_464_448), (Shape(), None)])
+def test_parameters_are_counted_exactly(shape: Shape, count: int | None) -> None:
+    assert sum(parameters(shape)) == count or (count is None and round(sum(parameters(shape)) / 1e9, 1) == 11.3)
+
+
+def test_the_tiny_base_is_counted_as_its_file_says() -> None:
+    with (TINY_FOLDER / "model.safetensors").open("rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    held = sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    assert sum(parameters(read_shape(TINY_FOLDER))) == held
+
+
+def test_a_whole_omni_config_gives_its_thinker(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {part: {key: getattr(QWEN_7B, name) for name, key in fields.items()} for part, fields in FIELDS.items()}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_omni", "thinker_config": parts, "talker_config": {}}))
+    assert read_shape(tmp_path) == QWEN_7B
+    del parts["text_config"]["vocab_size"]
+    (tmp_path / "config.json").write_text(json.dumps(parts))
+    assert read_shape(tmp_path) == QWEN_7B
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"text_config": {"hidden_size": "wide"}}', '{"text_config": 3}'])
+def test_a_config_without_sizes_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(BaseModelError) as raised:
+        read_shape(tmp_path)
+    assert str(raised.value).startswith(f"{tmp_path / 'config.json'} does not give a Thinker's sizes (")
+    assert str(raised.value).endswith("); download the checkpoint again")
+
+
+def test_the_7b_takes_its_known_place_and_zero_2_does_not_shrink_it() -> None:
+    alone, shared = (estimate(QWEN_7B, PAIR._replace(workers=workers), Item(1000)) for workers in (1, 8))
+    assert round(alone.weights, 2) == 16.64
+    assert shared.weights == alone.weights
+    assert 0 < alone.total_gib - shared.total_gib < 0.15  # only the adapter's own state is shared out
+
+
+def test_published_token_limits_of_a_24_gib_card() -> None:
+    """14,600 and 1,790 are arithmetic without an adapter in fp32; PEFT's fp32 copies of LoRA's inputs, counted below, cost a sixth."""
+    recomputed = max_tokens(24, QWEN_7B, PAIR)
+    assert 0.82 < recomputed / 14_600 < 1
+    kept = PAIR._replace(recompute=False, off_card=("vision", "embedding"))
+    assert 0.82 < max_tokens(24, QWEN_7B, kept) / 1_790 < 1
+    assert max_tokens(24, QWEN_7B, kept._replace(off_card=())) < 1_200
+    assert max_tokens(16, QWEN_7B, PAIR) == 0
+    assert estimate(QWEN_7B, PAIR, Item(recomputed, answer=0)).training_gib <= 24
+
+
+def test_the_adapter_is_held_as_deepspeed_holds_it() -> None:
+    """fp32: the adapter and its bucket whole, a share of gradients, of a copy and of two moments."""
+    count = lora_parameters(QWEN_7B, PAIR.lora)
+    assert estimate(QWEN_7B, PAIR, Item(1000)).training_state == pytest.approx((8 + (4 + 12) / 2) * count / GIB)
+    assert estimate(QWEN_7B, PAIR._replace(zero_stage=1), Item(1000)).training_state == pytest.approx((8 + 4 + 12 / 2) * count / GIB)
+
+
+def test_decoding_holds_the_prompts_cache_and_one_layer_but_no_logits_of_prompts() -> None:
+    one, two = (estimate(QWEN_7B, PAIR._replace(evaluation_batch=batch), Item(9000, answer=0)).decoding for batch in (1, 2))
+    assert one == pytest.approx(9000 * (2 * 2 * 512 * 28 + 6 * 18944 + 5 * 3584) / GIB)
+    assert two == pytest.approx(2 * (one + 2 * 9000**2 / GIB)), "padded ones have a mask"
+    assert two < 2 * 9000 * 2 * QWEN_7B.vocabulary / GIB
+
+
+def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
+    profile = MachineProfile(docs="test", workers_per_run=2, gpus_per_worker=1, micro_batch=2, evaluation_batch=4, recompute=True)
+    config = paper_config(base__precision="bf16")
+    assert setup_of(profile, config) == Setup(config.lora, "bf16", 2, 2, 4, 2, True)
+    assert longest_item(config) == Item(text=512, audio=750, video=30 * 256, answer=128)
+    assert longest_item(tiny_config()) == Item(text=512, audio=200, video=8 * 16, answer=64)
+
+
+@pytest.mark.parametrize(
+    ("setup", "tokens", "way_out"),
+    [
+        ({"evaluation_batch": 24}, 3000, "it fits with evaluation_batch: 1"),
+        ({"micro_batch": 4, "recompute": False}, 1300, "it fits with micro_batch: 1, recompute: true"),
+        ({"evaluation_batch": 24, "recompute": False}, 8000, "it fits with evaluation_batch: 1, recompute: true"),
+        ({}, 20_000, "with every saving items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_what_would(setup: dict[str, Any], tokens: int, way_out: str) -> None:
+    told = refusal(24, QWEN_7B, PAIR._replace(**setup), Item(tokens, answer=0))
+    assert told is not None
+    assert told.startswith("a worker needs ")
+    assert told.endswith(f"to decode items of {tokens} tokens, and has 24.0; {way_out}")
+
+
+def test_what_fits_is_not_refused_and_what_never_can_is_told() -> None:
+    assert refusal(24, QWEN_7B, PAIR, Item(1000)) is None
+    told = refusal(12, QWEN_7B, PAIR, Item(1000))
+    assert told is not None
+    assert told.endswith("no profile makes this base fit; choose a smaller base or a card with more memory")
+
+
+# What the real classes keep, in small: one more layer, the same tokens.
+
+SMALL = Shape(256, 2, 2, 1, 640, 512, 128, 1, 512, 128, 256, 128, 1, 320, 256)
+
+
+def _model(shape: Shape, precision: str, lora: LoraConfig) -> Any:
+    from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
+
+    from omnimer_ray.model.thinker import DTYPES, place_lora
+
+    sizes = {part: {key: getattr(shape, name) for name, key in fields.items()} for part, fields in FIELDS.items()}
+    sizes["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}  # type: ignore[assignment]
+    sizes["audio_config"]["encoder_attention_heads"] = sizes["vision_config"]["num_heads"] = 2
+    sizes["vision_config"]["fullatt_block_indexes"] = list(range(shape.vision_layers))  # type: ignore[assignment]
+    tokens = {"image_token_index": 501, "video_token_index": 502, "audio_token_index": 503}
+    tokens |= {"vision_start_token_id": 504, "vision_end_token_id": 505, "audio_start_token_id": 506, "audio_end_token_id": 507}
+    config = Qwen2_5OmniThinkerConfig(**sizes, **tokens, pad_token_id=500, tie_word_embeddings=False)
+    model = Qwen2_5OmniThinkerForConditionalGeneration(config).to(DTYPES[precision])
+    model.requires_grad_(False)
+    return place_lora(model, lora, seed=0)[0].train()
+
+
+def _kept_bytes(model: Any, batch: dict[str, Any]) -> int:
+    """Bytes of distinct storages that wait for the backward pass, parameters and buffers aside."""
+    import torch
+
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = model.get_base_model().model(**batch, use_cache=False).last_hidden_state
+    assert hidden.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _batch(item: Item) -> dict[str, Any]:
+    import torch
+
+    media = [506] + [503] * item.audio + [507] if item.audio else [504] + [502] * item.video + [505] if item.video else []
+    ids = torch.tensor([media + [7] * (item.text - 2 * bool(media))])
+    batch: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if item.audio:
+        batch |= {"input_features": torch.randn(1, 128, 4 * item.audio), "feature_attention_mask": torch.ones(1, 4 * item.audio).long()}
+    if item.video:
+        grid = torch.tensor([[item.video // 16, 8, 8]])  # 16 tokens, 64 patches of a pair of frames
+        batch |= {"pixel_values_videos": torch.randn(4 * item.video, 1176), "video_grid_thw": grid, "video_second_per_grid": torch.ones(1)}
+    return batch
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("layers", "item", "placement"),
+    [
+        ("layers", Item(96, answer=0), "thinker"),
+        ("audio_layers", Item(4, 80, answer=0), "all"),
+        ("vision_layers", Item(4, 0, 64, 0), "all"),
+    ],
+    ids=["language", "audio", "vision"],
+)
+def test_a_layer_keeps_what_the_formula_says(precision: str, layers: str, item: Item, placement: Any) -> None:
+    lora = LoraConfig(rank=4, placement=placement)
+    setup = Setup(lora, precision, recompute=False)
+    fewer, more = (SMALL._replace(**{layers: getattr(SMALL, layers) + extra}) for extra in (1, 2))
+    counted = _kept_bytes(_model(more, precision, lora), _batch(item)) - _kept_bytes(_model(fewer, precision, lora), _batch(item))
+    said = GIB * (estimate(more, setup, item).kept - estimate(fewer, setup, item).kept)
+    assert counted == pytest.approx(said, rel=0.02)  # the rest: scales of norms, log-sums
+
+
+def test_lora_is_counted_exactly() -> None:
+    for placement in ("thinker", "thinker+audio", "all"):
+        lora = LoraConfig(rank=4, placement=placement)  # type: ignore[arg-type]
+        trainable = sum(parameter.numel() for parameter in _model(SMALL, "fp32", lora).parameters() if parameter.requires_grad)
+        assert trainable == lora_parameters(SMALL, lora)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_every_placement_is_counted(placement: Any) -> None:
+    assert estimate(SMALL, Setup(LoraConfig(placement=placement)), Item(100)).kept > 0
+
+
+def test_a_placement_that_the_formulas_do_not_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp = Target("language", r".*\.mlp\..*", 3, lambda shape: 3 * (shape.width + shape.mlp))
+    monkeypatch.setitem(PLACEMENTS, "thinker", (*PLACEMENTS["thinker"], mlp))
+    with pytest.raises(ConfigError, match=r"^the memory estimate does not count lora\.placement 'thinker'; extend omnimer_ray/machine/memory\.py$"):
+        estimate(SMALL, Setup(LoraConfig(placement="thinker")), Item(100))

@@ -1,0 +1,113 @@
+"""Answers do not depend on the batch, and end where the turn ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytest
+import torch
+from lessons import KINDS
+
+from omnimer_ray.config import Kind, LoraConfig
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.model import generation
+from omnimer_ray.model.generation import generate, in_batches, last_position_only
+from omnimer_ray.model.inputs import END_OF_TURN, Encoder, collate
+from omnimer_ray.model.thinker import Thinker, place_lora
+
+
+@contextmanager
+def decoding(thinker: Thinker, logits_of: Callable[[int, torch.Tensor], torch.Tensor]) -> Iterator[list[int]]:
+    """The logits of every decoding step pass through `logits_of(step, logits)`; gives the steps taken so far."""
+    steps: list[int] = []
+
+    def watch(module: Any, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+        steps.append(len(steps))
+        return logits_of(steps[-1], logits)
+
+    handle = thinker.model.lm_head.register_forward_hook(watch)
+    try:
+        yield steps
+    finally:
+        handle.remove()
+
+
+def saying(encoder: Encoder, texts: list[str]) -> Callable[[int, torch.Tensor], torch.Tensor]:
+    """Row i of the batch says `texts[i]`, and whatever follows it says 'x'."""
+    rows = [encoder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    filler = encoder.tokenizer("x", add_special_tokens=False)["input_ids"][0]
+
+    def logits_of(step: int, logits: torch.Tensor) -> torch.Tensor:
+        said = torch.zeros_like(logits)
+        for row, tokens in enumerate(rows):
+            said[row, :, tokens[step] if step < len(tokens) else filler] = 1
+        return said
+
+    return logits_of
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_at_a_time_or_together(kind: Kind, tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    prompts = [encoder.encode(clip, kind) for clip in corpus.clips[:6]]
+    assert kind == "facial_expression" or len({len(prompt.input_ids) for prompt in prompts}) > 1
+    alone = [generate(tiny, encoder, [prompt], 24)[0] for prompt in prompts]
+    assert generate(tiny, encoder, prompts, 24) == alone
+    assert generate(tiny, encoder, prompts[::-1], 24) == alone[::-1]
+    assert generate(tiny, encoder, prompts[2:5], 24) == alone[2:5]
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_prompts_are_projected_at_their_last_position_only(adapted: bool, fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    if adapted:
+        fresh = fresh._replace(model=place_lora(fresh.model, LoraConfig(), 0)[0])
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:4]]
+    inputs = collate(prompts, encoder.tokenizer.pad_token_id, "left", torch.device("cpu"))
+    with torch.no_grad(), last_position_only(fresh.model):
+        short = fresh.model(**inputs).logits
+    with torch.no_grad():
+        whole = fresh.model(**inputs).logits
+    assert short.shape == (4, 1, whole.shape[-1]) != whole.shape
+    torch.testing.assert_close(short[:, 0], whole[:, -1], rtol=0, atol=1e-5)
+
+
+def test_answers_are_those_of_the_whole_projection(
+    tiny: Thinker, encoder: Encoder, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips]
+    answers = generate(tiny, encoder, prompts, 24)
+    monkeypatch.setattr(generation, "last_position_only", lambda model: nullcontext())
+    assert generate(tiny, encoder, prompts, 24) == answers
+
+
+def test_an_answer_ends_with_its_turn(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:3]]
+    texts = [END_OF_TURN, '{"sentiment": "netral"}' + END_OF_TURN + '{"sentiment": "positive"}', " a b " + END_OF_TURN]
+    with decoding(tiny, saying(encoder, texts)) as steps:
+        assert generate(tiny, encoder, prompts, 64) == ["", '{"sentiment": "netral"}', "a b"]
+    longest = max(len(encoder.tokenizer(text.split(END_OF_TURN)[0], add_special_tokens=False)["input_ids"]) for text in texts)
+    assert len(steps) == longest + 1
+
+
+def test_an_answer_without_end_is_cut(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    with decoding(tiny, saying(encoder, ["word"])) as steps:
+        answer = generate(tiny, encoder, [encoder.encode(corpus.clips[0], "prosody")], 9)
+    assert len(steps) == 9
+    assert answer[0].startswith("wordx")
+    assert answer[0] == "word" + "x" * (9 - len(encoder.tokenizer("word", add_special_tokens=False)["input_ids"]))
+
+
+def test_nothing_of_the_model_is_left_changed(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:2]]
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    first = generate(tiny, encoder, prompts, 12)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    generate(tiny, encoder, [encoder.encode(corpus.clips[3], "prosody")], 12)
+    assert generate(tiny, encoder, prompts, 12) == first
+
+
+def test_in_batches() -> None:
+    assert [list(part) for part in in_batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(in_batches([], 3)) == []

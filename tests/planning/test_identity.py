@@ -1,0 +1,112 @@
+"""Keys hold what determines a result and nothing else: settings, versions, and only the prompts and words that are used."""
+
+from dataclasses import replace
+
+import pytest
+from making import ALL, OTHER_VALUE, tiny_config, whole_config
+
+from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.planning import identity
+from omnimer_ray.planning.identity import ledger_key
+from omnimer_ray.planning.plan import make_run
+from omnimer_ray.tasks import instructions
+
+NAMES = sorted(set(OTHER_VALUE) - {"training", "schedule", "auxiliaries"})
+LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_language", "supervision.max_new_tokens"}
+MEDIA = {name for name in OTHER_VALUE if name.startswith("media.")}
+NEVER_IN_A_STAGE = {"base.name", "evaluation.max_new_tokens"}
+MAIN_ONLY = {"task", "hierarchy", "class_balance"}  # an auxiliary stage does not depend on the main task
+
+
+def keys(config: RunConfig) -> dict[str, str]:
+    """Every key of a run with two stages, whatever it is called."""
+    run = make_run(config)
+    ledgers = {part.kind: part.key for stage in run.stages for part in stage.parts}
+    return {**ledgers, "first": run.stages[0].key, "last": run.stages[-1].key, "run": run.signature}
+
+
+def whole(**changes: object) -> RunConfig:
+    return whole_config(schedule="multi_stage", **changes)
+
+
+def other(name: str) -> RunConfig:
+    value = {"emotion": 1.0, "text_keywords": 1.0, "facial_expression": 2.0, "prosody": 1.0} if name == "mixture" else OTHER_VALUE[name]
+    return changed(whole(), {name: value})
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_which_keys_a_setting_changes(name: str) -> None:
+    expected = set() if name == "base.name" else {"run"}
+    if name in LEDGER:
+        expected |= {"text_keywords", "facial_expression", "prosody"}
+    if name in MEDIA:
+        expected |= {"facial_expression", "prosody"}
+    if name not in NEVER_IN_A_STAGE:
+        expected |= {"last"} if name in MAIN_ONLY else {"first", "last"}
+    assert changes(keys(whole()), keys(other(name))) == expected
+
+
+@pytest.mark.parametrize("name", ["training", "schedule", "auxiliaries"])
+def test_what_makes_other_stages_makes_another_run(name: str) -> None:
+    assert make_run(changed(whole_config(), {name: OTHER_VALUE[name]})).signature != make_run(whole_config()).signature
+
+
+def test_a_stage_of_text_alone_does_not_depend_on_media() -> None:
+    text = make_run(tiny_config(auxiliaries={"text"}, schedule="multi_stage"))
+    short = make_run(tiny_config(auxiliaries={"text"}, schedule="multi_stage", media__max_sec=9))
+    assert text.stages[0].key == short.stages[0].key
+    assert text.stages[1].key != short.stages[1].key
+
+
+EVERY = {"text_keywords", "facial_expression", "prosody", "first", "last", "run"}
+
+
+@pytest.mark.parametrize(("version", "expected"), [("RECIPE_VERSION", EVERY), ("MEDIA_VERSION", EVERY - {"text_keywords"})])
+def test_a_version_is_in_every_key_that_depends_on_it(monkeypatch: pytest.MonkeyPatch, version: str, expected: set[str]) -> None:
+    before = keys(whole())
+    monkeypatch.setattr(identity, version, 99)
+    assert changes(before, keys(whole())) == expected
+
+
+def test_a_new_prompt_and_a_new_language_change_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(whole())
+    monkeypatch.setitem(instructions._PROMPTS, "gesture", instructions._PROMPTS["prosody"])
+    monkeypatch.setitem(instructions.WORDS, "xx", dict.fromkeys(instructions.WORDS["en"], "word"))
+    assert keys(whole()) == before
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("emotion", {"last", "run"}),
+        ("emotion, no hierarchy", set()),
+        ("sentiment", set()),
+        ("prosody", {"prosody", "first", "last", "run"}),
+        ("prosody, given", {"prosody", "first", "last", "run"}),  # through the answers that it makes
+    ],
+)
+def test_a_changed_prompt_changes_the_keys_of_what_uses_it(monkeypatch: pytest.MonkeyPatch, prompt: str, expected: set[str]) -> None:
+    before = keys(whole())
+    monkeypatch.setitem(instructions._PROMPTS, prompt, replace(instructions._PROMPTS[prompt], task="{sentiments} {emotions} {given}"))
+    assert changes(before, keys(whole())) == expected
+
+
+@pytest.mark.parametrize(("label", "expected"), [("fear", {"last", "run"}), ("neutral", EVERY)])
+def test_a_label_word_is_in_the_keys_of_what_names_it(monkeypatch: pytest.MonkeyPatch, label: str, expected: set[str]) -> None:
+    before = keys(whole())
+    monkeypatch.setitem(instructions.WORDS["en"], label, "another word")
+    assert changes(before, keys(whole())) == expected
+
+
+def test_the_word_of_a_language_that_is_not_used_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(whole())
+    monkeypatch.setitem(instructions.WORDS["id"], "neutral", "another word")
+    assert keys(whole()) == before
+
+
+def test_each_instruction_has_a_ledger_of_its_own() -> None:
+    assert len({ledger_key(whole_config(), kind) for kind in ("text_keywords", "facial_expression", "prosody")}) == len(ALL)

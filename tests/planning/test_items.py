@@ -1,0 +1,104 @@
+"""A stage's items: from gold labels and ledger entries, with weights and a mixture; and the hash of the entries."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import clip, tiny_config
+
+from omnimer_ray.config import Kind
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.planning.identity import ledger_key
+from omnimer_ray.planning.items import ledger_hash, make_schedule
+from omnimer_ray.planning.plan import make_run
+from omnimer_ray.planning.units import Stage
+from omnimer_ray.training.schedule import Item
+
+CLIPS = [
+    clip("a_1", emotion="fear", sentiment="negative"),
+    clip("a_2"),
+    clip("a_3"),
+    clip("a_4", emotion=None, sentiment=None),
+    clip("b_1", split="validation"),
+]
+
+
+def stage(index: int = 0, **changes: Any) -> Stage:
+    return make_run(tiny_config(epochs=20, **changes)).stages[index]
+
+
+def ledger(folder: Path, kind: Kind, answers: dict[str, str | None]) -> Path:
+    folder = folder / ledger_key(tiny_config(), kind)
+    folder.mkdir(exist_ok=True)
+    lines = [json.dumps({"clip": name, "answer": answer}) for name, answer in answers.items()]
+    (folder / f"{kind}.0.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_main_items_are_training_clips_with_their_labels(tmp_path: Path) -> None:
+    assert make_schedule(stage(task="emotion"), CLIPS, tmp_path).items == {
+        "emotion": (
+            Item("a_1", "emotion", '{"sentiment": "negative", "emotion": "fear"}'),
+            Item("a_2", "emotion", '{"sentiment": "neutral", "emotion": "neutral"}'),
+            Item("a_3", "emotion", '{"sentiment": "neutral", "emotion": "neutral"}'),
+        )
+    }
+
+
+def test_the_answer_follows_hierarchy_and_language(tmp_path: Path) -> None:
+    flat = make_schedule(stage(task="emotion", hierarchy="none", answer_language="id"), CLIPS[:1], tmp_path)
+    assert flat.items["emotion"][0].answer == '{"emotion": "ketakutan"}'
+
+
+def test_auxiliary_items_are_the_accepted_entries(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", {"a_1": "one", "a_2": None, "a_3": "three", "a_4": "four", "b_1": "validation"})
+    schedule = make_schedule(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
+    assert schedule.items["prosody"] == (Item("a_1", "prosody", "one"), Item("a_3", "prosody", "three"), Item("a_4", "prosody", "four"))
+    assert len(schedule.items["sentiment"]) == 3
+
+
+def test_a_stage_holds_its_own_kinds_only(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said"))
+    multi: dict[str, Any] = {"auxiliaries": {"audio"}, "schedule": "multi_stage"}
+    first, second = (make_schedule(stage(index, **multi), CLIPS, tmp_path) for index in (0, 1))
+    assert (set(first.items), first.stage_position) == ({"prosody"}, 0)
+    assert (set(second.items), second.stage_position) == ({"sentiment"}, 1)
+
+
+def test_a_kind_whose_every_entry_was_rejected_is_named(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4")))
+    with pytest.raises(ConfigError, match=r"^no training items for prosody; every one was rejected or has no label"):
+        make_schedule(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
+
+
+@pytest.mark.parametrize(("balance", "weights"), [("none", [1.0, 1.0, 1.0]), ("inverse_frequency", [1.5, 0.75, 0.75])])
+def test_balanced_classes_weigh_the_same_in_an_epoch(tmp_path: Path, balance: str, weights: list[float]) -> None:
+    schedule = make_schedule(stage(class_balance=balance), CLIPS, tmp_path)
+    assert [item.weight for item in schedule.items["sentiment"]] == weights
+    assert sum(weights) == 3, "the mean weight is 1, whatever the balance"
+
+
+def test_a_mixture_reaches_the_stage_that_mixes(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said"))
+    mixed: dict[str, Any] = {"auxiliaries": {"audio"}, "mixture": {"sentiment": 1.0, "prosody": 3.0}}
+    assert make_schedule(stage(**mixed), CLIPS, tmp_path).mixture == {"prosody": 1.0, "sentiment": 1 / 3}
+    assert make_schedule(stage(1, schedule="multi_stage", **mixed), CLIPS, tmp_path).mixture is None
+
+
+def test_a_stages_ledger_hash_is_of_the_entries_that_it_is_trained_on(tmp_path: Path) -> None:
+    answers: dict[str, str | None] = dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said")
+    hashes = []
+    for name, answered in (("one", answers), ("more", {**answers, "c_1": "said"}), ("other", {**answers, "a_1": "shouted"})):
+        (tmp_path / name).mkdir()
+        ledger(tmp_path / name, "prosody", answered)
+        hashes.append(ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path / name))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert ledger_hash(stage(), CLIPS, tmp_path / "one") is None
+
+
+def test_a_ledger_that_lacks_an_entry_is_named(tmp_path: Path) -> None:
+    folder = ledger(tmp_path, "prosody", {"a_1": "said"})
+    with pytest.raises(ResultsError) as raised:
+        ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
+    assert str(raised.value) == f"{folder} has no prosody entry of clip a_2; the same command makes it again"

@@ -1,0 +1,206 @@
+"""A command's arguments come to a corpus, a base, a recipe, a plan and folders; what stands is read from the folders alone."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making import clip, sweep_of
+
+from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.execution.tune_trial import record_failure
+from omnimer_ray.machine.profile import PROFILES
+from omnimer_ray.model.bases import TINY_FOLDER, locate, on_this_node
+from omnimer_ray.planning.description import States
+from omnimer_ray.planning.identity import ledger_key
+from omnimer_ray.planning.items import ledger_hash
+from omnimer_ray.planning.plan import make_plan
+from omnimer_ray.planning.search_space import Trial
+from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare
+from omnimer_ray.planning.units import Unit, record_folder
+from omnimer_ray.records import write_json, write_record
+from omnimer_ray.tasks.instructions import Style
+from omnimer_ray.tasks.supervision import build, freeze, missing
+
+CLIPS = (*(clip(f"a_{index}") for index in range(8)), clip("b_1", split="validation"))
+
+
+def request(folder: Path, **changes: Any) -> Request:
+    same = Request("ablations", "mini", "tiny", "laptop", folder, None, None, None, None, (), False, "the command")
+    return same._replace(**changes)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return sweep_of(tmp_path, CLIPS)
+
+
+def supervise(sweep: Sweep, kind: Any, clips: int = 8) -> None:
+    answer = '{"sentiment": "neutral", "keywords": [], "explanation": "flat"}'
+    ledger, style = sweep.ledgers / ledger_key(sweep.recipe, kind), Style("prompt", "en")
+    todo = missing(ledger, kind, CLIPS)[:clips]
+    build(lambda some, given: [answer] * len(some), todo, kind, style, 8, ledger / f"{kind}.0.jsonl", lambda *far: None)
+    if not missing(ledger, kind, CLIPS):
+        freeze(ledger, kind)
+
+
+def one(sweep: Sweep, title: str) -> Unit:
+    return next(unit for unit in sweep.plan.units if unit.title == title)
+
+
+def test_planning_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = prepare(request(tmp_path / "results"))
+    assert (made.corpus.name, made.base.name, made.recipe.global_batch, len(made.plan.units)) == ("mini", "tiny", 16, 18)
+    assert len(made.corpus.split("train")) >= 160
+    assert len(made.corpus.split("validation")) >= 80
+    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "cache" / "omnimer_ray" / "mini").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "folder"),
+    [
+        ({}, "mini-tiny"),
+        ({"limit": 64}, "mini-tiny-limit64"),
+        ({"limit": 64, "folds": 3}, "mini-tiny-limit64-folds3"),
+        ({"seeds": 2}, "mini-tiny"),
+    ],
+)
+def test_every_selection_has_a_folder_of_its_own(tmp_path: Path, shared_cache: Path, changes: dict[str, Any], folder: str) -> None:
+    made = prepare(request(tmp_path, **changes))
+    assert made.folder == tmp_path / "ablations" / folder
+    assert made.ledgers == tmp_path / "ledgers"
+
+
+def test_seeds_and_folds_reach_the_plan(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, seeds=2, folds=3, limit=64))
+    assert {(row.seed, row.fold) for row in made.plan.rows if row.variant == "Base"} == {(s, f) for s in range(2) for f in range(3)}
+    assert len(made.corpus.clips) == 64
+    assert made.recipe.corpus.folds == 3
+
+
+def test_paths_are_absolute_in_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/x")
+    given = request(Path("r"), space="mine.py", corpus="indomer:~/data", machine="c/box.yml", media=Path("../m"), base="models/tiny")
+    assert given.absolute() == given._replace(
+        space=f"{tmp_path}/mine.py",
+        corpus="indomer:/home/x/data",
+        machine=f"{tmp_path}/c/box.yml",
+        media=tmp_path / ".." / "m",
+        results=tmp_path / "r",
+    )
+    assert given.absolute().absolute() == given.absolute()
+    named = request(tmp_path)
+    assert named.absolute() == named
+
+
+def test_what_was_given_by_relative_paths_is_prepared_once(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep holds absolute paths and a resolved base, whatever directory its workers are in."""
+    shutil.copytree(TINY_FOLDER, tmp_path / "models" / "small")
+    shutil.copy(Path(__file__).parents[1] / "short_space.py", tmp_path / "mine.py")
+    shutil.copy(PROFILES / "laptop.yaml", tmp_path / "box.yaml")
+    monkeypatch.chdir(tmp_path)
+    made = prepare(request(Path("results"), space="mine.py", machine="box.yaml", base="models/small", limit=48))
+    monkeypatch.chdir("/")
+    assert made.base == locate(str(tmp_path / "models" / "small"))
+    assert on_this_node(made.base) == made.base
+    assert (made.folder, made.ledgers) == (tmp_path / "results" / "mine" / "mini-small-limit48", tmp_path / "results" / "ledgers")
+    assert made.file.path == tmp_path / "mine.py"
+    assert prepare(made.request._replace(base=str(made.base.folder))).folder == made.folder
+
+
+def test_too_small_a_limit_is_named(tmp_path: Path, shared_cache: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^corpus: limit: Input should be greater than or equal to 8$"):
+        prepare(request(tmp_path, limit=4))
+
+
+def test_all_is_new_at_first(sweep: Sweep) -> None:
+    assert sweep.states() == States(done=0, failed=0, resumable=0, new=18)
+
+
+def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    supervise(sweep, "text_keywords", clips=3)
+    done, begun, failed = (one(sweep, f"{variant} / sentiment, seed 0") for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)"))
+    record_folder(done, sweep.folder).mkdir(parents=True)
+    write_record(record_folder(done, sweep.folder), {"outcome": "done"})
+    assert begun.stage is not None
+    (sweep.folder / "stages" / begun.stage.key).mkdir(parents=True)
+    record_failure(sweep.folder, failed, "diverged", "nan")
+    assert sweep.states() == States(done=2, failed=1, resumable=2, new=13)
+    assert (sweep.outcome(done), sweep.outcome(begun), sweep.outcome(failed)) == ("done", None, "diverged")
+    assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
+    assert sweep.outcome(one(sweep, "supervision: text_keywords")) is None
+
+
+def test_failures_are_forgotten_on_request_and_nothing_else(sweep: Sweep) -> None:
+    done, failed = one(sweep, "Base / sentiment, seed 0"), one(sweep, "Zero-shot / emotion")
+    record_folder(done, sweep.folder).mkdir(parents=True)
+    write_record(record_folder(done, sweep.folder), {"outcome": "done"})
+    record_failure(sweep.folder, failed, "out_of_memory", "no more")
+    sweep.forget_failures()
+    assert (sweep.outcome(done), sweep.outcome(failed)) == ("done", None)
+
+
+def test_with_folds_supervision_is_made_of_every_clip_that_some_fold_trains_on(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
+    folded = sweep._replace(plan=make_plan(sweep.plan.space, folds=3))
+    assert folded.outcome(one(folded, "supervision: prosody")) is None, "b_1 is trained on in two folds of three"
+
+
+def test_a_search_confirms_base_alone_until_its_trials_have_ended(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, space="search", seeds=2, limit=64))
+    assert made.search is not None
+    assert [(row.variant, row.seed) for row in made.plan.rows] == [("Base", 1), ("Base", 2)]
+    params = {"auxiliaries": "text", "schedule": "multi_stage", "rank": 4, "alpha": 8, "learning_rate": 1e-3}
+    rows = [Trial(number, "done", None, params, 0.5, 9, "s", number or None) for number in range(32)]
+    write_json(made.folder / "trials.json", {"trials": [row._asdict() for row in rows]})
+    assert list(made.make_plan().space.variants) == ["Base", "best 1: text / multi_stage / rank 4 / alpha 8 / rate 0.001"]
+    assert prepare(request(tmp_path, space="search", seeds=2, limit=64)).plan.rows == made.make_plan().rows
+
+
+def test_a_search_has_no_folds(tmp_path: Path, shared_cache: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--folds 3 does not go with a search: it chooses on a development part of train and confirms on"
+    ):
+        prepare(request(tmp_path, space="search", folds=3))
+
+
+def recorded_stage(sweep: Sweep, ledger: str | None) -> Path:
+    """The folder of the only stage that is trained on prosody, recorded with the hash of a ledger."""
+    stage = next(stage for stage in sweep.plan.stages.values() if stage.kinds == ("sentiment", "prosody"))
+    folder = sweep.folder / "stages" / stage.key
+    folder.mkdir(parents=True)
+    write_record(folder, {"outcome": "done", "ledger_hash": ledger})
+    return folder
+
+
+def test_a_stage_that_was_trained_on_another_ledger_is_named(sweep: Sweep) -> None:
+    folder = recorded_stage(sweep, "beef")
+    check_ledgers(sweep)
+    supervise(sweep, "prosody", 4)
+    check_ledgers(sweep)
+    supervise(sweep, "prosody")
+    with pytest.raises(
+        ResultsError,
+        match=rf"^{folder} was trained on supervision with hash beef, and .*/ledgers now holds other answers \(hash [0-9a-f]{{16}}\); put the ledger back, or remove that stage",
+    ):
+        check_ledgers(sweep)
+
+
+def test_a_stage_that_was_trained_on_this_ledger_or_by_an_earlier_version_is_accepted(sweep: Sweep) -> None:
+    supervise(sweep, "prosody")
+    folder = recorded_stage(sweep, None)
+    check_ledgers(sweep)
+    stage = sweep.plan.stages[folder.name]
+    write_record(folder, {"outcome": "done", "ledger_hash": ledger_hash(stage, CLIPS, sweep.ledgers)})
+    check_ledgers(sweep)
+
+
+def test_the_ledgers_to_build_are_known_by_folder(sweep: Sweep) -> None:
+    before = sweep.unfinished_ledgers(sweep.plan.units)
+    supervise(sweep, "prosody")
+    assert set(before) - set(sweep.unfinished_ledgers(sweep.plan.units)) == {sweep.ledgers / ledger_key(sweep.recipe, "prosody")}
