@@ -204,5 +204,7 @@ def test_every_placement_is_counted(placement: Any) -> None:
 def test_a_placement_that_the_formulas_do_not_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     mlp = Target("language", r".*\.mlp\..*", 3, lambda shape: 3 * (shape.width + shape.mlp))
     monkeypatch.setitem(PLACEMENTS, "thinker", (*PLACEMENTS["thinker"], mlp))
-    with pytest.raises(ConfigError, match=r"^the memory estimate does not count lora\.placement 'thinker'; extend omnimer_ray/machine/memory\.py$"):
+    with pytest.raises(
+        ConfigError, match=r"^the memory estimate does not count lora\.placement 'thinker'; extend omnimer_ray/machine/memory\.py$"
+    ):
         estimate(SMALL, Setup(LoraConfig(placement="thinker")), Item(100))
