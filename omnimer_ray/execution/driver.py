@@ -12,7 +12,8 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
@@ -23,17 +24,14 @@ from ray.tune.search import Searcher
 
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.execution.capacity import Capacity, placement_group_tag, remove_placement_group
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.progress import Progress
-from omnimer_ray.execution.tune_trial import Attempt, again, died, record_attempts, release, run_unit
+from omnimer_ray.execution.tune_trial import Attempt, again, died, record_attempts, run_unit
 from omnimer_ray.machine.profile import MachineProfile, Resources, concurrency, local_resources, usable
 from omnimer_ray.planning.pruning import Pruning
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import Unit
-
-WAITING: dict[str, float] = {
-    "memory": 1
-}  # a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable
 
 
 class Outcome(NamedTuple):
@@ -54,6 +52,13 @@ class Watcher(Protocol):
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         """Its trial is over, and why if it failed."""
 
+    def wait(self, reason: str | None) -> None:
+        """A ready unit waits for resources; None if none waits."""
+
+
+MANY = 1000  # trials at once: the searcher counts them, and without a limit Tune would start them one after the other
+CALLBACKS = ("fate", "has_room", "release", "give_up")  # of a searcher, set by `execute`
+
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """Hands out the units of a plan whose needs are met, by the ones that are done already or by each other."""
@@ -68,25 +73,37 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.attempts: dict[str, list[Attempt]] = defaultdict(list)  # the failed ones
         self.stopped, self.watch = stopped, watch
         self.fate: Callable[[str, Unit, Sequence[Attempt]], Attempt] = _lost  # of a trial that died without a report
+        self.has_room: Callable[[Collection[Unit]], bool] = lambda running: True  # for another unit beside the running ones
         self.release: Callable[[Unit], None] = lambda unit: None  # what its workers may still hold
         self.give_up: Callable[[Unit, Sequence[Attempt]], None] = lambda unit, attempts: None  # a unit that is not started again
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next ready unit; None while one may become ready; FINISHED when none can: Tune never asks again after it."""
-        ready = self.ready()
-        if self.stopped() or (ready is None and not self.running):
+        """Return the next ready unit. None if one may become ready or waits for resources; FINISHED if none can: Tune never asks again after it."""
+        if self.stopped():
             return str(Searcher.FINISHED)
-        if ready is None:
-            return None  # what runs may be what another unit needs, or may be lost and come back
-        self.pending.remove(ready)
-        self.running[trial_id] = ready
-        self.watch.start(ready)
-        tried = self.attempts[ready.id]
-        return {"unit": ready, "tried": list(tried)} if tried else {"unit": ready}
+        if (self.ready() or self.may_grow()) and not self.has_room(self.running.values()):
+            return None
+        while self.ready() is None and self.may_grow():
+            self.grow()
+        unit = self.ready()
+        if unit is None:  # a running unit may be what another one needs, or may be lost and retried
+            return None if self.running else str(Searcher.FINISHED)
+        self.pending.remove(unit)
+        self.running[trial_id] = unit
+        self.watch.start(unit)
+        tried = self.attempts[unit.id]
+        return {"unit": unit, "tried": list(tried)} if tried else {"unit": unit}
 
     def ready(self) -> Unit | None:
         """The next unit that may start."""
         return next((unit for unit in self.pending if set(unit.needs) <= self.done), None)
+
+    def may_grow(self) -> bool:
+        """Whether `grow` may add units; a plan's are fixed."""
+        return False
+
+    def grow(self) -> None:
+        """Add units."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Books what became of a unit; one that may do better is handed out again, and what needs a failed one never is."""
@@ -101,6 +118,8 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             outcome, reason = "lost_worker", "it stopped, and nobody had asked it to"
         if outcome == "done":
             self.done.add(unit.id)
+        elif outcome == "waiting":
+            self.pending.insert(0, unit)  # held against nothing: no attempt is counted
         elif outcome != "stopped":
             attempts = self.attempts[unit.id]
             attempts.append({"outcome": outcome, "reason": reason, "micro_batch": result.get("micro_batch")})
@@ -113,7 +132,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
-        return {name: value for name, value in vars(self).items() if name not in (*self.driver, "fate", "release", "give_up")}
+        return {name: value for name, value in vars(self).items() if name not in (*self.driver, *CALLBACKS)}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the records say what is done."""
@@ -186,17 +205,19 @@ def _inherited(environment: dict[str, str]) -> Iterator[None]:
             os.environ.update({name: value} if value is not None else {})
 
 
-def execute(searcher: PlanSearcher, job: Job, at_once: int) -> Outcome:
-    """Runs what the searcher hands out. Returns when nothing more can start."""
+def execute(searcher: PlanSearcher, job: Job) -> Outcome:
+    """Run what the searcher hands out, as many at once as the live nodes hold. Returns when nothing more can start."""
     before, words = set(searcher.done), LastWords()
     searcher.fate = lambda trial_id, unit, tried: died(job, unit, tried, words.of(trial_id))
-    searcher.release = lambda unit: release(unit, job.session)
+    searcher.has_room = Capacity(job.profile, job.session, searcher.watch.wait)
     searcher.give_up = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
-    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), _trial_resources(job.profile))
+    if job.profile.workers_per_run:  # else the group is the trial's own, and Tune removes it
+        searcher.release = lambda unit: remove_placement_group(unit, job.session)
+    trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), partial(_trial_resources, job.profile, job.session))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=at_once, reuse_actors=False),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=MANY, reuse_actors=False),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0), callbacks=[words]
         ),
@@ -220,18 +241,23 @@ def carry_out(job: Job, searcher: PlanSearcher, progress: Progress, say: Callabl
     """Starts or joins Ray, runs what the searcher hands out, and leaves Ray."""
     say("starting Ray" if job.profile.address is None else f"joining the Ray cluster at {job.profile.address}")
     try:
-        at_once = concurrency(job.profile, connect(job.profile, local_resources()))
+        concurrency(job.profile, connect(job.profile, local_resources()))  # raises if the cluster can never hold one run
         with Interruption(job.stop_file, say), progress:
-            return execute(searcher, job, at_once)
+            return execute(searcher, job)
     finally:
         ray.shutdown()
 
 
-def _trial_resources(profile: MachineProfile) -> dict[str, float]:
-    """Of the trial's own actor: it only waits for its workers, unless it is the worker itself."""
+def _trial_resources(profile: MachineProfile, session: str, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Resources of the trial's own actor, which only waits for its workers unless it is the worker itself.
+
+    One that waits asks for a byte: Tune refuses a trial that asks for nothing, and a share of a core would leave a worker's core unusable.
+    """
     if profile.workers_per_run:
-        return WAITING
-    return {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
+        return tune.PlacementGroupFactory([{"memory": 1}])
+    tag = placement_group_tag(config["unit"], session)
+    asked = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": tag}
+    return tune.PlacementGroupFactory([{name: amount for name, amount in asked.items() if amount}])
 
 
 class Interruption:

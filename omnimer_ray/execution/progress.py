@@ -20,7 +20,8 @@ from omnimer_ray.planning.extents import Extent, duration
 from omnimer_ray.planning.units import Unit, trained_stage
 from omnimer_ray.records import RECORD
 
-LOOK_EVERY_SEC, PLAIN_EVERY_SEC = 1.0, 15.0
+LOOK_EVERY_SEC, PLAIN_EVERY_SEC, WAITING_EVERY_SEC = 1.0, 15.0, 60.0
+WAITING_AFTER_SEC = 10.0  # cores of a unit that ended are free a few seconds later: that is no news
 
 
 class Progress:
@@ -35,6 +36,8 @@ class Progress:
         self.already = sum(extents[name].work for name in list(self.finished))
         self.running: dict[str, Unit] = {}
         self.began = time.monotonic()
+        self.waiting: str | None = None  # what a ready unit waits for
+        self._next_report = 0.0  # of it
         self._left = threading.Event()
         self._status = console.status("starting workers") if console.is_terminal else None
 
@@ -55,6 +58,16 @@ class Progress:
             self.after(unit)
         except OmniMERError as error:  # the sweep goes on, and tries again at its end
             self._say(str(error))
+
+    def wait(self, reason: str | None) -> None:
+        """Log what a ready unit waits for, if it waits: after a few seconds, then once a minute."""
+        now = time.monotonic()
+        if reason is not None and self.waiting is None:
+            self._next_report = now + WAITING_AFTER_SEC
+        self.waiting = reason
+        if reason is not None and now >= self._next_report:
+            self._next_report = now + WAITING_EVERY_SEC
+            self._say(reason)
 
     def _say(self, text: str) -> None:
         say_plainly(self.console)(f"[{self._clock()}] {text}")
@@ -77,7 +90,7 @@ class Progress:
         while not self._left.wait(LOOK_EVERY_SEC):
             if self._status:
                 self._status.update(self._line())
-            elif time.monotonic() - last >= PLAIN_EVERY_SEC:
+            elif time.monotonic() - last >= PLAIN_EVERY_SEC and (self.running or not self.waiting):
                 last = time.monotonic()
                 self._say(self._line())
 
@@ -88,7 +101,7 @@ class Progress:
         return f"; {record['matched']}" if "matched" in record else ""
 
     def _line(self) -> str:
-        parts = [describe(unit, self.folder) for unit in list(self.running.values())]
+        parts = [describe(unit, self.folder) for unit in list(self.running.values())] + ([self.waiting] if self.waiting else [])
         return f"{len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
 
     def _time_left(self) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from omnimer_ray.execution.capacity import placement_group_tag
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.worker import work
 from omnimer_ray.machine.profile import smaller
@@ -30,6 +30,7 @@ FAILURES = {  # outcome -> what tells it in an error; these would fail again, so
     "failed": ("ConfigError", "BaseModelError"),
 }
 PASSING = {  # of nodes, of processes and the network between them, then of the machine: told, not recorded
+    "waiting": ("WorkerGroupStartupTimeout",),  # for cores: the placement group was not placed
     "lost_node": ("NodeDied", "node has died", "node has crashed", "Preemption", "LocalRayletDied"),
     "lost_worker": (
         "ActorDied",
@@ -106,7 +107,7 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
     import ray.train.torch
 
     profile = job.profile
-    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": mark(unit, job.session)}
+    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(unit, job.session)}
     trainer = ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job, "unit": unit, "tried": tried, "began": time.time()},
@@ -141,23 +142,6 @@ def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
 def _is_recorded(job: Job, unit: Unit) -> bool:
     """Whether it died only when everything was written: nothing is to be done again, and validation is not opened twice."""
     return not isinstance(unit, LedgerUnit) and recorded_outcome(unit, job.folder) == "done"
-
-
-def mark(unit: Unit, session: str) -> int:
-    """Bytes of memory that a unit's workers ask for: so few that they cost nothing, and a number to know its placement group by."""
-    return 1 + zlib.crc32(f"{session} {unit.id}".encode()) % 2**20
-
-
-def release(unit: Unit, session: str) -> None:
-    """Removes the placement group of a unit whose trial is over. Ray keeps it, with its cores and cards, until the driver ends, where a
-    group's set-up failed, or where the trial's or the controller's process died and no dashboard runs.
-    """
-    import ray
-    from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
-
-    for name, group in placement_group_table().items() if ray.is_initialized() else ():
-        if group["state"] != "REMOVED" and any(bundle.get("memory") == mark(unit, session) for bundle in group["bundles"].values()):
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 
 def classify(error: BaseException) -> dict[str, Any]:

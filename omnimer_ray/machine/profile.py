@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -98,16 +98,27 @@ def usable(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> Res
 
     Raises MachineError where no machine holds a worker: Ray would wait for one for ever.
     """
-    asked = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
-    if profile.accelerator_type:
-        asked[f"accelerator_type:{profile.accelerator_type}"] = LABEL_SHARE
-    held = sum(min(int(node.get(name, 0.0) // amount) for name, amount in asked.items() if amount) for node in nodes)
+    held = num_workers(profile, nodes)
     if not held:
         raise MachineError(
-            f"no machine of the cluster holds a worker of this profile: it takes {_told(asked)}, "
+            f"no machine of the cluster holds a worker of this profile: it takes {_told(_per_worker(profile))}, "
             f"and they have {'; '.join(map(_told, nodes))}; choose or write a profile that fits them"
         )
     return Resources(held * profile.cpus_per_worker, held * profile.gpus_per_worker)
+
+
+def num_workers(profile: MachineProfile, nodes: Iterable[Mapping[str, float]]) -> int:
+    """Number of workers that nodes hold, each whole on one node; `nodes` are Ray's resource maps."""
+    asked = _per_worker(profile)
+    fits = (min(int(node.get(name, 0.0) / amount + 1e-6) for name, amount in asked.items()) for node in nodes)  # 1.0 // 0.1 is 9
+    return sum(fits)
+
+
+def _per_worker(profile: MachineProfile) -> dict[str, float]:
+    asked = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
+    if profile.accelerator_type:
+        asked[f"accelerator_type:{profile.accelerator_type}"] = LABEL_SHARE
+    return {name: amount for name, amount in asked.items() if amount}
 
 
 def local_resources(cards_here: Path = Path("/proc/driver/nvidia/gpus")) -> Resources:

@@ -46,13 +46,15 @@ class StudySearcher(PlanSearcher):
         for asked in study.open:
             self._add(asked)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next ready unit, of a new trial where no other is; a run that is recorded already is told and not started."""
-        while not self.stopped() and self.ready() is None and self._may_ask():
-            asked = self.study.ask()
-            if asked not in self.study.settle():
-                self._add(asked)
-        return super().suggest(trial_id)
+    def may_grow(self) -> bool:
+        """Whether the study may be asked for another trial."""
+        return self.ledgers <= self.done and self.study.num_asked < self.study.search.num_trials
+
+    def grow(self) -> None:
+        """Add the units of the study's next trial; a run that is recorded already is reported to the study and not started."""
+        asked = self.study.ask()
+        if asked not in self.study.settle():
+            self._add(asked)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tells the study what is recorded; a trial that ended is no failure of the sweep, however it ended."""
@@ -60,9 +62,6 @@ class StudySearcher(PlanSearcher):
         over = {name for asked in self.study.settle() for name in _ids(asked)}
         self.failed = {name: reason for name, reason in self.failed.items() if name not in over}
         self.pending = [unit for unit in self.pending if unit.id not in over]
-
-    def _may_ask(self) -> bool:
-        return self.ledgers <= self.done and self.study.num_asked < self.study.search.num_trials
 
     def _add(self, asked: Asked) -> None:
         """A trial's stages and run, but for those that stand or are on their way."""

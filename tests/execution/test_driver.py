@@ -40,6 +40,10 @@ class Told:
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         self.lines.append(f"{unit.id} {outcome}")
 
+    def wait(self, reason: str | None) -> None:
+        if reason:
+            self.lines.append(reason)
+
     def give_up(self, unit: Unit, attempts: Sequence[Attempt]) -> None:
         self.lines.append(f"{unit.id} given up after {[attempt['outcome'] for attempt in attempts]}")
 
@@ -145,6 +149,34 @@ def test_a_lost_unit_is_handed_out_again_but_not_for_ever(how: dict[str, Any]) -
     assert given(plan, "last") == FINISHED
     assert plan.failed == {"one": f"lost_worker: {'ActorDied' if how.get('result') else 'its process died'}"}
     assert "one given up after ['lost_worker', 'lost_worker', 'lost_worker']" in watch.lines
+
+
+def test_a_unit_that_waits_for_resources_is_not_started_and_no_attempt_is_counted() -> None:
+    """No room: nothing is handed out. No cores in time: back to the head of the queue, as often as it takes."""
+    watch, room = Told(), [False]
+    plan = searcher(unit("one"), unit("two"), watch=watch)
+    plan.has_room = lambda running: room[0]
+    assert given(plan, "t0") is None
+    assert watch.lines == []
+    room[0] = True
+    for attempt in range(1, 3 * ATTEMPTS):
+        assert given(plan, f"t{attempt}") == "one"
+        end(plan, f"t{attempt}", "waiting", reason="no cores within 60 s")
+    assert (plan.attempts["one"], plan.failed, plan.done) == ([], {}, set())
+    assert not any("given up" in line for line in watch.lines)
+    assert plan.suggest("last") == {"unit": unit("one")}
+    room[0] = False
+    end(plan, "last")
+    assert given(plan, "t8") is None, "not FINISHED while a unit waits"
+
+
+def test_a_full_cluster_is_finished_once_nothing_is_pending() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    plan.has_room = lambda running: False
+    assert given(plan, "t2") is None
+    end(plan, "t1")
+    assert given(plan, "t2") == FINISHED
 
 
 def test_what_was_tried_goes_along(tmp_path: Path) -> None:

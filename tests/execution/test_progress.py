@@ -151,3 +151,20 @@ def test_lines_are_neither_folded_nor_read_as_markup() -> None:
 
 def test_places_are_those_of_the_records(tmp_path: Path) -> None:
     assert record_folder(ZERO, tmp_path) == tmp_path / "runs" / ZERO.id.removeprefix("run-")
+
+
+def test_what_a_unit_waits_for_is_logged_after_a_moment_and_then_once_a_minute(tmp_path: Path, clock: Clock) -> None:
+    shown = a_progress(tmp_path)
+    for second in range(131):
+        clock.now = float(second)
+        shown.wait("waiting for 2 cores on one node: 1 free of 4 cores")
+    assert lines_of(shown.console) == [
+        f"[{minute:3d}:{second:02d}] waiting for 2 cores on one node: 1 free of 4 cores" for minute, second in ((0, 10), (1, 10), (2, 10))
+    ]
+    assert shown._line().endswith("  waiting for 2 cores on one node: 1 free of 4 cores")
+    shown.wait(None)
+    assert "waiting" not in shown._line()
+    for second in range(140, 145):  # a unit ended: its cores are free a few seconds later
+        clock.now = float(second)
+        shown.wait("waiting for 2 cores on one node: 1 free of 4 cores")
+    assert len(lines_of(shown.console)) == 3

@@ -19,6 +19,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from making import tiny_config  # noqa: E402
+from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
 
 from omnimer_ray.execution.driver import Outcome, PlanSearcher, connect, execute  # noqa: E402
 from omnimer_ray.execution.handout import Job  # noqa: E402
@@ -44,6 +45,9 @@ class Told:
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         self.lines.append(f"{unit.title} {outcome}")
         self.at_end()
+
+    def wait(self, reason: str | None) -> None:
+        pass
 
 
 def unit(name: str) -> Unit:
@@ -99,6 +103,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Ray as a sweep starts it on two cores, but for the hook."""
     place, init = tmp_path_factory.mktemp("traps"), ray.init
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
 
         def hooked(**options: Any) -> Any:
             return init(**{**options, "runtime_env": {**options.get("runtime_env", {}), "worker_process_setup_hook": hook(place)}})
@@ -117,7 +122,7 @@ def run(folder: Path, names: list[str], watch: Told, workers: int = 2) -> Outcom
     job = Job(folder, folder / "ledgers", folder / "cache", locate("tiny"), profile(workers), f"{time.time_ns()}")
     job.work.mkdir(exist_ok=True)
     titles = {one.id: one.title for one in map(unit, names)}
-    ended = execute(PlanSearcher([unit(name) for name in names], (), job.stop_file.exists, watch), job, at_once=2 // max(1, workers))
+    ended = execute(PlanSearcher([unit(name) for name in names], (), job.stop_file.exists, watch), job)
     failed = {titles[name]: reason for name, reason in ended.failed.items()}
     return Outcome(tuple(titles[name] for name in ended.done), failed, tuple(titles[name] for name in ended.left), ended.stopped)
 
@@ -178,4 +183,27 @@ def test_a_slow_driver_loses_nothing(folder: Path, workers: int) -> None:
     ends = [f"{one} done", f"{two} done", f"{three} done", f"{full} storage"]
     assert sorted(watch.lines) == sorted([*(f"start {name}" for name in names), *ends])
     assert all(written(folder, name, workers=1) for name in (one, two, three))
+    check_that_all_is_free()
+
+
+def test_a_group_that_finds_its_cores_taken_waits_for_them(folder: Path) -> None:
+    """Another driver takes a core between a unit's start and its group's. Before: three timeouts, and the unit was recorded as lost."""
+    held: list[Any] = []
+
+    class Waiting(Told):
+        def start(self, unit: Unit) -> None:
+            super().start(unit)
+            if not held:
+                held.append(placement_group([{"CPU": 1}]))
+                assert held[0].wait(10)
+
+        def wait(self, reason: str | None) -> None:
+            if reason and reason not in self.lines:
+                self.lines.append(reason)
+                remove_placement_group(held[0])
+
+    watch = Waiting()
+    assert run(folder, ["busy"], watch) == Outcome(("busy",), {}, (), False)
+    waits = "waiting for 2 workers with 1 core on one node each: 1 free of 2 cores"
+    assert watch.lines == ["start busy", "busy waiting", waits, "start busy", "busy done"]
     check_that_all_is_free()

@@ -17,8 +17,9 @@ from omnimer_ray.errors import (
     MissingExtraError,
     ResultsError,
 )
+from omnimer_ray.execution.capacity import placement_group_tag
 from omnimer_ray.execution.handout import Job
-from omnimer_ray.execution.tune_trial import FAILURES, Attempt, again, classify, died, mark, record_attempts, record_failure
+from omnimer_ray.execution.tune_trial import FAILURES, Attempt, again, classify, died, record_attempts, record_failure
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_plan
@@ -108,6 +109,14 @@ def test_rays_own_errors_are_known() -> None:
     assert classify(error)["outcome"] == "lost_worker"
 
 
+def test_a_placement_group_that_is_not_placed_in_time_waits() -> None:
+    ray = pytest.importorskip("ray")
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    error = ray.train.ControllerError(WorkerGroupStartupTimeoutError(num_workers=2))
+    assert classify(error)["outcome"] == "waiting"
+
+
 UNITS = make_plan(ablations(tiny_config())).units
 
 
@@ -121,9 +130,9 @@ def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: str) -> N
 
 
 def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
-    marks = [mark(unit, "one") for unit in UNITS]
+    marks = [placement_group_tag(unit, "one") for unit in UNITS]
     assert len(set(marks)) == len(UNITS)
-    assert not set(marks) & {mark(unit, "another sweep on the same cluster") for unit in UNITS}
+    assert not set(marks) & {placement_group_tag(unit, "another sweep on the same cluster") for unit in UNITS}
     assert all(1 <= number <= 2**20 for number in marks)
 
 

@@ -100,6 +100,16 @@ def test_trials_are_asked_for_one_by_one_and_told(start: Callable[..., StudySear
     assert plan.failed == {}
 
 
+def test_no_trial_is_asked_for_before_it_can_start(start: Callable[..., StudySearcher]) -> None:
+    """Its parameters are drawn when those of as many earlier trials as possible are known."""
+    plan = start()
+    first = given(plan, "t1")
+    assert isinstance(first, Unit)
+    plan.has_room = lambda running: False
+    assert given(plan, "t2") is None
+    assert plan.study.num_asked == 1
+
+
 def test_two_at_once_are_two_trials(start: Callable[..., StudySearcher]) -> None:
     plan = start()
     first, second = (given(plan, name) for name in ("t1", "t2"))

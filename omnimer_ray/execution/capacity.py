@@ -1,0 +1,132 @@
+"""Free resources of a Ray cluster: whether another worker group can start now, and what a unit that cannot start waits for.
+
+Each unit asks for a few bytes of memory of its own. Its placement group is found by them, so that the groups of other drivers, and
+units that are started but do not hold their cores yet, are told apart.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from omnimer_ray.machine.profile import MachineProfile, num_workers
+from omnimer_ray.planning.units import Unit
+
+LOOK_EVERY_SEC = 1.0
+NAMES = {"CPU": ("core", "cores"), "GPU": ("GPU", "GPUs")}  # as Ray counts them -> for people
+
+
+class Node(NamedTuple):
+    """A live node: its resources in all, and those that nothing holds."""
+
+    total: Mapping[str, float]
+    free: Mapping[str, float]
+
+
+class Room(NamedTuple):
+    """Whether another unit can start now; `waits_for` is the reason if other drivers or dead nodes are in the way."""
+
+    fits: bool
+    waits_for: str | None = None
+
+
+def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, starting: int) -> Room:
+    """Decide whether one more worker group fits. `starting` of the `running` units do not hold their resources yet.
+
+    A cluster that is filled by our own units is no reason to report: the next unit starts when one of them ends.
+    """
+    limit = num_groups(profile, (node.total for node in nodes))
+    if profile.max_concurrent_runs is not None:
+        limit = min(limit, profile.max_concurrent_runs)
+    if running >= limit > 0:
+        return Room(False)
+    if limit and num_groups(profile, (node.free for node in nodes)) > starting:
+        return Room(True)
+    return Room(False, describe_shortage(profile, nodes))
+
+
+def num_groups(profile: MachineProfile, nodes: Iterable[Mapping[str, float]]) -> int:
+    """Number of worker groups that nodes hold; the workers of a group may be on several nodes."""
+    return num_workers(profile, nodes) // max(1, profile.workers_per_run)
+
+
+def describe_shortage(profile: MachineProfile, nodes: Sequence[Node]) -> str:
+    """`waiting for 2 cores on one node: 1 free of 4`, node by node."""
+    amounts = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
+    asked = {name: amount for name, amount in amounts.items() if amount}
+    worker = " and ".join(_count(name, amount) for name, amount in asked.items())
+    several = f"{profile.workers_per_run} workers with " if profile.workers_per_run > 1 else ""
+    kind = f" of type {profile.accelerator_type}" if profile.accelerator_type else ""
+    free = "; ".join(_describe_free(asked, node) for node in nodes) or "no node is alive"
+    return f"waiting for {several}{worker}{kind} on one node{' each' if several else ''}: {free}"
+
+
+def _describe_free(asked: Mapping[str, float], node: Node) -> str:
+    parts = (f"{node.free.get(name, 0.0):g} free of {_count(name, node.total.get(name, 0.0))}" for name in asked)
+    return " and ".join(parts)
+
+
+def _count(name: str, amount: float) -> str:
+    return f"{amount:g} {NAMES[name][amount != 1]}"
+
+
+class Capacity:
+    """Callable for the searcher: whether another unit can start now. Reads Ray's state at most once a second."""
+
+    def __init__(self, profile: MachineProfile, session: str, report: Callable[[str | None], None]) -> None:
+        """`report` receives what a unit waits for, or None, at each call."""
+        self.profile, self.session, self.report = profile, session, report
+        self.nodes, self.held, self.read_at = list[Node](), set[float](), float("-inf")
+
+    def __call__(self, running: Collection[Unit]) -> bool:
+        if time.monotonic() - self.read_at >= LOOK_EVERY_SEC:
+            self.nodes, self.held, self.read_at = live_nodes(), held_tags(), time.monotonic()
+        starting = sum(placement_group_tag(unit, self.session) not in self.held for unit in running)
+        room = find_room(self.profile, self.nodes, len(running), starting)
+        self.report(room.waits_for)
+        return room.fits
+
+
+def live_nodes() -> list[Node]:
+    """The cluster's live nodes; a dead node is missing from Ray's list of free resources as well."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    free: dict[str, Any] = available_resources_per_node()
+    return [Node(node["Resources"], free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
+
+
+def held_tags() -> set[float]:
+    """Tags of the placement groups that hold their resources."""
+    return {bundle["memory"] for group in _groups().values() if group["state"] == "CREATED" for bundle in _tagged(group)}
+
+
+def placement_group_tag(unit: Unit, session: str) -> int:
+    """Bytes of memory that a unit's workers ask for: negligible as an amount, and a number to find its placement group by."""
+    return 1 + zlib.crc32(f"{session} {unit.id}".encode()) % 2**20
+
+
+def remove_placement_group(unit: Unit, session: str) -> None:
+    """Remove the placement group of a unit whose trial has ended. Ray keeps it, with its cores and cards, until the driver ends, if
+    the group's set-up failed, or if the trial's or the controller's process died and no dashboard runs.
+    """
+    import ray
+    from ray.util.placement_group import PlacementGroup
+    from ray.util.placement_group import remove_placement_group as remove
+
+    tag = placement_group_tag(unit, session)
+    for name, group in _groups().items() if ray.is_initialized() else ():
+        if group["state"] != "REMOVED" and any(bundle["memory"] == tag for bundle in _tagged(group)):
+            remove(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
+
+
+def _groups() -> dict[str, Any]:
+    from ray.util.placement_group import placement_group_table
+
+    return dict(placement_group_table())
+
+
+def _tagged(group: dict[str, Any]) -> list[dict[str, Any]]:
+    return [bundle for bundle in group["bundles"].values() if "memory" in bundle]
