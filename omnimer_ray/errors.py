@@ -54,7 +54,7 @@ class MissingExtraError(OmniMERError):
 
 
 class DivergedError(OmniMERError):
-    """A loss was not finite; the run ends as `diverged`."""
+    """A loss, a gradient or a trained parameter is not finite; the run ends as `diverged`."""
 
 
 MOST_NAMES = 20  # in one error

@@ -129,6 +129,16 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def check_recorded(path: Path) -> None:
+    """Raise ResultsError if the record beside a file has another hash of it. A record of an older sweep may have none."""
+    recorded = ((read_record(path.parent) or {}).get("files") or {}).get(path.name)
+    if recorded is not None and (found := file_hash(path)) != recorded:
+        raise ResultsError(
+            f"{path} is damaged: its hash is {found}, and {recorded} in the record beside it; "
+            f"remove {path.parent}, and the same command makes it again"
+        )
+
+
 def read_history(stage: Path) -> list[dict[str, Any]]:
     """The steps that a stage's worker logged, in order; a line that a kill cut short is left out."""
     path = stage / "history.jsonl"

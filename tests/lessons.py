@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.bases import locate
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import load_thinker, place_lora, trainable
@@ -39,10 +41,33 @@ class Parts(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One optimizer step as it was seen: its loss and the gradient over the global batch."""
+    """One optimizer step as it was seen: its loss, the gradient over the global batch, and DeepSpeed's norm of it."""
 
     loss: float
     gradients: Tensors
+    grad_norm: float = 0.0
+
+
+class Poison(NamedTuple):
+    """Makes one value of the gradient of one rank's `backward`th micro-batch not finite, while its loss stays finite."""
+
+    backward: int  # from 1, counted in this process
+    value: float
+    rank: int = 0
+
+    def hook(self, model: Any) -> None:
+        calls = 0
+
+        def poison(gradient: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            if calls != self.backward or dist.get_rank() != self.rank:
+                return gradient
+            poisoned = gradient.clone()
+            poisoned[0, 0] = self.value
+            return poisoned
+
+        next(value for name, value in trainable(model).items() if "language_model" in name and "lora_B" in name).register_hook(poison)
 
 
 class Trained(NamedTuple):
@@ -92,16 +117,25 @@ def steps_seen(parts: Parts, placement: Placement, averages: Averages = AVERAGES
     seen = _watch(engine)
     steps = {}
     for average, weighted in averages:
-        loss = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
-        steps[average, weighted] = Step(loss, dict(seen))
+        result = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
+        steps[average, weighted] = Step(result.loss, dict(seen), result.grad_norm)
     engine.destroy()
     return steps
 
 
-def stage(parts: Parts, placement: Placement, folder: Path, identity: str = "stage", stop_after: int | None = None) -> Trained:
-    """Trains a stage of eight steps from whatever stands in `folder`; asks it to stop after `stop_after` steps of this process."""
+def stage(
+    parts: Parts,
+    placement: Placement,
+    folder: Path,
+    identity: str = "stage",
+    stop_after: int | None = None,
+    poison: Poison | None = None,
+) -> Trained:
+    """Trains a stage of eight steps from whatever exists in `folder`; asks it to stop after `stop_after` steps of this process."""
     join_alone()
     model, encoder = adapted(parts)
+    if poison is not None:
+        poison.hook(model)
     plan = short(parts)
     engine = start_engine(model, parts.recipe.optimizer, plan, placement)
     losses: dict[int, float] = {}
@@ -123,6 +157,15 @@ def stage(parts: Parts, placement: Placement, folder: Path, identity: str = "sta
         return Trained(whole, checkpoints.parameters(engine), losses)
     finally:
         engine.destroy()
+
+
+def diverged(parts: Parts, placement: Placement, folder: Path, poison: Poison) -> str:
+    """Text of the DivergedError that ends a poisoned stage on this rank."""
+    try:
+        stage(parts, placement, folder, poison=poison)
+    except DivergedError as error:
+        return str(error)
+    raise AssertionError("the poisoned stage ended without a DivergedError")
 
 
 def short(parts: Parts) -> Schedule:

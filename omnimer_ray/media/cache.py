@@ -74,7 +74,7 @@ def keep(place: Path, arrays: Arrays, about: dict[str, Any]) -> None:
     """Writes an entry; whoever is second replaces it by the same bytes. Raises MachineError where the disk refuses."""
     from safetensors.numpy import save
 
-    _write(place, save(arrays, metadata={"about": json.dumps({**about, "crc": _crc(arrays)})}))
+    _write(place, save(arrays, metadata={"about": json.dumps({**about, "crc": _crc(arrays, about)})}))
 
 
 def kept(place: Path) -> Kept | None:
@@ -87,12 +87,15 @@ def kept(place: Path) -> Kept | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return Kept(arrays, about) if about.pop("crc", None) == _crc(arrays) else None
+    if not isinstance(about, dict):
+        return None
+    return Kept(arrays, about) if about.pop("crc", None) == _crc(arrays, about) else None
 
 
-def _crc(arrays: Arrays) -> int:
-    """A checksum of the contents; safetensors has none of its own."""
-    crc = 0
+def _crc(arrays: Arrays, about: dict[str, Any]) -> int:
+    """Return a checksum of the contents, shapes and scalars; safetensors has none of its own."""
+    shapes = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+    crc = zlib.crc32(json.dumps([about, shapes], sort_keys=True).encode())
     for name in sorted(arrays):
         crc = zlib.crc32(np.ascontiguousarray(arrays[name]).data, crc)
     return crc

@@ -10,16 +10,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from omnimer_ray.errors import ResultsError
+from omnimer_ray.errors import DivergedError, ResultsError
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.thinker import trainable
-from omnimer_ray.records import write_atomically
+from omnimer_ray.records import check_recorded, write_atomically
 
 WEIGHTS = "adapter_model.safetensors"
 
 
 def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base) -> None:
-    """`tensors`: the fp32 parameters of `model` (a PeftModel) by name, as checkpoints.parameters gives them."""
+    """`tensors`: the fp32 parameters of `model` (a PeftModel) by name, as checkpoints.parameters gives them.
+
+    Raises DivergedError before anything is written if a value is not finite.
+    """
+    check_finite(tensors)
     stored = {_stored(name): value for name, value in tensors.items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     settings = copy.copy(model.peft_config["default"])
@@ -28,22 +32,30 @@ def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base)
     settings.save_pretrained(str(folder))
 
 
-def load(model: Any, folder: Path) -> None:
-    """Sets a saved adapter into a PeftModel of the same placement.
+def check_finite(tensors: dict[str, torch.Tensor]) -> None:
+    """Raise DivergedError if a value is not finite: such tensors are never saved."""
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise DivergedError(f"{name} is not finite after training; try a smaller optimizer.learning_rate")
 
-    Raises ResultsError where the file cannot be read, and where names or shapes differ.
+
+def load(model: Any, folder: Path) -> None:
+    """Set a stage's adapter into a PeftModel of the same placement.
+
+    Raises ResultsError if the file cannot be read, if its hash is not the recorded one (a folder without a record has none), and if
+    names or shapes differ.
     """
+    path = folder / WEIGHTS
     try:
-        stored = load_file(folder / WEIGHTS)
+        check_recorded(path)
+        stored = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ResultsError(f"{folder / WEIGHTS} cannot be read ({error}); remove {folder}, and the same command makes it again") from None
+        raise ResultsError(f"{path} cannot be read ({error}); remove {folder}, and the same command makes it again") from None
     names = trainable(model)
     wrong = set(stored) ^ {_stored(name) for name in names}
     wrong |= {_stored(name) for name, parameter in names.items() if not wrong and stored[_stored(name)].shape != parameter.shape}
     if wrong:
-        raise ResultsError(
-            f"{folder / WEIGHTS} does not fit the run's LoRA: {sorted(wrong)[0]}; it was made with another placement or rank"
-        )
+        raise ResultsError(f"{path} does not fit the run's LoRA: {sorted(wrong)[0]}; it was made with another placement or rank")
     with torch.no_grad():
         for name, parameter in names.items():
             parameter.copy_(stored[_stored(name)])

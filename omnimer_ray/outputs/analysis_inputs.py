@@ -11,7 +11,7 @@ from omnimer_ray.metrics import Scores, scores
 from omnimer_ray.planning.owner import Owner
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import LedgerUnit, Run
-from omnimer_ray.records import clips_schema, ledger_schema, read_record, write_json, write_table
+from omnimer_ray.records import check_recorded, clips_schema, ledger_schema, read_record, write_json, write_table
 from omnimer_ray.tasks.supervision import read_entries
 
 
@@ -84,6 +84,7 @@ def run_scores(folder: Path, run: Run) -> Scores | None:
     place, config = folder / "runs" / run.signature, run.config
     if (read_record(place) or {}).get("outcome") != "done":
         return None
+    check_recorded(place / "predictions.parquet")
     frame = pl.read_parquet(place / "predictions.parquet")
     mine = frame.filter((pl.col("instruction") == config.task) & (pl.col("evaluation_corpus") == config.corpus.name))
     return scores(gold=mine["gold"].to_list(), predicted=mine["prediction"].to_list(), labels=LABELS[config.task])

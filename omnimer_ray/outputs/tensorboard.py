@@ -18,6 +18,7 @@ from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import RunUnit, Unit, record_folder, trained_stage
 from omnimer_ray.records import read_history, read_record, write_atomically
 
+CURVES = {"loss": "loss", "learning_rate": "learning_rate", "sec": "step_sec", "grad_norm": "grad_norm"}  # name in a history -> tag
 Scalars = tuple[int, float, dict[str, float]]  # step, seconds of training, values
 
 
@@ -55,7 +56,7 @@ def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
     step, sec, stage = 0, 0.0, trained_stage(unit)
     for entry in read_history(sweep.folder / "stages" / stage.key) if stage else ():
         step, sec = entry["step"], sec + entry["sec"]
-        yield step, sec, {"train/loss": entry["loss"], "train/learning_rate": entry["learning_rate"], "train/step_sec": entry["sec"]}
+        yield step, sec, {f"train/{tag}": entry[name] for name, tag in CURVES.items() if name in entry}
     if isinstance(unit, RunUnit) and (scores := run_scores(sweep.folder, unit.run)):
         split = evaluated_split(unit.run.config)
         values = {f"{split}/{name}": value for name, value in (*scores.values.items(), ("unparsed", float(scores.unparsed)))}

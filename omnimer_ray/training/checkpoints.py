@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.model.adapters import check_finite
 from omnimer_ray.model.thinker import trainable
 from omnimer_ray.records import file_hash, read_json, write_atomically, write_json
 from omnimer_ray.training.ranks import of_rank_0
@@ -25,8 +26,12 @@ KEPT = 2
 
 
 def save(engine: Any, folder: Path, identity: str, step: int) -> None:
-    """Writes `folder/checkpoints/<step>/` whole, then forgets the oldest; every rank calls it, rank 0 writes."""
+    """Write `folder/checkpoints/<step>/` whole, then delete the oldest; every rank calls it, rank 0 writes.
+
+    Raises DivergedError on every rank, before anything is written, if a value is not finite.
+    """
     tensors = _gather(engine)
+    check_finite(tensors)
     if dist.get_rank() == 0:
         place = folder / "checkpoints" / f"{step:06d}"
         write_atomically(place / "state.safetensors", lambda path: save_file(tensors, path))
@@ -69,12 +74,18 @@ def _standing(folder: Path) -> list[Path]:
 
 
 def parameters(engine: Any) -> dict[str, torch.Tensor]:
-    """The full fp32 trainable parameters by name, on the CPU."""
+    """The full fp32 trainable parameters by name, on the CPU. Raises DivergedError on every rank if a value is not finite."""
+    tensors = _parameters(engine)
+    check_finite(tensors)
+    return tensors
+
+
+def _parameters(engine: Any) -> dict[str, torch.Tensor]:
     return {name: _full(safe_get_full_fp32_param(parameter)) for name, parameter in trainable(engine.module.model).items()}
 
 
 def _gather(engine: Any) -> dict[str, torch.Tensor]:
-    tensors = {f"parameter.{name}": value for name, value in parameters(engine).items()}
+    tensors = {f"parameter.{name}": value for name, value in _parameters(engine).items()}
     for name, parameter in trainable(engine.module.model).items():
         for moment in MOMENTS:
             tensors[f"{moment}.{name}"] = _full(safe_get_full_optimizer_state(parameter, moment))

@@ -60,13 +60,21 @@ class Placement:
 
 
 class StepReport(NamedTuple):
-    """What one optimizer step says of itself."""
+    """Entry of one optimizer step in a stage's history; older histories have no `grad_norm`."""
 
     step: int  # steps taken so far
     num_steps: int
     loss: float  # over the global batch, averaged as configured
     learning_rate: float
     sec: float  # that the step took
+    grad_norm: float  # L2 norm of the whole gradient, before clipping
+
+
+class StepResult(NamedTuple):
+    """Loss and gradient norm of one optimizer step, equal on all ranks."""
+
+    loss: float  # over the global batch, averaged as configured
+    grad_norm: float  # L2 norm of the whole gradient, before clipping; inf if it is not finite
 
 
 def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float:
@@ -148,7 +156,8 @@ def train(
 ) -> bool:
     """Trains a stage from its last checkpoint in `folder` to its end; True when it is whole, False when it was asked to stop.
 
-    Every rank runs every line, and asks `should_stop` after every step. Raises DivergedError when a loss is not finite.
+    Every rank runs every line, and asks `should_stop` after every step. Raises DivergedError on all ranks if a loss, a gradient or a
+    trained parameter is not finite: DeepSpeed skips such a step without an error.
     """
     step = checkpoints.load(engine, folder, identity, placement.device)
     _cut_history(folder, step)
@@ -156,13 +165,13 @@ def train(
     for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
         began = time.monotonic()
         rate = learning_rate(settings, step, schedule.num_steps)
-        loss = train_step(engine, encoder, clips, step_items, loss_average, placement, rate)
+        loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate)
         step += 1
-        if not math.isfinite(loss):
-            raise DivergedError(_diverged(step, loss, step_items))
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise DivergedError(_diverged(step, loss, grad_norm, step_items))
         stop = _any(should_stop(step), placement.device)
         if dist.get_rank() == 0:
-            entry = StepReport(step, schedule.num_steps, loss, rate, round(time.monotonic() - began, 3))
+            entry = StepReport(step, schedule.num_steps, loss, rate, round(time.monotonic() - began, 3), grad_norm)
             with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry._asdict()) + "\n")
             report(entry)
@@ -181,8 +190,8 @@ def train_step(
     loss_average: str,
     placement: Placement,
     rate: float,
-) -> float:
-    """One optimizer step over the global batch; its loss, averaged by items or by answer tokens as configured."""
+) -> StepResult:
+    """Take one optimizer step over the global batch; the loss is averaged by items or by answer tokens as configured."""
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     rank, workers = dist.get_rank(), dist.get_world_size()
@@ -203,7 +212,7 @@ def train_step(
             engine.step()
             mine += loss.detach()
     dist.all_reduce(mine)
-    return float(mine)
+    return StepResult(float(mine), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
 
 
 def _any(flag: bool, device: str) -> bool:
@@ -213,9 +222,13 @@ def _any(flag: bool, device: str) -> bool:
     return bool(value > 0)
 
 
-def _diverged(step: int, loss: float, step_items: Sequence[tuple[Item, ...]]) -> str:
+def _diverged(step: int, loss: float, grad_norm: float, step_items: Sequence[tuple[Item, ...]]) -> str:
+    """Text of the error about a step whose loss, or else its gradient, is not finite."""
+    fault = f"the loss of step {step} is {loss}"
+    if math.isfinite(loss):
+        fault = f"the gradient norm of step {step} is {grad_norm} (loss {loss:.6g})"
     names = sorted({item.clip for block in step_items for item in block})
-    return f"the loss of step {step} is {loss}; its clips: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}; try a smaller optimizer.learning_rate"
+    return f"{fault}; its clips: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}; try a smaller optimizer.learning_rate"
 
 
 def _cut_history(folder: Path, step: int) -> None:

@@ -40,7 +40,7 @@ def test_what_is_absent_is_none(tmp_path: Path) -> None:
     assert kept(tmp_path / "nothing.safetensors") is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "header"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "header", "scalar", "shape"])
 def test_a_damaged_entry_is_none(place: Path, damage: str) -> None:
     data = bytearray(place.read_bytes())
     flipped = bytearray(data)
@@ -53,7 +53,10 @@ def test_a_damaged_entry_is_none(place: Path, damage: str) -> None:
         "empty": b"",
         "text": b"not a tensor in sight",
         "header": bytes(header),
+        "scalar": data.replace(b"1.5", b"1.7"),
+        "shape": data.replace(b"[2,2,4,3]", b"[2,4,2,3]"),
     }
+    assert damaged[damage] != data
     place.write_bytes(damaged[damage])
     assert kept(place) is None
 
@@ -61,8 +64,9 @@ def test_a_damaged_entry_is_none(place: Path, damage: str) -> None:
 def test_an_entry_without_its_checksum_is_none(place: Path) -> None:
     from safetensors.numpy import save_file
 
-    save_file(ARRAYS, place, metadata={"about": "{}"})
-    assert kept(place) is None
+    for about in ("{}", "7"):
+        save_file(ARRAYS, place, metadata={"about": about})
+        assert kept(place) is None
     save_file(ARRAYS, place)
     assert kept(place) is None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from safetensors import safe_open
 
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.errors import ResultsError
+from omnimer_ray.errors import DivergedError, ResultsError
 from omnimer_ray.model import adapters
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.dimensions import PLACEMENTS
@@ -23,6 +25,7 @@ from omnimer_ray.model.inputs import Encoder, collate
 from omnimer_ray.model.thinker import Thinker, load_thinker, place_lora, trainable
 from omnimer_ray.outputs import model_card
 from omnimer_ray.planning.plan import make_run
+from omnimer_ray.records import file_hash, write_json, write_record
 from omnimer_ray.training.loop import Placement
 
 
@@ -133,6 +136,17 @@ def test_another_rank_or_placement_is_refused(other: LoraConfig, fresh: Thinker,
     assert all(torch.equal(value, before[name]) for name, value in tensors(target).items())
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_value_that_is_not_finite_is_never_saved(value: float, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    values = tensors(model)
+    name = sorted(values)[3]
+    values[name][0, 0] = value
+    with pytest.raises(DivergedError, match=rf"^{re.escape(name)} is not finite after training; try a smaller optimizer.learning_rate$"):
+        adapters.save(model, values, tmp_path, tiny_base)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["absent", "cut"])
 def test_a_damaged_adapter_is_named(damage: str, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     model = trained(fresh, LoraConfig())
@@ -144,3 +158,31 @@ def test_a_damaged_adapter_is_named(damage: str, fresh: Thinker, tiny_base: Any,
         path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ResultsError, match=rf"^{path} cannot be read \(.*\); remove {tmp_path}, and the same command makes it again$"):
         adapters.load(model, tmp_path)
+
+
+@pytest.mark.parametrize("where", [-5, -4000, 3000])
+def test_a_flipped_byte_is_found_by_the_recorded_hash(where: int, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    adapters.save(model, tensors(model), tmp_path, tiny_base)
+    write_record(tmp_path, {"outcome": "done"})
+    adapters.load(model, tmp_path)
+    path = tmp_path / adapters.WEIGHTS
+    whole = file_hash(path)
+    data = bytearray(path.read_bytes())
+    data[where] ^= 1
+    path.write_bytes(data)
+    before = tensors(model)
+    with pytest.raises(ResultsError) as caught:
+        adapters.load(model, tmp_path)
+    assert str(caught.value) == (
+        f"{path} is damaged: its hash is {file_hash(path)}, and {whole} in the record beside it; "
+        f"remove {tmp_path}, and the same command makes it again"
+    )
+    assert all(torch.equal(value, before[name]) for name, value in tensors(model).items())
+
+
+def test_a_record_of_an_older_sweep_without_hashes_loads(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+    model = trained(fresh, LoraConfig())
+    adapters.save(model, tensors(model), tmp_path, tiny_base)
+    write_json(tmp_path / "record.json", {"outcome": "done"})
+    adapters.load(model, tmp_path)

@@ -9,9 +9,11 @@ from making import AnyUnit, clip, finish, step, sweep_of
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
+from omnimer_ray.errors import ResultsError
 from omnimer_ray.outputs.tensorboard import folder_name, write_events
 from omnimer_ray.planning.setup import Sweep
-from omnimer_ray.planning.units import Unit
+from omnimer_ray.planning.units import RunUnit, Unit, record_folder
+from omnimer_ray.records import file_hash
 
 CLIPS = (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation", sentiment="positive", emotion="happiness"))
 
@@ -69,6 +71,14 @@ def test_every_step_once_then_the_scores(sweep: Sweep) -> None:
     }
 
 
+def test_the_grad_norm_is_a_curve_if_it_was_logged(sweep: Sweep) -> None:
+    """The history of an older version has none."""
+    unit = one(sweep, "Base / emotion")
+    finish(sweep, unit, step(1, 1.5), step(2, 1.0).replace("}", ', "grad_norm": 0.75}'))
+    write_events(sweep, unit)
+    assert [values.get("train/grad_norm") for _, _, values in scalars(sweep, unit)][:2] == [None, 0.75]
+
+
 def test_a_stage_that_runs_share_stands_once(sweep: Sweep) -> None:
     shared = one(sweep, "stage 1")
     rows = [unit for unit in sweep.plan.units if "Multi-stage" in unit.title]
@@ -95,6 +105,22 @@ def test_a_run_that_failed_has_its_curve_alone(sweep: Sweep) -> None:
     finish(sweep, unit, step(1, 9.0), outcome="diverged")
     write_events(sweep, unit)
     assert [set(values) for _, _, values in scalars(sweep, unit)] == [{"train/loss", "train/learning_rate", "train/step_sec"}]
+
+
+def test_damaged_predictions_are_not_scored(sweep: Sweep) -> None:
+    unit = one(sweep, "Base / sentiment")
+    finish(sweep, unit, step(1, 1.5))
+    assert isinstance(unit, RunUnit)
+    path = record_folder(unit, sweep.folder) / "predictions.parquet"
+    whole, data = file_hash(path), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ResultsError) as caught:
+        write_events(sweep, unit)
+    assert str(caught.value) == (
+        f"{path} is damaged: its hash is {file_hash(path)}, and {whole} in the record beside it; "
+        f"remove {path.parent}, and the same command makes it again"
+    )
 
 
 def test_what_is_not_recorded_has_none_yet(sweep: Sweep) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lessons import AVERAGES, KINDS, Parts, Step, adapted, answer, distance, schedule, short, stage, steps_seen
+from lessons import AVERAGES, KINDS, Parts, Poison, Step, adapted, answer, distance, diverged, schedule, short, stage, steps_seen
 from workers import Workers
 
 from omnimer_ray.config import Kind, OptimizerConfig
@@ -129,16 +130,76 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
 
 def test_history_has_every_step_once(parts: Parts, tmp_path: Path) -> None:
     seen = stage(parts, Placement(4), tmp_path).losses
-    entries = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    entries = history(tmp_path)
     assert {entry["step"]: entry["loss"] for entry in entries} == seen
     assert [entry["step"] for entry in entries] == list(range(1, 9))
     assert {entry["num_steps"] for entry in entries} == {8}
     assert [entry["learning_rate"] for entry in entries] == [learning_rate(parts.recipe.optimizer, step, 8) for step in range(8)]
+    assert all(0 < entry["grad_norm"] < math.inf for entry in entries)
+
+
+def test_the_grad_norm_is_that_of_the_whole_gradient(parts: Parts, expected: dict[tuple[str, bool], Step], two_workers: Workers) -> None:
+    """Before clipping, and equal on one worker and on two."""
+    for key, step in expected.items():
+        norm = math.sqrt(sum(float(value.double().square().sum()) for value in step.gradients.values()))
+        one = steps_seen(parts, Placement(4), (key,))[key].grad_norm
+        two = [steps[key].grad_norm for steps in two_workers.run(steps_seen, parts, Placement(4), (key,))]
+        print(f"{key}: norm {norm:.6f}, one worker {one:.6f}, two {two}")
+        assert two[0] == two[1]
+        assert [one, two[0]] == pytest.approx([norm, norm], rel=LIMIT)
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    path = folder / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(("backward", "step"), [(1, 1), (2, 1), (6, 3)])  # two micro-batches a step
+def test_a_gradient_that_is_not_finite_ends_the_run(parts: Parts, tmp_path: Path, backward: int, step: int, value: float) -> None:
+    """DeepSpeed skips such a step without an error; its loss is finite."""
+    text = diverged(parts, Placement(4, checkpoint_every=1), tmp_path, Poison(backward, value))
+    names = ", ".join(sorted({item.clip for block in short(parts).step(step - 1) for item in block}))
+    assert re.fullmatch(
+        rf"the gradient norm of step {step} is inf \(loss \d\.\d+\); its clips: {re.escape(names)}; try a smaller optimizer.learning_rate",
+        text,
+    )
+    assert [entry["step"] for entry in history(tmp_path)] == list(range(1, step))
+    kept = sorted(path.name for path in tmp_path.glob("checkpoints/*"))
+    assert kept == [f"{number:06d}" for number in range(1, step)]
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_a_bad_gradient_of_one_rank_ends_all_ranks(parts: Parts, two_workers: Workers, tmp_path: Path, zero_stage: int) -> None:
+    placement = Placement(4, zero_stage=zero_stage, checkpoint_every=1)
+    texts = two_workers.run(diverged, parts, placement, tmp_path, Poison(2, math.nan, rank=1))
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("the gradient norm of step 2 is inf (loss ")
+    assert [entry["step"] for entry in history(tmp_path)] == [1]
+
+
+def test_after_a_divergence_resume_is_bit_equal(parts: Parts, tmp_path: Path) -> None:
+    """What was kept of the steps before is what a run without the fault keeps."""
+    placement = Placement(4, checkpoint_every=1)
+    diverged(parts, placement, tmp_path / "poisoned", Poison(9, math.inf))
+    resumed, straight = stage(parts, placement, tmp_path / "poisoned"), stage(parts, placement, tmp_path / "straight")
+    assert list(resumed.losses) == [5, 6, 7, 8]
+    assert all(torch.equal(value, straight.parameters[name]) for name, value in resumed.parameters.items())
+
+
+def test_a_parameter_that_is_not_finite_is_never_saved(parts: Parts, tmp_path: Path) -> None:
+    """Loss and gradient of the last step are finite, the step itself is not."""
+    wild = parts.recipe.model_copy(update={"optimizer": OptimizerConfig(learning_rate=1e37, weight_decay=1e3, warmup_fraction=0)})
+    with pytest.raises(
+        DivergedError, match=r"^parameter\.base_model\S+ is not finite after training; try a smaller optimizer.learning_rate$"
+    ):
+        stage(parts._replace(recipe=wild), Placement(8, checkpoint_every=1), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_run(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.25, math.nan])
-    monkeypatch.setattr(loop, "train_step", lambda *args: train_step(*args) * 0 + next(losses))
+    monkeypatch.setattr(loop, "train_step", lambda *args: train_step(*args)._replace(loss=next(losses)))
     names = sorted({item.clip for block in short(parts).step(1) for item in block})
     with pytest.raises(DivergedError) as caught:
         stage(parts, Placement(4, checkpoint_every=1), tmp_path)
@@ -157,7 +218,7 @@ def test_a_real_divergence_is_seen(parts: Parts, tmp_path: Path) -> None:
 
 def test_many_clips_are_not_all_named() -> None:
     items = [tuple(Item(f"clip_{number}", "prosody", "") for number in range(10))]
-    assert loop._diverged(7, math.inf, items) == (
+    assert loop._diverged(7, math.inf, 1.0, items) == (
         "the loss of step 7 is inf; its clips: clip_0, clip_1, clip_2, clip_3, clip_4, clip_5, clip_6, clip_7 ...; "
         "try a smaller optimizer.learning_rate"
     )
