@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
@@ -73,13 +73,22 @@ class Worker:
 
     def execute(self) -> dict[str, Any]:
         """Do the unit's work; returns its outcome."""
-        match self.unit:
+        match self.config.method:
+            case "thinker":
+                return self._execute_thinker(self.unit)
+            case unknown:
+                assert_never(unknown)
+
+    def _execute_thinker(self, unit: Unit) -> dict[str, Any]:
+        match unit:
             case LedgerUnit():
-                return self.supervise(self.unit.part)
+                return self.supervise(unit.part)
             case StageUnit():
-                return self.train_and_evaluate(self.unit.stage, None)
+                return self.train_and_evaluate(unit.stage, None)
             case RunUnit():
-                return self.train_and_evaluate(self.unit.stage, self.unit.run)
+                return self.train_and_evaluate(unit.stage, unit.run)
+            case unknown:
+                assert_never(unknown)
 
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
         """Build one instruction's part of the ledger, shared out over the workers, each with a file of its own; then freeze it."""
