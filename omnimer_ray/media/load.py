@@ -12,12 +12,12 @@ import platform
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnimer_ray.config import MediaConfig, content_hash
+from omnimer_ray.config import AudioSource, MediaConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import MachineError, MediaError
@@ -110,7 +110,7 @@ def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
     """
     child_process.need("av", "PIL", "safetensors", "transformers")
     video = clip.video_path
-    audio = video if clip.audio_path is None or media.audio_source == "track" else clip.audio_path
+    audio = _audio_file(clip, media.audio_source)
     planned = _planned(clip, audio)
     try:
         if video is None or audio is None:
@@ -129,6 +129,17 @@ def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
         raise MediaError(f"{clip.id}: {fault.what}; {fault.remedy}, or list the clip under 'exclude'.") from None
     keep(place, {"frames": found.frames, "mel": found.mel}, {name: getattr(found, name) for name in _SCALARS})
     return found
+
+
+def _audio_file(clip: Clip, source: AudioSource) -> Path | None:
+    """Return the file that a clip's sound is read from."""
+    match source:
+        case "file":
+            return clip.audio_path or clip.video_path
+        case "track":
+            return clip.video_path
+        case unknown:
+            assert_never(unknown)
 
 
 def _planned(clip: Clip, audio: Path | None) -> dict[Path, str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, content_hash
+from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, Task, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
@@ -112,6 +112,16 @@ class Parsed(NamedTuple):
     keywords: tuple[str, ...]
     explanation: str | None
 
+    def label(self, task: Task) -> str | None:
+        """Return the label of a main task."""
+        match task:
+            case "sentiment":
+                return self.sentiment
+            case "emotion":
+                return self.emotion
+            case unknown:
+                assert_never(unknown)
+
 
 class Style(NamedTuple):
     """The two settings that change how prompts and answers read."""
@@ -202,7 +212,13 @@ def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed 
 def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
     if given is not None:
         return _PROMPTS[f"{kind}, given"]
-    return _PROMPTS["emotion, no hierarchy" if kind == "emotion" and style.hierarchy == "none" else kind]
+    match style.hierarchy:
+        case "prompt":
+            return _PROMPTS[kind]
+        case "none":
+            return _PROMPTS.get(f"{kind}, no hierarchy", _PROMPTS[kind])
+        case unknown:
+            assert_never(unknown)
 
 
 def _say(parts: list[Part], text: str) -> None:

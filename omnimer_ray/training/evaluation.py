@@ -29,14 +29,13 @@ def evaluate(
 
 def _row(clip: Clip, answer: str, config: RunConfig, style: Style) -> dict[str, Any]:
     parsed = parse(answer, config.task, style)
-    prediction = None if parsed is None else parsed.sentiment if config.task == "sentiment" else parsed.emotion
     return {
         "evaluation_corpus": config.corpus.name,
         "clip": clip.id,
         "instruction": config.task,
         "gold": clip.label(config.task),
         "gold_distribution": None,
-        "prediction": prediction,
+        "prediction": parsed.label(config.task) if parsed else None,
         "predicted_sentiment": parsed.sentiment if parsed else None,
         "probabilities": None,
         "answer": answer,

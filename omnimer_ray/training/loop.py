@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from omnimer_ray.config import OptimizerConfig
+from omnimer_ray.config import LossAverage, OptimizerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
@@ -147,7 +147,7 @@ def train(
     clips: dict[str, Clip],
     schedule: Schedule,
     settings: OptimizerConfig,
-    loss_average: str,
+    loss_average: LossAverage,
     placement: Placement,
     folder: Path,
     identity: str,
@@ -187,7 +187,7 @@ def train_step(
     encoder: Encoder,
     clips: dict[str, Clip],
     step_items: Sequence[tuple[Item, ...]],
-    loss_average: str,
+    loss_average: LossAverage,
     placement: Placement,
     rate: float,
 ) -> StepResult:
@@ -195,24 +195,43 @@ def train_step(
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     rank, workers = dist.get_rank(), dist.get_world_size()
-    everything = [item for block in step_items for item in block]
-    by_token = loss_average == "tokens"
-    total = sum(item.weight * (encoder.num_answer_tokens(item.answer) if by_token else 1) for item in everything)
+    total = _total_weight(loss_average, encoder, [item for block in step_items for item in block])
     mine = torch.zeros((), device=placement.device)
     for block in step_items:
         for items in micro_batches(block, placement.micro_batch, rank, workers):
             encoded = [encoder.encode(clips[item.clip], item.kind, item.answer, item.given) for item in items]
             targets = labels(encoded).to(placement.device)
             losses = engine(collate(encoded, encoder.tokenizer.pad_token_id, "right", placement.device), targets)  # (B,)
-            num_tokens = (targets != IGNORED).sum(1)
             weights = torch.tensor([item.weight for item in items], device=losses.device)
-            loss = (losses * weights / (1 if by_token else num_tokens)).sum() / total
+            loss = _averaged(loss_average, losses * weights, (targets != IGNORED).sum(1)).sum() / total
             # DeepSpeed averages over accumulation steps and workers; undo both: `loss` is a share of a sum over the global batch.
             engine.backward(loss * engine.gradient_accumulation_steps() * workers)
             engine.step()
             mine += loss.detach()
     dist.all_reduce(mine)
     return StepResult(float(mine), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
+
+
+def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
+    """(B,) Return the share of each item in the sum over the global batch; `losses` (B,) are summed over the `num_tokens` (B,) of an answer."""
+    match loss_average:
+        case "items":
+            return losses / num_tokens
+        case "tokens":
+            return losses
+        case unknown:
+            assert_never(unknown)
+
+
+def _total_weight(loss_average: LossAverage, encoder: Encoder, items: Sequence[Item]) -> float:
+    """Return what the sum over the global batch is divided by."""
+    match loss_average:
+        case "items":
+            return sum(item.weight for item in items)
+        case "tokens":
+            return sum(item.weight * encoder.num_answer_tokens(item.answer) for item in items)
+        case unknown:
+            assert_never(unknown)
 
 
 def _any(flag: bool, device: str) -> bool:

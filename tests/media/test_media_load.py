@@ -229,6 +229,13 @@ def test_the_wav_or_the_own_track(tmp_path: Path) -> None:
         load_media(clip_of(video, tmp_path / "b.wav"), MediaConfig(), tmp_path)
 
 
+def test_an_unknown_audio_source_is_refused(tmp_path: Path) -> None:
+    write_media(video := tmp_path / "a.mp4", seconds=1.0)
+    settings = MediaConfig().model_copy(update={"audio_source": "both"})
+    with pytest.raises(AssertionError, match="'both'"):
+        load_media(clip_of(video), settings, tmp_path)
+
+
 @pytest.fixture
 def planned(tmp_path: Path) -> Clip:
     """A clip as a worker's manifest has it: with the hashes of the files that the driver saw."""

@@ -238,6 +238,13 @@ def test_a_re_ask_needs_no_label_but_reads_one(answer: dict[str, Any], read: Par
     assert parse(json.dumps(answer), "facial_expression", EN, given=True) == read
 
 
+def test_an_unknown_task_or_hierarchy_is_refused() -> None:
+    with pytest.raises(AssertionError, match="'valence'"):
+        Parsed("neutral", "fear", (), None).label("valence")  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="'steps'"):
+        conversation(clip("a_1"), "emotion", Style("steps", "en"))  # type: ignore[arg-type]
+
+
 def test_keywords_and_explanation_are_read() -> None:
     answer = '{"keywords": ["senang", "bahagia"], "sentiment": "positif", "explanation": "kata-kata itu"}'
     assert parse(answer, "text_keywords", Style("prompt", "id")) == Parsed("positive", None, ("senang", "bahagia"), "kata-kata itu")

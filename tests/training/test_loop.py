@@ -117,6 +117,15 @@ def test_loss_of_an_adapted_model_is_that_of_its_logits(parts: Parts) -> None:
     assert (losses / (labels(items) != IGNORED).sum(1)).tolist() == pytest.approx([float(loss) for loss in alone], rel=1e-5)
 
 
+def test_an_unknown_loss_average_is_refused(parts: Parts) -> None:
+    """Before any forward pass, and where the loss is averaged."""
+    _, encoder = adapted(parts)
+    with pytest.raises(AssertionError, match="'clips'"):
+        loop._total_weight("clips", encoder, schedule(parts).step(0)[0])  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="'clips'"):
+        loop._averaged("clips", torch.ones(2), torch.ones(2))  # type: ignore[arg-type]
+
+
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
     settings = OptimizerConfig(learning_rate=2.0, warmup_fraction=0.2)
     rates = [learning_rate(settings, step, 20) for step in range(20)]
