@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from omnimer_ray.errors import DivergedError, ResultsError
 from omnimer_ray.model.bases import Base
-from omnimer_ray.model.thinker import trainable
 from omnimer_ray.records import check_recorded, write_atomically
 
 WEIGHTS = "adapter_model.safetensors"
@@ -24,7 +24,7 @@ def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base)
     Raises DivergedError before anything is written if a value is not finite.
     """
     check_finite(tensors)
-    stored = {_stored(name): value for name, value in tensors.items()}
+    stored = get_peft_model_state_dict(model, tensors, save_embedding_layers=False)
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     settings = copy.copy(model.peft_config["default"])
     settings.inference_mode = True  # as PEFT itself saves it: whoever loads the folder does not train on
@@ -51,16 +51,8 @@ def load(model: Any, folder: Path) -> None:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ResultsError(f"{path} cannot be read ({error}); remove {folder}, and the same command makes it again") from None
-    names = trainable(model)
-    wrong = set(stored) ^ {_stored(name) for name in names}
-    wrong |= {_stored(name) for name, parameter in names.items() if not wrong and stored[_stored(name)].shape != parameter.shape}
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    wrong = set(stored) ^ set(wanted) or {name for name, value in wanted.items() if stored[name].shape != value.shape}
     if wrong:
-        raise ResultsError(f"{path} does not fit the run's LoRA: {sorted(wrong)[0]}; it was made with another placement or rank")
-    with torch.no_grad():
-        for name, parameter in names.items():
-            parameter.copy_(stored[_stored(name)])
-
-
-def _stored(name: str) -> str:
-    """PEFT leaves the adapter's own name out of what it stores."""
-    return name.replace(".default.", ".")
+        raise ResultsError(f"{path} does not fit the run's LoRA: {min(wrong)}; it was made with another placement or rank")
+    set_peft_model_state_dict(model, stored)
