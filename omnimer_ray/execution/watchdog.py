@@ -1,15 +1,19 @@
 """Ends a process whose unit stands still. A process of its own, since a thread would stand still with the rest.
 
-It runs by its path, so it needs nothing but Python: `python -I watchdog.py '{"pid": ..., ...}'`.
+It runs by its path, so it needs nothing but Python: `python -I watchdog.py '{"pid": ..., ...}'`. Kept instead of
+`faulthandler.dump_traceback_later`, because that thread stops with a stopped process, and each rank would have to restart it by itself.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,15 +29,21 @@ class Watchdog:
     def __init__(self, files: Sequence[Path], startup_sec: float, step_sec: float, told: Path) -> None:
         told.unlink(missing_ok=True)
         about = {"pid": os.getpid(), "files": [str(file) for file in files], "startup_sec": startup_sec, "step_sec": step_sec}
-        self.command = [sys.executable, "-I", __file__, json.dumps({**about, "told": str(told)})]
+        self.about = {**about, "told": str(told)}
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
+        self.trace = tempfile.TemporaryFile()  # closed by __exit__
+        faulthandler.register(signal.SIGUSR1, self.trace, all_threads=True)
+        descriptor = self.trace.fileno()
+        command = [sys.executable, "-I", __file__, json.dumps({**self.about, "trace": descriptor})]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[descriptor])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.process.kill()
         self.process.wait()
+        faulthandler.unregister(signal.SIGUSR1)
+        self.trace.close()
 
 
 def stands_still(pid: int, files: Sequence[str], startup_sec: float, step_sec: float) -> str | None:
@@ -67,17 +77,46 @@ def _signs(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
     return signs
 
 
+def _dump(pid: int, descriptor: int) -> str:
+    """Return the stacks of all threads of a hung process; empty if it is stopped. faulthandler needs no GIL for them."""
+    os.kill(pid, signal.SIGUSR1)
+    size = 0
+    for _ in range(20):
+        time.sleep(0.1)
+        before, size = size, os.fstat(descriptor).st_size
+        if size and size == before:
+            break
+    return os.pread(descriptor, size, 0).decode(errors="replace")
+
+
+def _innermost(trace: str) -> str:
+    """Return the innermost frame of the thread that runs this package, else of the oldest thread."""
+    threads = trace.strip().split("\n\n")
+    ours = next((thread for thread in threads if "omnimer_ray" in thread), threads[-1])
+    frame = re.search(r'File "(.*)", line (\d+) in (.*)', ours)
+    return f"{frame[1]}:{frame[2]} in {frame[3]}" if frame else "an unknown place"
+
+
 def main(about: str) -> None:
-    """Watches until the parent is gone; one that stands still is told of, and killed."""
+    """Watch until the parent is gone; write the reason and the stacks of a hung parent, then kill it."""
     given = json.loads(about)
-    told = Path(given.pop("told"))
+    told, descriptor = Path(given.pop("told")), given.pop("trace")
     reason = stands_still(**given)
     if reason is not None:
-        told.parent.mkdir(parents=True, exist_ok=True)
-        temporary = told.with_name(f".{told.name}.{os.getpid()}.tmp")  # the other workers' watchdogs say the same
-        temporary.write_text(reason, encoding="utf-8")
-        temporary.replace(told)
+        _write(told, reason)  # before the signal, which may end a system call with an error
+        if trace := _dump(given["pid"], descriptor):
+            stacks = told.with_suffix(f".{given['pid']}.stacks")
+            _write(stacks, trace)
+            _write(told, f"{reason}; it hung at {_innermost(trace)}, all stacks are in {stacks}")
         os.kill(given["pid"], signal.SIGKILL)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a whole file; the watchdogs of the other workers may write the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ STILL = """if True:
         if sys.argv[3] == "stop":
             import os, signal
             os.kill(os.getpid(), signal.SIGSTOP)
+        if sys.argv[3] == "hold":
+            import ctypes
+            while True:
+                ctypes.PyDLL(None).sleep(60)  # with the GIL held: no thread of Python runs
     print("whole")
 """
 
@@ -34,16 +38,34 @@ def run(place: Path, steps: int, then: str) -> "tuple[subprocess.CompletedProces
     return subprocess.run(words, capture_output=True, text=True, timeout=50), time.monotonic() - began
 
 
-@pytest.mark.parametrize("then", ["stand", "stop"])
+@pytest.mark.parametrize("then", ["stand", "stop", "hold"])
 def test_one_that_stands_still_is_ended_within_twice_its_time(tmp_path: Path, then: str) -> None:
     (tmp_path / "hung").mkdir()
     (tmp_path / "hung" / "unit.txt").write_text("of an earlier attempt")
     ended, sec = run(tmp_path, 3, then)
     assert (ended.returncode, ended.stdout) == (-9, "")
-    assert 2.5 < sec < 1.5 + 2 * 1.0 + 2  # three steps, the time, starting Python twice
-    assert (tmp_path / "hung" / "unit.txt").read_text() == (
-        "it took no step and gave no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
+    assert 2.5 < sec < 1.5 + 2 * 1.0 + 2 + 2 * (then == "stop")  # three steps, the time, starting Python twice, waiting for stacks
+    told = (tmp_path / "hung" / "unit.txt").read_text()
+    reason = "it took no step and gave no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
+    stacks = [path for path in (tmp_path / "hung").iterdir() if path.name != "unit.txt"]
+    if then == "stop":
+        assert (told, stacks) == (reason, [])  # a stopped process cannot write its stacks
+    else:
+        line = next(
+            number for number, text in enumerate(STILL.splitlines(), 1) if "sleep(60)" in text and ("PyDLL" in text) == (then == "hold")
+        )
+        assert told == f"{reason}; it hung at <string>:{line} in <module>, all stacks are in {stacks[0]}"
+        assert f'File "<string>", line {line} in <module>' in stacks[0].read_text()
+
+
+def test_the_thread_that_runs_the_package_is_named() -> None:
+    trace = (
+        'Thread 0x01 (most recent call first):\n  File "/x/torch/c10d.py", line 7 in all_reduce\n  File "/x/omnimer_ray/loop.py", line 9 in train\n\n'
+        'Current thread 0x02 (most recent call first):\n  File "/x/ray/main.py", line 1 in main_loop\n'
     )
+    assert watchdog._innermost(trace) == "/x/torch/c10d.py:7 in all_reduce"
+    assert watchdog._innermost(trace.split("\n\n")[1]) == "/x/ray/main.py:1 in main_loop"
+    assert watchdog._innermost("Fatal") == "an unknown place"
 
 
 def test_the_first_step_has_more_time(tmp_path: Path) -> None:
