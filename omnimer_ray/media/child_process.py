@@ -2,6 +2,7 @@
 
 Each thread that decodes at the same time has a child of its own; idle ones wait for the next call. A child ends with its
 parent, by the end of its stdin. Messages: a 4-byte length, a JSON object, and the raw bytes that its field `bytes` counts.
+Kept instead of `multiprocessing.connection`, because its `recv_bytes` has no timeout within a message.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
 
 
 def _write(path: Path, scalars: Sequence[Scalars], about: str) -> None:
-    """An event file by tensorboardX, which Ray Tune brings; its own writer would put the clock and the host into the name."""
+    """Write an event file by tensorboardX, which Ray Tune brings. Kept instead of its SummaryWriter, which puts the clock and the host into the name."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.record_writer import RecordWriter
