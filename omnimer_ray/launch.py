@@ -76,7 +76,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
             raise ResultsError(
                 f"{sweep.folder} was taken over by another sweep while this one was suspended; this one stopped, and what was finished is kept"
             ) from None
-        say(f"stopped at once; what was finished is kept. Go on with:  {request.command}")
+        say(f"stopped at once; what was finished is kept. Resume with:  {request.command}")
         return INTERRUPTED
 
 
@@ -113,7 +113,7 @@ def status(request: Request, console: Console | None = None) -> int:
             say(f"  {describe(unit, sweep.folder)}")
         elif outcome not in (None, "done"):
             say(f"  {unit.title}: {outcome}")
-    say(f"go on with:  {request.command}")
+    say(f"resume with:  {request.command}")
     return DONE
 
 
@@ -244,7 +244,7 @@ def _tell(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> in
     if recorded:
         say(f"{len(recorded)} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
     if stopped or set(failed) - set(recorded):
-        say(f"what was finished is kept. Go on with:  {sweep.request.command}")
+        say(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED if failed or left or recorded else DONE
 
 

@@ -67,7 +67,7 @@ def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None
         [
             "failed: Base / emotion, seed 0: storage: disk full",
             "2 units were not started, for what they need is not there",
-            f"what was finished is kept. Go on with:  {COMMAND}",
+            f"what was finished is kept. Resume with:  {COMMAND}",
         ],
     )
 
@@ -86,7 +86,7 @@ def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) ->
 def test_a_stopped_sweep_says_how_to_go_on(sweep: Sweep) -> None:
     assert told(sweep, Outcome((), {}, ("x",), True)) == (
         130,
-        ["1 units were not started", f"what was finished is kept. Go on with:  {COMMAND}"],
+        ["1 units were not started", f"what was finished is kept. Resume with:  {COMMAND}"],
     )
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_before_any_worker_started_says_how_to_go_on(given: Sweep, monkey
     monkeypatch.setattr(launch, "read_corpus", interrupted)
     code, text = run(given)
     assert code == 130
-    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+    assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> None:
@@ -249,7 +249,7 @@ def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
         "1 units done, 1 failed, 1 begun, 15 not begun",
         "  Base / sentiment, seed 0: step 3 of 6, loss 0.500",
         "  Base / emotion, seed 0: diverged",
-        f"go on with:  {COMMAND}",
+        f"resume with:  {COMMAND}",
     ]
 
 
@@ -282,7 +282,7 @@ def test_a_sigterm_before_any_worker_started_ends_like_ctrl_c(given: Sweep, monk
     monkeypatch.setattr(launch, "read_corpus", lambda *arguments, **named: signal.raise_signal(signal.SIGTERM))
     code, text = run(given)
     assert code == 130
-    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+    assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
     assert signal.getsignal(signal.SIGTERM) == before
 
 

@@ -44,7 +44,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
         *variant_lines(plan, corpus),
         "",
         f"plan     {summary(plan)}",
-        f"         {states.done} units recorded, {states.resumable} to go on with, {states.new} new"
+        f"         {states.done} units recorded, {states.resumable} to resume, {states.new} new"
         + (f", {states.failed} recorded as failed" if states.failed else "")
         + (f"; {at_once} at once" if at_once else ""),
     ]

@@ -85,9 +85,9 @@ def space(recipe: RunConfig) -> SearchSpace:
 
 
 def test_what_stands_and_what_would_start() -> None:
-    assert told()[-1] == "         0 units recorded, 0 to go on with, 18 new; 2 at once"
+    assert told()[-1] == "         0 units recorded, 0 to resume, 18 new; 2 at once"
     states = States(done=5, failed=2, resumable=1, new=10)
-    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to go on with, 10 new, 2 recorded as failed"
+    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to resume, 10 new, 2 recorded as failed"
 
 
 def test_merged_variants_are_told_and_have_no_line() -> None:
