@@ -27,7 +27,7 @@ os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--indomer", type=Path, help="folder of the released IndoMER labels")
-    parser.addoption("--write-golden", action="store_true", help="write tests/golden_losses.json from this code's losses")
+    parser.addoption("--write-golden", action="store_true", help="write tests/training/golden_losses.json from this code's losses")
     parser.addoption("--media-samples", type=Path, help="folder of real-world video and audio files")
 
 
