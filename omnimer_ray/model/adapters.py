@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from omnimer_ray.errors import DivergedError, ResultsError
 from omnimer_ray.model.bases import Base
-from omnimer_ray.model.thinker import trainable
+from omnimer_ray.model.lora import trainable
 from omnimer_ray.records import check_recorded, write_atomically
 
 WEIGHTS = "adapter_model.safetensors"
