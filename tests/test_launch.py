@@ -46,7 +46,7 @@ def one(sweep: Sweep, title: str) -> Unit:
 
 def told(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
     lines: list[str] = []
-    return launch._tell(ended, sweep, lines.append), lines
+    return launch._report(ended, sweep, lines.append), lines
 
 
 def finish(sweep: Sweep, *units: Unit) -> None:
@@ -66,7 +66,7 @@ def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None
         4,
         [
             "failed: Base / emotion, seed 0: storage: disk full",
-            "2 units were not started, for what they need is not there",
+            "2 units were not started, because a unit that they need failed",
             f"what was finished is kept. Resume with:  {COMMAND}",
         ],
     )
@@ -236,9 +236,9 @@ def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> Non
 def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     finish(given, one(given, "Zero-shot / emotion"))
     record_failure(given.folder, one(given, "Base / emotion, seed 0"), "diverged", "nan")
-    begun = one(given, "Base / sentiment, seed 0")
-    assert begun.stage is not None
-    stage = given.folder / "stages" / begun.stage.key
+    started = one(given, "Base / sentiment, seed 0")
+    assert started.stage is not None
+    stage = given.folder / "stages" / started.stage.key
     stage.mkdir(parents=True)
     (stage / "history.jsonl").write_text('{"step": 3, "num_steps": 6, "loss": 0.5}\n')
     console = Console(file=io.StringIO(), width=500)
@@ -246,7 +246,7 @@ def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
         f"{given.folder}: not running",
-        "1 units done, 1 failed, 1 begun, 15 not begun",
+        "1 units done, 1 failed, 1 started, 15 not started",
         "  Base / sentiment, seed 0: step 3 of 6, loss 0.500",
         "  Base / emotion, seed 0: diverged",
         f"resume with:  {COMMAND}",
