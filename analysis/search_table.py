@@ -18,7 +18,7 @@ from omnimer_ray.records import read_json, write_atomically
 PARAMS = ("auxiliaries", "schedule", "rank", "alpha", "learning_rate", "auxiliary_weight")
 HEADINGS = ("trial", "outcome", "auxiliaries", "schedule", "rank", "alpha", "rate", "weight", "macro F1", "steps")
 ABOUT = (
-    "Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial was handed a validation clip.",
+    "Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial saw a validation clip.",
     "weight: of each auxiliary against the main task. pruned: ended at a fraction of its stage. A trial that ended otherwise has no score.",
 )
 
@@ -27,7 +27,7 @@ class TrialRow(Loose):
     """One trial; a parameter that it does not have is not among its params."""
 
     number: int
-    outcome: str | None = None  # None: not over
+    outcome: str | None = None  # None: not finished
     reason: str | None = None
     params: dict[str, str | int | float]
     development_f1: float | None = Field(None, ge=0, le=1)
@@ -74,7 +74,7 @@ def read_trials(folder: Path) -> tuple[TrialRow, ...]:
 
 
 def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
-    """A row per trial in the order in which they were asked for; a parameter that a trial does not have is null."""
+    """A row per trial in the order in which they were drawn; a parameter that a trial does not have is null."""
     numbers = {"rank": pl.Int64, "alpha": pl.Int64, "learning_rate": pl.Float64, "auxiliary_weight": pl.Float64}
     schema: dict[str, Any] = {
         "trial": pl.Int64,
@@ -86,7 +86,7 @@ def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
         "reason": pl.String,
         "signature": pl.String,
     }
-    rows = [{**trial.model_dump(), **trial.params, "trial": trial.number, "outcome": trial.outcome or "not over"} for trial in trials]
+    rows = [{**trial.model_dump(), **trial.params, "trial": trial.number, "outcome": trial.outcome or "not finished"} for trial in trials]
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 

@@ -42,7 +42,7 @@ DONE, FAILED, INTERRUPTED = 0, 4, 130
 
 
 def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
-    """The whole command; returns its exit code. Raises an OmniMERError before any worker starts where something is wrong."""
+    """Do all that the command does; returns its exit code. Bad input raises an OmniMERError before any worker starts."""
     console = console or Console()
     _check_place(request)
     say = say_plainly(console)
@@ -68,7 +68,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
                 sweep.forget_failures()
-            if request.corpus == "mini":  # planned from its recipe; from here on its media must stand
+            if request.corpus == "mini":  # planned from its recipe; from here on its media must exist
                 sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=say))
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
@@ -76,7 +76,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
             raise ResultsError(
                 f"{sweep.folder} was taken over by another sweep while this one was suspended; this one stopped, and what was finished is kept"
             ) from None
-        say(f"stopped at once; what was finished is kept. Go on with:  {request.command}")
+        say(f"stopped at once; what was finished is kept. Resume with:  {request.command}")
         return INTERRUPTED
 
 
@@ -98,7 +98,7 @@ def _terminable() -> Iterator[None]:
 
 
 def status(request: Request, console: Console | None = None) -> int:
-    """How far a sweep is, read from its folder alone: works from another terminal, or another machine that shares it."""
+    """Print a sweep's progress, read from its folder only: works from another terminal, or another machine that shares the folder."""
     say = say_plainly(console or Console())
     sweep = prepare(request)
     held = holder(sweep.folder)
@@ -106,25 +106,25 @@ def status(request: Request, console: Console | None = None) -> int:
     if sweep.search is not None:
         say(description.counted(sweep.search, read_trials(sweep.folder)))
     states = sweep.states()
-    say(f"{states.done} units done, {states.failed} failed, {states.resumable} begun, {states.new} not begun")
+    say(f"{states.done} units done, {states.failed} failed, {states.resumable} started, {states.new} not started")
     for unit in sweep.plan.units:
         outcome = sweep.outcome(unit)
-        if outcome is None and sweep.begun(unit):
+        if outcome is None and sweep.has_started(unit):
             say(f"  {describe(unit, sweep.folder)}")
         elif outcome not in (None, "done"):
             say(f"  {unit.title}: {outcome}")
-    say(f"go on with:  {request.command}")
+    say(f"resume with:  {request.command}")
     return DONE
 
 
 def as_data(request: Request) -> dict[str, object]:
-    """The plan and its states as plain data, for --json."""
+    """The plan and the state of each unit as plain data, for --json."""
     sweep = prepare(request)
     plan, clips = sweep.plan, sweep.corpus
     extents = extents_of(plan, len(clips.split("train")), len(clips.split("validation")))
 
     def state(unit: Unit) -> str:
-        return sweep.outcome(unit) or ("begun" if sweep.begun(unit) else "new")
+        return sweep.outcome(unit) or ("begun" if sweep.has_started(unit) else "new")
 
     return {
         "space": sweep.file.name,
@@ -146,7 +146,7 @@ def as_data(request: Request) -> dict[str, object]:
 
 
 def _run_search(sweep: Sweep, console: Console) -> int:
-    """The trials, unless all have ended, then the best of them beside Base as any other plan."""
+    """Run the trials that have not ended, then the best of them and Base, like any other plan."""
     from analysis import write_search
     from omnimer_ray.search.runner import closing, run_trials
 
@@ -177,23 +177,23 @@ def _run(sweep: Sweep, console: Console) -> int:
         say("nothing is left to start; the tables are built again")
         write_clips(sweep)
     write_ledger(sweep)
-    for unit in sweep.plan.units:  # what a worker's end did not reach
+    for unit in sweep.plan.units:  # files that were not written when the unit ended
         _write_takeaways(sweep, unit)
     from analysis import terminal_tables, write_all
 
     files = write_all(sweep.folder)
     say(terminal_tables(sweep.folder))
     say(f"tables: {sweep.folder / 'tables'}    report: {files[-1]}")
-    return _tell(ended, sweep, say)
+    return _report(ended, sweep, say)
 
 
 def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
-    """Whether a unit without an outcome needs, directly or not, only such ones and done ones."""
-    shut = {name for name, outcome in outcomes.items() if outcome not in (None, "done")}
-    for unit in plan.units:  # what is needed comes before what needs it
-        if shut & set(unit.needs):
-            shut.add(unit.id)
-    return any(outcome is None and name not in shut for name, outcome in outcomes.items())
+    """Whether a unit without an outcome exists that depends on no failed unit, directly or indirectly."""
+    blocked = {name for name, outcome in outcomes.items() if outcome not in (None, "done")}
+    for unit in plan.units:  # a unit comes after those that it needs
+        if blocked & set(unit.needs):
+            blocked.add(unit.id)
+    return any(outcome is None and name not in blocked for name, outcome in outcomes.items())
 
 
 def _prepare_clips(sweep: Sweep, say: Callable[[str], None]) -> None:
@@ -220,31 +220,31 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
 
 
 def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:
-    """Release a finished ledger to other sweeps, or write what a person takes from a run."""
+    """Release a finished ledger to other sweeps, or write a run's curves and model card."""
     if isinstance(unit, LedgerUnit) and sweep.outcome(unit) == "done":
         leases.release(sweep.ledgers / unit.part.key)
     _write_takeaways(sweep, unit)
 
 
 def _write_takeaways(sweep: Sweep, unit: Unit) -> None:
-    """What a person takes from a unit that ended: its curves and its adapter's card."""
+    """Write the curves and the adapter's model card of a unit that ended."""
     write_events(sweep, unit)
     write_card(sweep, unit)
 
 
-def _tell(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> int:
-    """What failed or was not started, and the command that goes on; the exit code."""
+def _report(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> int:
+    """Log what failed or was not started, and the command that resumes; returns the exit code."""
     units = {unit.id: unit for unit in sweep.plan.units}
     recorded = [name for name, unit in units.items() if sweep.outcome(unit) not in (None, "done")]
     failed, left, stopped = (ended.failed, ended.left, ended.stopped) if ended else ({}, (), False)
     for name, reason in failed.items():
         say(f"failed: {units[name].title}: {reason}")
     if left:
-        say(f"{len(left)} units were not started" + ("" if stopped else ", for what they need is not there"))
+        say(f"{len(left)} units were not started" + ("" if stopped else ", because a unit that they need failed"))
     if recorded:
         say(f"{len(recorded)} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
     if stopped or set(failed) - set(recorded):
-        say(f"what was finished is kept. Go on with:  {sweep.request.command}")
+        say(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED if failed or left or recorded else DONE
 
 
@@ -253,7 +253,7 @@ def _paper(recipe: RunConfig) -> RunConfig:
 
 
 def _check_stages(sweep: Sweep) -> None:
-    """Every fold stands, every stage takes at least one step, and its blocks can be shared out by the profile."""
+    """Check that every fold exists, every stage has at least one step, and the profile can share out its blocks."""
     workers = max(1, sweep.profile.workers_per_run)
     folds = {stage.config.corpus.fold: stage.config for stage in sweep.plan.stages.values()}
     training = {fold: sum(clip.split == "train" for clip in splits_of(config, sweep.corpus.clips)) for fold, config in folds.items()}

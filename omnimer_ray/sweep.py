@@ -22,15 +22,15 @@ def sweep(
     name: Annotated[str | None, typer.Argument(help="A search space by name, or the path of a file of your own.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="The search spaces and their questions.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    status_: Annotated[bool, typer.Option("--status", help="How far the sweep is, from another terminal.")] = False,
+    status_: Annotated[bool, typer.Option("--status", help="Print the sweep's progress, from another terminal.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --dry-run or --status: the same as JSON.")] = False,
     corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
     base: Annotated[
         str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
     ] = "tiny",
     machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
-    results: Annotated[Path, typer.Option(help="Where results folders go; the same command goes on there.")] = Path("results"),
-    limit: Annotated[int | None, typer.Option(help="Take so many clips over all splits, their shares kept.")] = None,
+    results: Annotated[Path, typer.Option(help="Parent of the results folders; the same command resumes there.")] = Path("results"),
+    limit: Annotated[int | None, typer.Option(help="Number of clips over all splits; the splits keep their shares.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; the default is the search space's.", min=1)] = None,
     folds: Annotated[
         int | None, typer.Option(help="Folds by source video over train and validation together, pooled in the tables.", min=2)
@@ -39,7 +39,7 @@ def sweep(
     exclude: Annotated[list[str] | None, typer.Option(help="Leave a clip out, by name; may be given again.")] = None,
     retry: Annotated[str | None, typer.Option(help="'failed': start what is recorded as failed again.")] = None,
 ) -> None:
-    """Run a search space, or go on with it: the same command again skips what is recorded and resumes what was cut off.
+    """Run a search space, or resume it: the same command again skips what is recorded and resumes what was cut off.
 
     Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed, 130 interrupted.
     """
@@ -73,7 +73,7 @@ def python_word() -> str:
 
 
 def _without(words: list[str]) -> list[str]:
-    """The command that goes on: what only looks, or was asked for once, is left out."""
+    """The command that resumes, without options that only print, and without --retry."""
     kept = [word for word in words if word not in ("--dry-run", "--status", "--json", "--retry=failed")]
     return [word for place, word in enumerate(kept) if word != "--retry" and not (place and kept[place - 1] == "--retry")]
 
@@ -87,7 +87,7 @@ def _print_spaces() -> None:
 
 
 def main() -> None:
-    """The entry point: an error that a person can mend is one line, not a traceback."""
+    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
     try:
         app()
     except OmniMERError as error:

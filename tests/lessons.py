@@ -14,7 +14,8 @@ from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.bases import locate
 from omnimer_ray.model.inputs import Encoder
-from omnimer_ray.model.thinker import load_thinker, place_lora, trainable
+from omnimer_ray.model.lora import place_lora, trainable
+from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
 from omnimer_ray.training import checkpoints
 from omnimer_ray.training.loop import Placement, join_alone, start_engine, train, train_step

@@ -1,4 +1,4 @@
-"""Does a search that is killed go on with its history?
+"""Does a killed search resume with its history?
 
 A short search for the tests: a few steps a stage, one or two auxiliaries.
 """

@@ -46,7 +46,7 @@ def one(sweep: Sweep, title: str) -> Unit:
 
 def told(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
     lines: list[str] = []
-    return launch._tell(ended, sweep, lines.append), lines
+    return launch._report(ended, sweep, lines.append), lines
 
 
 def finish(sweep: Sweep, *units: Unit) -> None:
@@ -66,8 +66,8 @@ def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None
         4,
         [
             "failed: Base / emotion, seed 0: storage: disk full",
-            "2 units were not started, for what they need is not there",
-            f"what was finished is kept. Go on with:  {COMMAND}",
+            "2 units were not started, because a unit that they need failed",
+            f"what was finished is kept. Resume with:  {COMMAND}",
         ],
     )
 
@@ -86,7 +86,7 @@ def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) ->
 def test_a_stopped_sweep_says_how_to_go_on(sweep: Sweep) -> None:
     assert told(sweep, Outcome((), {}, ("x",), True)) == (
         130,
-        ["1 units were not started", f"what was finished is kept. Go on with:  {COMMAND}"],
+        ["1 units were not started", f"what was finished is kept. Resume with:  {COMMAND}"],
     )
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_before_any_worker_started_says_how_to_go_on(given: Sweep, monkey
     monkeypatch.setattr(launch, "read_corpus", interrupted)
     code, text = run(given)
     assert code == 130
-    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+    assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> None:
@@ -236,9 +236,9 @@ def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> Non
 def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     finish(given, one(given, "Zero-shot / emotion"))
     record_failure(given.folder, one(given, "Base / emotion, seed 0"), "diverged", "nan")
-    begun = one(given, "Base / sentiment, seed 0")
-    assert begun.stage is not None
-    stage = given.folder / "stages" / begun.stage.key
+    started = one(given, "Base / sentiment, seed 0")
+    assert started.stage is not None
+    stage = given.folder / "stages" / started.stage.key
     stage.mkdir(parents=True)
     (stage / "history.jsonl").write_text('{"step": 3, "num_steps": 6, "loss": 0.5}\n')
     console = Console(file=io.StringIO(), width=500)
@@ -246,10 +246,10 @@ def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
         f"{given.folder}: not running",
-        "1 units done, 1 failed, 1 begun, 15 not begun",
+        "1 units done, 1 failed, 1 started, 15 not started",
         "  Base / sentiment, seed 0: step 3 of 6, loss 0.500",
         "  Base / emotion, seed 0: diverged",
-        f"go on with:  {COMMAND}",
+        f"resume with:  {COMMAND}",
     ]
 
 
@@ -282,7 +282,7 @@ def test_a_sigterm_before_any_worker_started_ends_like_ctrl_c(given: Sweep, monk
     monkeypatch.setattr(launch, "read_corpus", lambda *arguments, **named: signal.raise_signal(signal.SIGTERM))
     code, text = run(given)
     assert code == 130
-    assert text.endswith(f"stopped at once; what was finished is kept. Go on with:  {COMMAND}\n")
+    assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
     assert signal.getsignal(signal.SIGTERM) == before
 
 

@@ -36,6 +36,7 @@ TORCH_SIDE = {
     "model.adapters",
     "model.generation",
     "model.inputs",
+    "model.lora",
     "model.thinker",
     "search.runner",
     "search.study",

@@ -73,7 +73,7 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(dry_run: tuple["subprocess
     assert ended.returncode == 0, ended.stderr
     assert lines[0] == "ablations: Which auxiliary tasks help, and in which order? (OmniMER, Tables III to VI)"
     assert PLAN in lines
-    assert any(line.startswith("         0 units recorded, 0 to go on with, 18 new; ") for line in lines)
+    assert any(line.startswith("         0 units recorded, 0 to resume, 18 new; ") for line in lines)
     assert lines[-2].startswith("memory   a worker needs ")
     assert lines[-1] == "time     no measured rates yet: no run of this corpus and base is finished on this profile"
     assert any(line.startswith("         STAND-IN: generated faces") for line in lines)
@@ -256,7 +256,7 @@ def test_the_command_that_goes_on_works_where_the_first_was_given(tmp_path: Path
     environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "300"}
     line = [sys.executable, "-m", "omnimer_ray.sweep", *words]
     ended = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    printed = ended.stdout.splitlines()[-1].removeprefix("go on with:  ")
+    printed = ended.stdout.splitlines()[-1].removeprefix("resume with:  ")
     assert printed.endswith("-m omnimer_ray.sweep ablations --limit 64 --results 'my results'")
     again = subprocess.run(f"{printed} --status", shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert again.stdout == ended.stdout

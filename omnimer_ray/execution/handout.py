@@ -1,4 +1,4 @@
-"""What the units of a sweep are handed: where everything lies, the clips, and a stage's items in their order."""
+"""What every worker of a sweep receives: folders, base, machine profile, and the clips."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from omnimer_ray.records import write_json
 
 @dataclass(frozen=True)
 class Job:
-    """What every unit of a sweep shares."""
+    """Settings and folders that all units of a sweep share."""
 
     folder: Path  # of the results
-    ledgers: Path  # of the supervision's entries, a folder for each part
+    ledgers: Path  # supervision ledgers, a folder for each key
     cache: Path
     base: Base  # as the driver resolved it: workers never resolve a name
     profile: MachineProfile
-    session: str  # of the driver, for names that must not repeat
-    pruning: Pruning | None = None  # of the trials of a search
+    session: str  # of the driver, for unique names
+    pruning: Pruning | None = None  # of a search's trials
 
     @property
     def work(self) -> Path:
-        """Where a running sweep keeps its own state; the analysis needs none of it."""
+        """State of a running sweep; the analysis does not read it."""
         return self.folder / ".sweep"
 
     @property
     def stop_file(self) -> Path:
-        """Stands once somebody asked the sweep to stop."""
+        """Exists once the sweep was asked to stop."""
         return self.work / "stop"
 
     def progress_file(self, unit: Unit) -> Path:
-        """How far a unit's answers are."""
+        """Number of clips that a unit has answered so far."""
         return self.work / "progress" / f"{unit.id}.json"
 
     def hung_file(self, unit: Unit) -> Path:
-        """Says why a worker of the unit was ended by its watchdog."""
+        """The watchdog's reason for ending a worker of the unit."""
         return self.work / "hung" / f"{unit.id}.txt"
 
 
 def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
-    """The clips with their media paths, for the workers."""
+    """Write the clips with their media paths, for the workers."""
     write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
 
 
 def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
-    """The clips of a run, with its fold's splits."""
+    """Read the clips of a run, with the splits of its fold."""
     rows = json.loads(path.read_text(encoding="utf-8"))
     for row in rows:
         for name in ("video_path", "audio_path"):

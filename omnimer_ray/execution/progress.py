@@ -1,6 +1,6 @@
-"""What a running sweep tells: a line when a unit starts or ends, and how far the running ones are, with the time left.
+"""Progress of a running sweep: a line when a unit starts or ends, the state of running units, and the time left.
 
-It reads the plain files that workers write into the results folder, so it works from any machine that shares it.
+It reads the plain files that workers write into the results folder, so it works from any machine that shares the folder.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from omnimer_ray.planning.units import Unit, trained_stage
 from omnimer_ray.records import RECORD
 
 LOOK_EVERY_SEC, PLAIN_EVERY_SEC, WAITING_EVERY_SEC = 1.0, 15.0, 60.0
-WAITING_AFTER_SEC = 10.0  # cores of a unit that ended are free a few seconds later: that is no news
+WAITING_AFTER_SEC = 10.0  # the cores of a finished unit are free only after a few seconds
 
 
 class Progress:
-    """Prints until it is left: on a terminal one line that changes, else a plain line every quarter of a minute."""
+    """Context manager that prints progress: one changing line on a terminal, otherwise a plain line every 15 s."""
 
     def __init__(
         self, console: Console, folder: Path, extents: dict[str, Extent], recorded: Iterable[str], after: Callable[[Unit], None]
     ) -> None:
-        """`after` is given every unit whose trial is over; what it cannot write it may raise, and that is told."""
+        """`after` is called with each unit whose trial has ended; an OmniMERError that it raises is printed."""
         self.console, self.folder, self.extents, self.after = console, folder, extents, after
         self.finished = set(recorded)
         self.already = sum(extents[name].work for name in list(self.finished))
@@ -42,12 +42,12 @@ class Progress:
         self._status = console.status("starting workers") if console.is_terminal else None
 
     def start(self, unit: Unit) -> None:
-        """A unit was handed to a trial."""
+        """Log that a unit was started."""
         self.running[unit.id] = unit
         self._say(f"start  {unit.title}")
 
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
-        """A trial said, or its death did, what became of its unit."""
+        """Log a unit's outcome."""
         del self.running[unit.id]
         if outcome == "done":
             self.finished.add(unit.id)
@@ -56,7 +56,7 @@ class Progress:
             self._say(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
         try:
             self.after(unit)
-        except OmniMERError as error:  # the sweep goes on, and tries again at its end
+        except OmniMERError as error:  # the sweep continues, and writes it again at its end
             self._say(str(error))
 
     def wait(self, reason: str | None) -> None:
@@ -95,7 +95,7 @@ class Progress:
                 self._say(self._line())
 
     def _matched(self, unit: Unit) -> str:
-        """What LoRA was placed on, as the stage's record has it."""
+        """Where LoRA was placed, from the stage's record."""
         stage = trained_stage(unit)
         record = _read(self.folder / "stages" / stage.key / RECORD) if stage else {}
         return f"; {record['matched']}" if "matched" in record else ""
@@ -105,7 +105,7 @@ class Progress:
         return f"{len(self.finished)} of {len(self.extents)} units done{self._time_left()}  " + "  |  ".join(parts)
 
     def _time_left(self) -> str:
-        total = sum(extent.work for extent in list(self.extents.values()))  # a search adds to them meanwhile
+        total = sum(extent.work for extent in list(self.extents.values()))  # a search adds units meanwhile
         done = sum(self.extents[name].work for name in list(self.finished)) + sum(
             self._partly(unit) for unit in list(self.running.values())
         )
@@ -124,7 +124,7 @@ class Progress:
 
 
 def describe(unit: Unit, folder: Path) -> str:
-    """How far a unit is, by what its worker wrote last."""
+    """The state of a running unit, from the files of its worker."""
     state = _read(folder / ".sweep" / "progress" / f"{unit.id}.json")
     if state:
         return f"{unit.title}: {state['done']} of {state['total']} {state['what']}"
@@ -134,14 +134,14 @@ def describe(unit: Unit, folder: Path) -> str:
 
 
 def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
-    """The last line of a stage's history; empty where there is none."""
+    """The last entry of a stage's history; empty without a history."""
     stage = trained_stage(unit)
     lines = _lines(folder / "stages" / stage.key / "history.jsonl") if stage else []
     return _parse(lines[-1]) if lines else {}
 
 
 def say_plainly(console: Console) -> Callable[[str], None]:
-    """A printer that changes nothing in the text."""
+    """A function that prints a line without markup, highlighting or wrapping."""
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -150,7 +150,7 @@ def _loss(history: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    """Of a file that its worker may be about to remove; none where there is no file."""
+    """Lines of a file; none if it does not exist: its worker may have removed it."""
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -140,7 +140,7 @@ class Worker:
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
         """The base with the stage's adapter, trained now or read from its record; and whether the stage is whole."""
         from omnimer_ray.model import adapters
-        from omnimer_ray.model.thinker import place_lora
+        from omnimer_ray.model.lora import place_lora
         from omnimer_ray.training import checkpoints
 
         folder = self.job.folder / "stages" / stage.key

@@ -33,7 +33,7 @@ class Base(NamedTuple):
     name: str  # 'tiny', the folder's own name, or the hub name
     folder: Path | None  # absolute; None for a commit of the hub that is not in the hub cache yet
     revision: str  # a commit of the hub, or a hash of the folder's files
-    stand_in: str | None  # what to print wherever its numbers are printed
+    stand_in: str | None  # notice that is printed with its numbers
     width: int | None = None  # of the language model, which determines the recipe; None: unknown until the base is downloaded
 
     def config(self) -> BaseConfig:
@@ -52,7 +52,7 @@ class Base(NamedTuple):
 
 
 def locate(name: str) -> Base:
-    """The base called `tiny`, a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT. Raises BaseModelError if it is none of them."""
+    """Resolve `tiny`, a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT. Raises BaseModelError if it is none of them."""
     if name == TINY:
         return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
@@ -89,7 +89,7 @@ def confirm(base: Base, error: BaseModelError) -> None:
 
 
 def download_command(name: str, revision: str | None) -> str:
-    """The command that brings a base of the hub to a machine."""
+    """The command that downloads a base of the hub."""
     return f"hf download {name}" + (f" --revision {revision}" if revision else "")
 
 
@@ -110,7 +110,7 @@ def _on_hub(name: str, revision: str | None) -> Base:
         return Base(name, folder, folder.name, None, _check(folder, name))
     try:
         info = hub.HfApi().model_info(name, revision=revision, timeout=10)
-    except Exception as error:  # the hub's client raises many types; each means that the base is not available now
+    except Exception as error:  # the hub's client raises many types; all mean that the base is not available now
         raise BaseModelError(
             f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE}, and the hub did not "
             f"give it ({type(error).__name__}); run `{download_command(name, revision)}` where there is a network, or give a folder"
@@ -124,7 +124,7 @@ def _on_hub(name: str, revision: str | None) -> Base:
 
 def _snapshot(base: Base) -> Path:
     """The snapshot of the base's commit in this node's hub cache, downloaded or completed if need be. Raises MachineError."""
-    hub, told = _hub(), f"base {base.name!r}: commit {base.revision}"
+    hub, commit = _hub(), f"base {base.name!r}: commit {base.revision}"
     try:
         folder = _cached(base.name, base.revision)
         if folder is not None:
@@ -138,7 +138,7 @@ def _snapshot(base: Base) -> Path:
         _check(folder, base.name)
     except Exception as error:  # as in `_on_hub`
         raise MachineError(
-            f"{told} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()}, and the hub did not give it "
+            f"{commit} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()}, and the hub did not give it "
             f"({error if isinstance(error, BaseModelError) else type(error).__name__}); run `{download_command(base.name, base.revision)}` there"
         ) from None
     return folder
@@ -148,7 +148,7 @@ def _cached(name: str, revision: str) -> Path | None:
     """The snapshot of a commit, branch or tag in the local hub cache."""
     try:
         found = _hub().try_to_load_from_cache(name, "config.json", revision=revision)
-    except ValueError:  # no valid name of a repository: the hub says so
+    except ValueError:  # no valid repository name
         return None
     return Path(found).parent if isinstance(found, str) else None
 
@@ -177,7 +177,7 @@ def _compare(base: Base, folder: Path, cache: Path | None) -> None:
 
 
 def _check(folder: Path, name: str) -> int:
-    """The width of a Qwen2.5-Omni checkpoint with weights, tokenizer and processor; BaseModelError where the folder is none."""
+    """Width of a complete Qwen2.5-Omni checkpoint (weights, tokenizer, processor). Raises BaseModelError for any other folder."""
     path = folder / "config.json"
     if not path.is_file():
         raise BaseModelError(f"base {name!r}: {path} is missing; give a folder with a Qwen2.5-Omni checkpoint")
@@ -205,7 +205,7 @@ def _check(folder: Path, name: str) -> int:
 
 
 def _shards(folder: Path, name: str) -> list[str]:
-    """The files that the index of a sharded checkpoint names; a download that was cut off lacks some."""
+    """Files that the index of a sharded checkpoint names; an incomplete download lacks some."""
     path = folder / "model.safetensors.index.json"
     try:
         return sorted(set(read_json(path)["weight_map"].values())) if path.exists() else []

@@ -1,4 +1,4 @@
-"""What a person sees before a sweep starts: corpus, base, recipe, variants, and how much is recorded, resumable and new."""
+"""The printed plan of a sweep: corpus, base, recipe, variants, and how many units are recorded, resumable and new."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_WARNINGS = 5  # lines about the corpus
 
 
 class States(NamedTuple):
-    """Units by what stands of them."""
+    """Number of units in each state."""
 
     done: int
     failed: int
@@ -44,7 +44,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
         *variant_lines(plan, corpus),
         "",
         f"plan     {summary(plan)}",
-        f"         {states.done} units recorded, {states.resumable} to go on with, {states.new} new"
+        f"         {states.done} units recorded, {states.resumable} to resume, {states.new} new"
         + (f", {states.failed} recorded as failed" if states.failed else "")
         + (f"; {at_once} at once" if at_once else ""),
     ]
@@ -52,25 +52,25 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
 
 
 def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[str]:
-    """What a search draws from, on what its trials are scored, and how many there were."""
+    """The lines of a search: its parameter space, the clips that score its trials, and the trials so far."""
     clips = development_splits(corpus.clips, search.development)
     low, high = (search.baseline.optimizer.learning_rate * factor for factor in search.rate_factors)
     drawn = f"{len(search.subsets)} subsets, ranks {_listed(search.ranks)}, alphas {_listed(search.alphas)}, rates {low:.2g} to {high:.2g}"
     return [
         f"search   {search.num_trials} trials of {search.task}: {drawn}",
-        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none is handed a validation clip",
+        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none sees a validation clip",
         f"         pruned at {_listed([f'{rung:.0%}' for rung in search.rungs])} of a stage unless in the best 1/{search.reduction}"
         if search.rungs
-        else "         none is pruned",
+        else "         no pruning",
         f"         {counted(search, trials)}; then the best {search.num_confirmed} beside Base on seeds {_listed(search.confirmation_seeds)}",
     ]
 
 
 def counted(search: Search, trials: list[Trial]) -> str:
-    """Trials by what became of them."""
-    outcomes = Counter((trial.outcome or "not over").replace("_", " ") for trial in trials)
+    """Number of trials by outcome."""
+    outcomes = Counter((trial.outcome or "not finished").replace("_", " ") for trial in trials)
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    return f"{len(trials)} of {search.num_trials} trials asked for" + (f": {told}" if told else "")
+    return f"{len(trials)} of {search.num_trials} trials drawn" + (f": {told}" if told else "")
 
 
 def summary(plan: Plan) -> str:
@@ -92,7 +92,7 @@ def differences(*, paper: RunConfig, recipe: RunConfig) -> list[str]:
 
 
 def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
-    """One line a variant: its runs, the steps and items of each, and what differs from the baseline."""
+    """One line per variant: its runs, the steps and items of each, and what differs from the baseline."""
     training = len(corpus.split("train"))
     width = max(len(name) for name in plan.space.variants)
     told = []
@@ -131,6 +131,6 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def say_all(told: list[str], say: Callable[[str], None]) -> None:
-    """Prints the lines."""
+    """Log the lines."""
     for line in told:
         say(line)

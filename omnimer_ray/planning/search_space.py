@@ -63,7 +63,7 @@ class Search:
 
 
 class Trial(NamedTuple):
-    """A row of trials.json; `outcome` is done, pruned, a failure, or None while it is not over."""
+    """A row of trials.json; `outcome` is done, pruned, a failure, or None while it is not finished."""
 
     number: int
     outcome: str | None

@@ -1,4 +1,4 @@
-"""A command's arguments -> everything that they come to before anything runs: corpus, base, machine, recipe, plan, folders."""
+"""A command's arguments -> corpus, base, machine, recipe, plan and folders, before anything runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
 from omnimer_ray.planning.units import LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.records import RECORD, read_record
-from omnimer_ray.tasks.supervision import has_begun, is_frozen
+from omnimer_ray.tasks.supervision import has_started, is_frozen
 
 
 class Request(NamedTuple):
-    """What a person asked for."""
+    """The command's arguments."""
 
     space: str
     corpus: str
@@ -36,10 +36,10 @@ class Request(NamedTuple):
     limit: int | None
     seeds: int | None
     folds: int | None
-    media: Path | None  # where a release's media lie, if not beside its annotations
+    media: Path | None  # folder of a release's media, if not beside its annotations
     exclude: tuple[str, ...]  # clips by name
-    retry: bool  # what is recorded as failed
-    command: str  # that goes on with it
+    retry: bool  # units that are recorded as failed
+    command: str  # that resumes the sweep
 
     @property
     def corpus_path(self) -> Path | None:
@@ -59,7 +59,7 @@ class Request(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """Everything that a request comes to before anything runs."""
+    """A request with everything that was resolved from it."""
 
     request: Request
     file: SpaceFile
@@ -73,12 +73,12 @@ class Sweep(NamedTuple):
     search: Search | None = None  # whose best trials are the plan's variants
 
     def make_plan(self) -> Plan:
-        """The plan anew: that of a search follows its trials."""
+        """The plan; that of a search is made from the trials so far."""
         return self.plan if self.search is None else make_plan(confirmation(self.search, read_trials(self.folder)))
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
-        """What is generated rather than real; said wherever its numbers are."""
+        """Notices about generated clips or the tiny base, printed with their numbers."""
         return tuple(notice for notice in (self.corpus.stand_in, self.base.stand_in) if notice)
 
     def outcome(self, unit: Unit) -> str | None:
@@ -93,28 +93,29 @@ class Sweep(NamedTuple):
         return [self.ledgers / unit.part.key for unit in units if isinstance(unit, LedgerUnit) and self.outcome(unit) is None]
 
     def states(self) -> description.States:
-        """How many units are done, failed, begun and new."""
+        """Number of units that are done, failed, started and new."""
         outcomes = {unit.id: self.outcome(unit) for unit in self.plan.units}
-        begun = sum(outcomes[unit.id] is None and self.begun(unit) for unit in self.plan.units)
-        new = sum(value is None for value in outcomes.values()) - begun
+        started = sum(outcomes[unit.id] is None and self.has_started(unit) for unit in self.plan.units)
+        new = sum(value is None for value in outcomes.values()) - started
         done = sum(value == "done" for value in outcomes.values())
-        return description.States(done, len(outcomes) - done - begun - new, begun, new)
+        return description.States(done, len(outcomes) - done - started - new, started, new)
 
     def forget_failures(self) -> None:
-        """Removes the records of failures, so that their units start again."""
+        """Delete the records of failures, so that their units are run again."""
         for unit in self.plan.units:
             if not isinstance(unit, LedgerUnit) and self.outcome(unit) not in (None, "done"):
                 (record_folder(unit, self.folder) / RECORD).unlink()
 
-    def begun(self, unit: Unit) -> bool:
+    def has_started(self, unit: Unit) -> bool:
+        """Whether a unit without an outcome has left something to resume from."""
         if isinstance(unit, LedgerUnit):
-            return has_begun(self.ledgers / unit.part.key, unit.part.kind)
+            return has_started(self.ledgers / unit.part.key, unit.part.kind)
         stage = trained_stage(unit)
         return stage is not None and (self.folder / "stages" / stage.key).exists()
 
 
 def prepare(request: Request) -> Sweep:
-    """Reads everything that the plan rests on; starts nothing."""
+    """Read everything that the plan depends on; starts nothing."""
     request = request.absolute()
     file = find_space(request.space)
     profile = load_profile(request.machine)
@@ -138,7 +139,7 @@ def prepare(request: Request) -> Sweep:
 
 
 def check_ledgers(sweep: Sweep) -> None:
-    """Raise ResultsError for a recorded stage that was trained on other supervision than the ledger holds now: its table would mix two."""
+    """Raise ResultsError if a recorded stage was trained on other supervision than the ledger has now: the tables would mix both."""
     for stage in sweep.plan.stages.values():
         folder = sweep.folder / "stages" / stage.key
         recorded = (read_record(folder) or {}).get("ledger_hash")
@@ -148,12 +149,12 @@ def check_ledgers(sweep: Sweep) -> None:
         if (now := ledger_hash(stage, clips, sweep.ledgers)) != recorded:
             raise ResultsError(
                 f"{folder} was trained on supervision with hash {recorded}, and {sweep.ledgers} now holds other answers (hash {now}); "
-                "put the ledger back, or remove that stage, and the same command trains it again"
+                "restore the ledger, or delete that stage's folder and give the same command again"
             )
 
 
 def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
-    """The clips that a request names, limited but not folded: each run's fold sets its splits."""
+    """Read the clips of a request, limited; folds are applied later, by each run."""
     return load_corpus(
         request.corpus,
         limit=request.limit,

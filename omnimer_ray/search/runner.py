@@ -1,4 +1,4 @@
-"""Runs the trials of a search: Ray Tune is handed the ledger first, then whatever the study asks for next."""
+"""Run the trials of a search: first the units of the ledger, then the trials that the study draws."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DONE, FAILED, INTERRUPTED = 0, 4, 130
 
 
 class StudySearcher(PlanSearcher):
-    """Its pending units grow: when none is ready, the study is asked for another trial, until there were enough."""
+    """Hands out units; when none is ready it takes another trial from the study, until `num_trials` are drawn."""
 
     driver = ("stopped", "watch", "study", "expect")
 
@@ -57,14 +57,14 @@ class StudySearcher(PlanSearcher):
             self._add(asked)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tells the study what is recorded; a trial that ended is no failure of the sweep, however it ended."""
+        """Report recorded runs to the study; a failed trial is not a failed sweep."""
         super().on_trial_complete(trial_id, result, error)
         over = {name for asked in self.study.settle() for name in _ids(asked)}
         self.failed = {name: reason for name, reason in self.failed.items() if name not in over}
         self.pending = [unit for unit in self.pending if unit.id not in over]
 
     def _add(self, asked: Asked) -> None:
-        """A trial's stages and run, but for those that stand or are on their way."""
+        """Add a trial's stages and run, except those that are recorded, pending or running."""
         known = {unit.id for unit in (*self.pending, *self.running.values())}
         for unit in units_of(f"trial {asked.number}: {named(asked.params)}", asked.run):
             if isinstance(unit, LedgerUnit) or unit.id in known:
@@ -81,7 +81,7 @@ def _ids(asked: Asked) -> tuple[str, ...]:
 
 
 def run_trials(sweep: Sweep, console: Console) -> int:
-    """Until all trials have ended: DONE; else FAILED or INTERRUPTED, and the same command goes on."""
+    """Run until all trials have ended. Returns DONE, or FAILED or INTERRUPTED: then the same command resumes."""
     search, say = sweep.search, say_plainly(console)
     assert search is not None
     training = sweep.corpus.split("train")
@@ -103,12 +103,12 @@ def run_trials(sweep: Sweep, console: Console) -> int:
     say(f"{counted(search, study.trials())}; study: {sweep.folder / 'trials' / 'study.journal'}")
     if is_over(search, study.trials()):
         return DONE
-    say(f"what was finished is kept. Go on with:  {sweep.request.command}")
+    say(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED
 
 
 class Expected:
-    """How much there is to do, for the time left: of a trial that is not asked for yet, as much as of one without auxiliaries."""
+    """Expected work, for the time left. A trial that is not drawn yet is estimated as one without auxiliaries."""
 
     def __init__(self, sweep: Sweep, ledgers: Iterable[Unit], study: Study) -> None:
         assert sweep.search is not None
@@ -117,19 +117,19 @@ class Expected:
         self.titles = {unit.id: unit.title for unit in ledgers}
         self.extents: dict[str, Extent] = {unit.id: extent(unit, len(clips), 0) for unit in ledgers}
         typical = next(unit for unit in trial_plan(sweep.search).units if isinstance(unit, RunUnit))
-        self.open = {asked.run.signature for asked in study.open}  # of an earlier start: no guess stands for them
+        self.open = {asked.run.signature for asked in study.open}  # of an earlier start: they have no estimate in `waiting`
         self.waiting = [f"trial {number}" for number in range(study.num_asked, sweep.search.num_trials)]
         self.extents |= dict.fromkeys(self.waiting, extent(typical, *self.sides))
 
     def add(self, unit: Unit) -> None:
-        """A unit of a trial that was asked for; its run takes the place of the guess."""
+        """Add a unit of a drawn trial; its run replaces an estimate."""
         self.titles[unit.id], self.extents[unit.id] = unit.title, extent(unit, *self.sides)
         if isinstance(unit, RunUnit) and unit.run.signature not in self.open and self.waiting:
             del self.extents[self.waiting.pop(0)]
 
 
 def closing(sweep: Sweep) -> list[str]:
-    """What was chosen where, and what has been seen of validation."""
+    """The chosen trials, and how often validation was opened."""
     search, opened = sweep.search, len(list((sweep.folder / "runs").glob("*/predictions.parquet")))
     assert search is not None
     chosen = [

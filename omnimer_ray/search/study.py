@@ -1,7 +1,7 @@
-"""The Optuna study of a search: asks for trials, is told what became of them, and is all of their history.
+"""The Optuna study of a search: draws trials, stores their outcomes, and keeps their whole history.
 
-It stands in trials/study.journal, which `optuna-dashboard` opens. A trial that a kill left open is taken up again from its
-parameters; one whose run is recorded but was not told is told at the next start. No trial is ever told a number that is none.
+It is stored in trials/study.journal, which `optuna-dashboard` opens. A trial that a kill left open is resumed with the same parameters;
+a run that is recorded but not yet reported to the study is reported at the next start. Values that are not finite are never reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME = "search"  # of the study
 
 
 class Asked(NamedTuple):
-    """A trial with the run that it comes to."""
+    """A trial and its run."""
 
     number: int
     params: dict[str, Any]
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
 
 class Study:
-    """The trials of a search, with their runs in `folder`; what became of them is written to `table` as well."""
+    """The trials of a search; their runs are in `folder`, and their outcomes are also written to `table`."""
 
     def __init__(self, search: Search, folder: Path, table: Path) -> None:
         self.search, self.folder, self.table = search, folder, table
@@ -50,33 +50,33 @@ class Study:
 
     @property
     def num_asked(self) -> int:
-        """Trials so far, open ones among them."""
+        """Number of trials so far, including open ones."""
         return len(self.study.get_trials(deepcopy=False))
 
     def ask(self) -> Asked:
-        """The next trial; its randomness is its number's alone."""
+        """Draw the next trial; its random numbers depend on the seed and its number only."""
         asked = self._asked(self.study.ask().number)
         self.open.append(asked)
         self.write()
         return asked
 
     def settle(self) -> list[Asked]:
-        """Tells every open trial whose run has a record; these trials."""
-        over = [asked for asked in self.open if self._tell(asked)]
+        """Report every open trial whose run has a record to the study; return these trials."""
+        over = [asked for asked in self.open if self._report(asked)]
         self.open = [asked for asked in self.open if asked not in over]
         self.write()
         return over
 
     def trials(self) -> list[Trial]:
-        """Every trial so far, as a row."""
+        """All trials so far, as rows."""
         return [_row(trial) for trial in self.study.get_trials(deepcopy=False)]
 
     def write(self) -> None:
-        """trials.json, for what plans and what analyses."""
+        """Write trials.json, which planning and analysis read."""
         write_json(self.table, {"search": identity(self.search), "trials": [trial._asdict() for trial in self.trials()]})
 
     def _asked(self, number: int) -> Asked:
-        """A trial's parameters: those that are drawn already stay, so that one which a kill cut short is completed."""
+        """Draw a trial's parameters. Those that are drawn already are kept, so a trial that a kill cut short is completed."""
         trial = self._trial(number)
         params = draw(self.search, trial)
         run = trial_run(self.search, params)
@@ -90,14 +90,19 @@ class Study:
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
 
-    def _tell(self, asked: Asked) -> bool:
-        """Whether the trial is over: its run's record says so, or that of a stage which it cannot do without."""
+    def _report(self, asked: Asked) -> bool:
+        """Report a trial to the study if its run, or a stage that the run needs, has ended; return whether it has."""
         record = _ended(asked.run, self.folder)
         if record is None:
             return False
         trial, outcome = self._trial(asked.number), str(record["outcome"])
-        told = {"outcome": outcome, "reason": record.get("reason"), "num_steps": record.get("num_steps"), "repeats": self._repeated(asked)}
-        for name, value in told.items():
+        attributes = {
+            "outcome": outcome,
+            "reason": record.get("reason"),
+            "num_steps": record.get("num_steps"),
+            "repeats": self._repeated(asked),
+        }
+        for name, value in attributes.items():
             trial.set_user_attr(name, value)
         for verdict in verdicts(self.folder, asked.run.config, asked.run.signature, self.search.rungs):
             trial.report(verdict.value, step=round(100 * verdict.rung))
@@ -119,19 +124,19 @@ class Study:
         return min(same) if min(same) < asked.number else None
 
     def _check_identity(self) -> None:
-        """A study goes on with the search that it began with."""
+        """Raise ConfigError if the study was started with other settings."""
         mine = json.loads(json.dumps(identity(self.search)))
-        if (begun := self.study.user_attrs.get("search")) is None:
+        if (first := self.study.user_attrs.get("search")) is None:
             self.study.set_user_attr("search", mine)
-        elif other := [name for name in mine if mine[name] != begun.get(name)]:
+        elif other := [name for name in mine if mine[name] != first.get(name)]:
             raise ConfigError(
-                f"the study in {self.folder} was begun with another {', '.join(other)}; "
+                f"the study in {self.folder} was started with another {', '.join(other)}; "
                 "give another --results, or search in a file of another name"
             )
 
 
 def _ended(run: Run, folder: Path) -> dict[str, Any] | None:
-    """The record that ends a run: its own, or a failed stage's."""
+    """The record that ends a run: its own, or that of a failed stage."""
     if record := read_record(folder / "runs" / run.signature):
         return record
     stages = (read_record(folder / "stages" / stage.key) for stage in run.stages)
@@ -155,7 +160,7 @@ def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
 
 
 def _journal(folder: Path) -> JournalFileBackend:
-    """The study's file; a line that a kill cut short is dropped, and so is a dead driver's lock: the folder's lease is ours."""
+    """Open the study's file. An incomplete last line is cut, and the lock of a dead driver deleted: this driver holds the folder's lease."""
     path = folder / "study.journal"
     folder.mkdir(parents=True, exist_ok=True)
     for lock in folder.glob(f"{path.name}.lock*"):

@@ -85,7 +85,7 @@ def _worker_files(folder: Path, kind: Kind) -> list[Path]:
     return sorted(folder.glob(f"{kind}.*.jsonl"))
 
 
-def has_begun(folder: Path, kind: Kind) -> bool:
+def has_started(folder: Path, kind: Kind) -> bool:
     """Whether any entry was written."""
     return _frozen(folder, kind).exists() or bool(_worker_files(folder, kind))
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.model.adapters import check_finite
-from omnimer_ray.model.thinker import trainable
+from omnimer_ray.model.lora import trainable
 from omnimer_ray.records import file_hash, read_json, write_atomically, write_json
 from omnimer_ray.training.ranks import of_rank_0
 

@@ -24,7 +24,7 @@ from omnimer_ray.config import LossAverage, OptimizerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
-from omnimer_ray.model.thinker import trainable
+from omnimer_ray.model.lora import trainable
 from omnimer_ray.records import read_history, write_atomically
 from omnimer_ray.training import checkpoints
 from omnimer_ray.training.schedule import Item, Schedule, micro_batches

@@ -1,4 +1,4 @@
-"""What all workers of a run must see alike."""
+"""Values that all workers of a run must share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def of_rank_0(make: Callable[[], T]) -> T:
-    """What rank 0 makes, on every rank: a shared folder may show the others something else."""
+    """Return the result of `make` on rank 0, on every rank: ranks may see a shared folder in different states."""
     import torch.distributed as dist
 
     shared = [make() if dist.get_rank() == 0 else None]

@@ -30,10 +30,10 @@ TABLE = r"""# Search: trials (stand-in numbers)
 | 1 | pruned | text+video | hybrid | 4 | 16 | 0.0012 | 1.2 | – | 20 |
 | 2 | out of memory | text+video | hybrid | 4 | 16 | 0.0012 | 1.2 | – | – |
 | 3 | done | none | – | 4 | 16 | 0.0012 | – | .250 | 40 |
-| 4 | not over | text+video | hybrid | 4 | 16 | 0.0012 | 1.2 | – | – |
+| 4 | not finished | text+video | hybrid | 4 | 16 | 0.0012 | 1.2 | – | – |
 
 - STAND-IN: drawn faces
-- Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial was handed a validation clip.
+- Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial saw a validation clip.
 - weight: of each auxiliary against the main task. pruned: ended at a fraction of its stage. A trial that ended otherwise has no score.
 - Trial 1: pruned (macro F1 0.100 at 50% of the stage, not among the best 1 of 3).
 - Trial 2: out of memory (no more).
@@ -62,7 +62,7 @@ def test_the_table_as_printed(searched: Path) -> None:
 
 def test_a_csv_has_every_trial_with_what_it_rests_on(searched: Path) -> None:
     rows = list(csv.DictReader(search_pages(searched)["search.csv"].splitlines()))
-    assert [row["outcome"] for row in rows] == ["done", "pruned", "out_of_memory", "done", "not over"]
+    assert [row["outcome"] for row in rows] == ["done", "pruned", "out_of_memory", "done", "not finished"]
     assert (rows[0]["learning_rate"], rows[0]["auxiliary_weight"], rows[0]["development_f1"]) == ("0.00123456", "", "0.25")
     assert {(row["stand_in"], row["base"], row["corpus"]) for row in rows} == {("drawn faces", "tiny beef", "mini c0ffee")}
     assert rows[1]["reason"] == WHY

@@ -16,7 +16,7 @@ import pytest
 
 HERE = Path(__file__).parents[1]
 WORDS = [str(HERE / "short_space.py"), "--limit", "48", "--machine", str(HERE / "quick_machine.yaml"), "--results", "results"]
-GO_ON = f"Go on with:  python -m omnimer_ray.sweep {' '.join(WORDS)}\n"
+GO_ON = f"Resume with:  python -m omnimer_ray.sweep {' '.join(WORDS)}\n"
 LIMIT_SEC = 300
 
 

@@ -13,7 +13,7 @@ def test_a_job_that_was_stopped_goes_on_over_both_nodes(shared_cache: Path, work
     seen = two_nodes.show("tests/recovery_space.py", 48, workers)
     assert 0 < seen.recorded[0] < seen.recorded[1] == 4
     assert "stopping: running units write a checkpoint after their step" in seen.log
-    assert "what was finished is kept. Go on with:  python -m omnimer_ray.sweep" in seen.log
+    assert "what was finished is kept. Resume with:  python -m omnimer_ray.sweep" in seen.log
     assert all(seen.cut.values()), seen.cut
     assert len(seen.nodes) == 2
     assert seen.different == []

@@ -124,7 +124,8 @@ SMALL = Shape(256, 2, 2, 1, 640, 512, 128, 1, 512, 128, 256, 128, 1, 320, 256)
 def _model(shape: Shape, precision: str, lora: LoraConfig) -> Any:
     from transformers import Qwen2_5OmniThinkerConfig, Qwen2_5OmniThinkerForConditionalGeneration
 
-    from omnimer_ray.model.thinker import DTYPES, place_lora
+    from omnimer_ray.model.lora import place_lora
+    from omnimer_ray.model.thinker import DTYPES
 
     sizes = {part: {key: getattr(shape, name) for name, key in fields.items()} for part, fields in FIELDS.items()}
     sizes["text_config"]["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}  # type: ignore[assignment]

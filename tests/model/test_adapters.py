@@ -22,7 +22,8 @@ from omnimer_ray.model import adapters
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.dimensions import PLACEMENTS
 from omnimer_ray.model.inputs import Encoder, collate
-from omnimer_ray.model.thinker import Thinker, load_thinker, place_lora, trainable
+from omnimer_ray.model.lora import place_lora, trainable
+from omnimer_ray.model.thinker import Thinker, load_thinker
 from omnimer_ray.outputs import model_card
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.records import file_hash, write_json, write_record

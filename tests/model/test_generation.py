@@ -15,7 +15,8 @@ from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.model import generation
 from omnimer_ray.model.generation import generate, in_batches, last_position_only
 from omnimer_ray.model.inputs import END_OF_TURN, Encoder, collate
-from omnimer_ray.model.thinker import Thinker, place_lora
+from omnimer_ray.model.lora import place_lora
+from omnimer_ray.model.thinker import Thinker
 
 
 @contextmanager

@@ -85,9 +85,9 @@ def space(recipe: RunConfig) -> SearchSpace:
 
 
 def test_what_stands_and_what_would_start() -> None:
-    assert told()[-1] == "         0 units recorded, 0 to go on with, 18 new; 2 at once"
+    assert told()[-1] == "         0 units recorded, 0 to resume, 18 new; 2 at once"
     states = States(done=5, failed=2, resumable=1, new=10)
-    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to go on with, 10 new, 2 recorded as failed"
+    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to resume, 10 new, 2 recorded as failed"
 
 
 def test_merged_variants_are_told_and_have_no_line() -> None:
@@ -111,11 +111,11 @@ def test_a_search_says_what_it_draws_from_and_what_scores_it() -> None:
     trials = [Trial(n, outcome, None, {}, None, None, None, None) for n, outcome in enumerate(["done", "out_of_memory", "done", None])]
     assert search_lines(search, SEARCHED, trials) == [
         "search   9 trials of emotion: 2 subsets, ranks 4, 8, alphas 8, 16, 32, 64, rates 0.0005 to 0.015",
-        "         trained on 6 train clips of 2 videos, scored on 6 development clips of 2 videos; none is handed a validation clip",
+        "         trained on 6 train clips of 2 videos, scored on 6 development clips of 2 videos; none sees a validation clip",
         "         pruned at 25%, 50% of a stage unless in the best 1/3",
-        "         4 of 9 trials asked for: 2 done, 1 not over, 1 out of memory; then the best 3 beside Base on seeds 1, 2, 3",
+        "         4 of 9 trials drawn: 2 done, 1 not finished, 1 out of memory; then the best 3 beside Base on seeds 1, 2, 3",
     ]
     assert search_lines(replace(search, rungs=()), SEARCHED, [])[2:] == [
-        "         none is pruned",
-        "         0 of 9 trials asked for; then the best 3 beside Base on seeds 1, 2, 3",
+        "         no pruning",
+        "         0 of 9 trials drawn; then the best 3 beside Base on seeds 1, 2, 3",
     ]

@@ -123,14 +123,14 @@ def test_all_is_new_at_first(sweep: Sweep) -> None:
 def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
     supervise(sweep, "prosody")
     supervise(sweep, "text_keywords", clips=3)
-    done, begun, failed = (one(sweep, f"{variant} / sentiment, seed 0") for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)"))
+    done, started, failed = (one(sweep, f"{variant} / sentiment, seed 0") for variant in ("Base", "Base + Text Aux", "All Aux (Hybrid)"))
     record_folder(done, sweep.folder).mkdir(parents=True)
     write_record(record_folder(done, sweep.folder), {"outcome": "done"})
-    assert begun.stage is not None
-    (sweep.folder / "stages" / begun.stage.key).mkdir(parents=True)
+    assert started.stage is not None
+    (sweep.folder / "stages" / started.stage.key).mkdir(parents=True)
     record_failure(sweep.folder, failed, "diverged", "nan")
     assert sweep.states() == States(done=2, failed=1, resumable=2, new=13)
-    assert (sweep.outcome(done), sweep.outcome(begun), sweep.outcome(failed)) == ("done", None, "diverged")
+    assert (sweep.outcome(done), sweep.outcome(started), sweep.outcome(failed)) == ("done", None, "diverged")
     assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
     assert sweep.outcome(one(sweep, "supervision: text_keywords")) is None
 
@@ -186,7 +186,7 @@ def test_a_stage_that_was_trained_on_another_ledger_is_named(sweep: Sweep) -> No
     supervise(sweep, "prosody")
     with pytest.raises(
         ResultsError,
-        match=rf"^{folder} was trained on supervision with hash beef, and .*/ledgers now holds other answers \(hash [0-9a-f]{{16}}\); put the ledger back, or remove that stage",
+        match=rf"^{folder} was trained on supervision with hash beef, and .*/ledgers now holds other answers \(hash [0-9a-f]{{16}}\); restore the ledger, or delete that stage",
     ):
         check_ledgers(sweep)
 

@@ -88,7 +88,7 @@ def test_the_best_are_confirmed_once_all_trials_have_ended(sweep: Sweep, monkeyp
 def test_nothing_is_confirmed_before_that(sweep: Sweep, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     write(sweep, "done", None)
     assert searched(sweep, monkeypatch, code) == (code, [])
-    assert "not over" in (sweep.folder / "tables" / "search.md").read_text()
+    assert "not finished" in (sweep.folder / "tables" / "search.md").read_text()
 
 
 def test_the_state_of_a_search_counts_its_trials(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_the_state_of_a_search_counts_its_trials(sweep: Sweep, monkeypatch: pyte
     console = Console(file=io.StringIO(), width=500)
     assert launch.status(sweep.request, console) == launch.DONE
     assert isinstance(console.file, io.StringIO)
-    assert "2 of 2 trials asked for: 1 diverged, 1 not over" in console.file.getvalue().splitlines()
+    assert "2 of 2 trials drawn: 1 diverged, 1 not finished" in console.file.getvalue().splitlines()
     data: dict[str, Any] = dict(launch.as_data(sweep.request))
     assert [trial["outcome"] for trial in data["trials"]] == ["diverged", None]
 

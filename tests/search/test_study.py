@@ -275,7 +275,7 @@ def test_a_study_of_another_search_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         study(tmp_path, replace(SEARCH, ranks=(2,), reduction=4, num_trials=50))
     assert str(raised.value) == (
-        f"the study in {tmp_path / 'trials'} was begun with another ranks, reduction; "
+        f"the study in {tmp_path / 'trials'} was started with another ranks, reduction; "
         "give another --results, or search in a file of another name"
     )
 

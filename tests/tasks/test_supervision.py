@@ -14,7 +14,7 @@ from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import ledger_schema
 from omnimer_ray.tasks.instructions import WORDS, Style
-from omnimer_ray.tasks.supervision import build, eligible, freeze, has_begun, is_frozen, missing, read_entries
+from omnimer_ray.tasks.supervision import build, eligible, freeze, has_started, is_frozen, missing, read_entries
 
 STYLE = Style("prompt", "en")
 KINDS = tuple(AUXILIARY_OF)
@@ -231,9 +231,9 @@ def test_a_damaged_frozen_part_is_named(tmp_path: Path, damage: Callable[[str], 
     )
 
 
-def test_it_has_begun_with_its_first_file(tmp_path: Path) -> None:
-    assert not has_begun(tmp_path, "prosody")
+def test_it_has_started_with_its_first_file(tmp_path: Path) -> None:
+    assert not has_started(tmp_path, "prosody")
     run(Base(mixed), CLIPS[:1], tmp_path)
-    assert (has_begun(tmp_path, "prosody"), has_begun(tmp_path, "text_keywords")) == (True, False)
+    assert (has_started(tmp_path, "prosody"), has_started(tmp_path, "text_keywords")) == (True, False)
     freeze(tmp_path, "prosody")
-    assert has_begun(tmp_path, "prosody")
+    assert has_started(tmp_path, "prosody")

@@ -22,7 +22,8 @@ from omnimer_ray.config import SCHEDULES, RunConfig, changed
 from omnimer_ray.model import adapters
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.inputs import Encoder
-from omnimer_ray.model.thinker import load_thinker, place_lora
+from omnimer_ray.model.lora import place_lora
+from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.planning.items import make_schedule
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import Run, Stage

@@ -17,7 +17,8 @@ from omnimer_ray.config import Kind, OptimizerConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
-from omnimer_ray.model.thinker import Thinker, trainable
+from omnimer_ray.model.lora import trainable
+from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.training import loop
 from omnimer_ray.training.loop import AnswerLoss, Placement, learning_rate, start_engine, train_step
 from omnimer_ray.training.schedule import Item

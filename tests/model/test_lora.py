@@ -13,7 +13,8 @@ from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.model.dimensions import PLACEMENTS
 from omnimer_ray.model.inputs import Encoder, collate
-from omnimer_ray.model.thinker import Thinker, place_lora, trainable
+from omnimer_ray.model.lora import place_lora, trainable
+from omnimer_ray.model.thinker import Thinker
 
 WIDTH_3B = 2048
 SHAPES: dict[str, dict[str, Any]] = {
