@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omnimer_ray.doctor import host, network, software, work
 from omnimer_ray.doctor.finding import Finding, refuse
+from omnimer_ray.machine.cards import nvidia_cards
 from omnimer_ray.machine.profile import MachineProfile, local_resources
 
 __all__ = ["Finding", "quick_findings", "refuse"]
@@ -16,7 +17,7 @@ __all__ = ["Finding", "quick_findings", "refuse"]
 
 def quick_findings(profile: MachineProfile, results: Path) -> list[Finding]:
     """What can be known in a second or two without Ray or torch: all that would fail, or hang for minutes, in a sweep."""
-    cards = host.nvidia_cards()
+    cards = nvidia_cards()
     found = [
         software.python(),
         software.packages(),

@@ -39,7 +39,8 @@ def doctor(
 
 def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) -> Iterator[Finding]:
     from omnimer_ray import doctor
-    from omnimer_ray.doctor import cluster, host, network, software, work, workers
+    from omnimer_ray.doctor import cluster, network, software, work, workers
+    from omnimer_ray.machine.cards import nvidia_cards
     from omnimer_ray.machine.profile import load_profile, local_resources
 
     profile = load_profile(machine)
@@ -47,7 +48,7 @@ def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) 
     if quick:
         return
     yield software.operators(profile)
-    offered, found = local_resources(), host.nvidia_cards()
+    offered, found = local_resources(), nvidia_cards()
     cards = [] if isinstance(found, str) else found
     if network.cluster_address(profile):
         told = cluster.check(profile, results)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from omnimer_ray.doctor import host, network, software, work, workers
 from omnimer_ray.doctor.finding import Finding
+from omnimer_ray.machine.cards import Card, nvidia_cards
 from omnimer_ray.machine.profile import MachineProfile, Resources
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "polars")
@@ -24,7 +25,7 @@ class Report(NamedTuple):
 
     versions: tuple[str, ...]
     packages: Finding
-    cards: list[host.Card] | str
+    cards: list[Card] | str
     read: str  # what stood in the driver's file, or why it could not be read
     written: str | None  # why it could not write; None where it could
 
@@ -34,7 +35,7 @@ class Cluster(NamedTuple):
 
     findings: list[Finding]
     offered: Resources
-    cards: list[host.Card]
+    cards: list[Card]
 
 
 def check(profile: MachineProfile, results: Path) -> Cluster:
@@ -135,7 +136,7 @@ def report_of_node(results: str, token: str, name: str) -> Report:
         (folder / f".doctor-{token}-{name}").write_text(name)
     except OSError as error:
         written = error.strerror or str(error)
-    return Report(tuple(versions), software.packages(), host.nvidia_cards(), read, written)
+    return Report(tuple(versions), software.packages(), nvidia_cards(), read, written)
 
 
 def _ask_nodes(nodes: list[dict[str, Any]], results: Path) -> tuple[Finding, dict[str, Report]]:

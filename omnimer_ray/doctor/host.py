@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.software import unwritable
 from omnimer_ray.errors import MachineError
+from omnimer_ray.machine.cards import Card
 from omnimer_ray.machine.profile import MachineProfile, concurrency, local_resources
 
 GIB = 2**30
@@ -21,34 +20,6 @@ WORKER_GIB = 1.3  # torch, transformers and DeepSpeed imported, the tiny base in
 RAY_GIB = 1.0  # raylet, GCS, the driver
 FREE_GIB = 0.5
 RAY_DISK_SHARE = 0.95  # Ray spills nothing, and warns without end, on a disk that is fuller
-
-
-class Card(NamedTuple):
-    """One GPU as nvidia-smi tells of it."""
-
-    name: str
-    memory_gib: float
-    driver: str
-
-    @property
-    def accelerator_type(self) -> str:
-        """As Ray spells it where it knows no shorter name: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
-        return self.name.removeprefix("NVIDIA ").strip().replace(" ", "-")
-
-
-def nvidia_cards(limit_sec: float = 10) -> list[Card] | str:
-    """The cards, none where there is no nvidia-smi; or why nvidia-smi does not tell."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_sec, check=False)
-    except subprocess.TimeoutExpired:
-        return f"nvidia-smi did not answer within {limit_sec:g} s"
-    if done.returncode:
-        return ((done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    rows = [line.split(", ") for line in done.stdout.strip().splitlines()]
-    return [Card(name, float(mib) / 1024, driver) for name, mib, driver in rows]
 
 
 def cards(profile: MachineProfile, found: Sequence[Card] | str) -> Finding:

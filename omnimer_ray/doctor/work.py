@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from omnimer_ray.config import CorpusConfig, RunConfig
 from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
-from omnimer_ray.doctor.host import Card, available_gib
+from omnimer_ray.doctor.host import available_gib
 from omnimer_ray.errors import OmniMERError
+from omnimer_ray.machine.cards import Card
 from omnimer_ray.machine.memory import estimate, longest_item, refusal, setup_of
 from omnimer_ray.machine.profile import MachineProfile, Resources, concurrency, usable
 from omnimer_ray.model.bases import Base, download_command, locate

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from omnimer_ray.config import Frozen, content_hash, parse
 from omnimer_ray.errors import MachineError, near
+from omnimer_ray.machine.cards import nvidia_cards
 
 PROFILES = Path(__file__).parents[2] / "cluster"
 LABEL_SHARE = 0.001  # of a machine's one accelerator label, which Ray takes for a worker that asks for a type of card
@@ -121,9 +122,10 @@ def _per_worker(profile: MachineProfile) -> dict[str, float]:
     return {name: amount for name, amount in asked.items() if amount}
 
 
-def local_resources(cards_here: Path = Path("/proc/driver/nvidia/gpus")) -> Resources:
-    """This machine's cores and NVIDIA cards that the process may use."""
-    cards = len(list(cards_here.glob("*"))) if cards_here.exists() else 0
+def local_resources() -> Resources:
+    """Return this machine's cores and NVIDIA cards that the process may use; no cards if their driver does not answer."""
+    found = nvidia_cards()
+    cards = 0 if isinstance(found, str) else len(found)
     return Resources(len(os.sched_getaffinity(0)), min(cards, _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), cards)))
 
 

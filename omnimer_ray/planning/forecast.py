@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.doctor import Finding
-from omnimer_ray.doctor.host import nvidia_cards
 from omnimer_ray.doctor.work import fits
+from omnimer_ray.machine.cards import nvidia_cards
 from omnimer_ray.machine.profile import MachineProfile, local_resources, pace
 from omnimer_ray.planning.extents import Extent, duration, extent, extents_of
 from omnimer_ray.planning.search_space import Search, drawn_runs, ledger_units, read_trials, units_of

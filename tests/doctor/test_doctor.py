@@ -21,6 +21,7 @@ import pytest
 from omnimer_ray.doctor import Finding, cluster, host, network, quick_findings, refuse, software, work, workers
 from omnimer_ray.doctor.__main__ import main
 from omnimer_ray.errors import MachineError
+from omnimer_ray.machine.cards import Card, nvidia_cards
 from omnimer_ray.machine.profile import MachineProfile, Resources
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.model.dimensions import FIELDS, Shape
@@ -28,7 +29,7 @@ from omnimer_ray.model.dimensions import FIELDS, Shape
 CORES = MachineProfile(docs="cores")
 CARDS = MachineProfile(docs="two cards", workers_per_run=2, gpus_per_worker=1, accelerator_type="GeForce-RTX-3090", recompute=True)
 JOINED = CORES.model_copy(update={"address": "head:6379"})
-RTX_3090 = host.Card("NVIDIA GeForce RTX 3090", 24.0, "550.54")
+RTX_3090 = Card("NVIDIA GeForce RTX 3090", 24.0, "550.54")
 FULL = namedtuple("FULL", "total used free")(100 * 2**30, 100 * 2**30, 2**20)
 
 
@@ -199,7 +200,7 @@ def _nvidia_smi(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _nvidia_smi(tmp_path, 'for card in 1 2; do echo "NVIDIA GeForce RTX 3090, 24576, 550.54"; done', monkeypatch)
-    assert host.nvidia_cards() == [RTX_3090, RTX_3090]
+    assert nvidia_cards() == [RTX_3090, RTX_3090]
     assert RTX_3090.accelerator_type == "GeForce-RTX-3090"
     assert host.cards(CARDS, [RTX_3090, RTX_3090]).text == "2 x NVIDIA GeForce RTX 3090, 24.0 GiB, driver 550.54"
 
@@ -217,7 +218,7 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_a_driver_that_does_not_answer_is_told(script: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _nvidia_smi(tmp_path, script, monkeypatch)
-    assert told(host.cards(CORES, host.nvidia_cards(0.5))) == (
+    assert told(host.cards(CORES, nvidia_cards(0.5))) == (
         f"the NVIDIA driver does not answer: {text}; load the driver or restart the machine"
     )
 
@@ -226,7 +227,7 @@ def test_cards_must_be_there_and_of_the_profiles_type(fit: Path) -> None:
     assert host.cards(CORES, []).ok
     assert "install the driver, or take another --machine" in told(host.cards(CARDS, []))
     assert host.cards(CARDS.model_copy(update={"address": "auto"}), []).ok
-    text = told(host.cards(CARDS, [host.Card("Tesla T4", 15.0, "550")]))
+    text = told(host.cards(CARDS, [Card("Tesla T4", 15.0, "550")]))
     assert text == "there is Tesla-T4 where the profile's accelerator_type is GeForce-RTX-3090; set or drop it"
 
 

@@ -7,6 +7,7 @@ import pytest
 from making import paper_config
 
 from omnimer_ray.errors import ConfigError, MachineError
+from omnimer_ray.machine import cards
 from omnimer_ray.machine.profile import PROFILES, MachineProfile, Resources, concurrency, load_profile, local_resources, smaller, usable
 from omnimer_ray.training.schedule import Item, micro_batches
 
@@ -169,17 +170,41 @@ def test_this_machine_has_a_core() -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "cards"),
+    ("visible", "seen"),
     [(None, 2), ("0,1", 2), ("1", 1), ("", 0), ("-1", 0), ("1,-1,0", 1), ("0,1,2,3", 2), ("GPU-8932f937", 1), ("NoDevFiles", 0)],
 )
-def test_hidden_cards_do_not_count(visible: str | None, cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("0000:01:00.0", "0000:02:00.0"):
-        (tmp_path / name).mkdir()
+def test_hidden_cards_do_not_count(visible: str | None, seen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by nvidia-smi alone: WSL2 has no /proc/driver/nvidia."""
+    answers(tmp_path, "printf 'NVIDIA GeForce RTX 3090, 24576, 550.54\\n%.0s' 1 2")
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert local_resources(tmp_path).gpus == cards
-    assert local_resources(tmp_path / "none").gpus == 0
+    assert local_resources().gpus == seen
+
+
+def answers(folder: Path, script: str) -> None:
+    """Put an nvidia-smi into a folder."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def test_without_a_driver_that_answers_there_are_no_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(cards, "WSL_FOLDER", str(tmp_path / "lib"))
+    assert local_resources().gpus == 0
+    answers(tmp_path, "echo 'GPU is lost'; exit 15")
+    assert local_resources().gpus == 0
+
+
+def test_on_wsl2_the_folder_of_its_driver_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.setattr(cards, "WSL_FOLDER", str(tmp_path))
+    answers(tmp_path, "echo 'NVIDIA GeForce RTX 4090, 24564, 560.94'")
+    assert local_resources().gpus == 1
 
 
 @pytest.mark.parametrize(
