@@ -24,7 +24,7 @@ LOOK_EVERY_SEC = 1.0
 
 
 class Watchdog:
-    """While it is entered, this process is killed once none of `files` changes for as long as it may; `told` then says why."""
+    """While it is entered, kill this process once it calls no `beat` and none of `files` changes for too long; `told` then holds the reason."""
 
     def __init__(self, files: Sequence[Path], startup_sec: float, step_sec: float, told: Path) -> None:
         told.unlink(missing_ok=True)
@@ -32,12 +32,16 @@ class Watchdog:
         self.about = {**about, "told": str(told)}
 
     def __enter__(self) -> Self:
-        self.trace = tempfile.TemporaryFile()  # closed by __exit__
+        self.trace = tempfile.TemporaryFile()  # its time is the heartbeat, its contents are the stacks of a hung process
         faulthandler.register(signal.SIGUSR1, self.trace, all_threads=True)
         descriptor = self.trace.fileno()
         command = [sys.executable, "-I", __file__, json.dumps({**self.about, "trace": descriptor})]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[descriptor])
         return self
+
+    def beat(self) -> None:
+        """Report progress that no file shows, such as a micro-batch."""
+        os.utime(self.trace.fileno())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.process.kill()
@@ -46,7 +50,7 @@ class Watchdog:
         self.trace.close()
 
 
-def stands_still(pid: int, files: Sequence[str], startup_sec: float, step_sec: float) -> str | None:
+def stands_still(pid: int, files: Sequence[str | int], startup_sec: float, step_sec: float) -> str | None:
     """Returns why the parent is taken to stand still; None once it is gone.
 
     Time is counted in looks, so that a machine that slept does not count as a worker that did.
@@ -60,17 +64,17 @@ def stands_still(pid: int, files: Sequence[str], startup_sec: float, step_sec: f
             continue
         still += tick
         if still > limit:
-            name = "startup_timeout_sec, before its first step or answer" if limit == startup_sec else "step_timeout_sec"
-            return f"it took no step and gave no answer for {still:.0f} s ({name}); raise that in the machine profile if it was only slow"
+            name = "startup_timeout_sec, before its first micro-batch or answer" if limit == startup_sec else "step_timeout_sec"
+            return f"it finished no micro-batch and no answer for {still:.0f} s ({name}); raise that in the machine profile if it was only slow"
     return None
 
 
-def _signs(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
-    """What changes when a worker writes its progress."""
+def _signs(files: Sequence[str | int]) -> list[tuple[int, int, int] | None]:
+    """Return what changes when a worker writes its progress; `files` are paths and descriptors."""
     signs: list[tuple[int, int, int] | None] = []
     for file in files:
         try:
-            found = Path(file).stat()
+            found = os.stat(file)  # noqa: PTH116  a descriptor has no path
             signs.append((found.st_ino, found.st_size, found.st_mtime_ns))
         except OSError:
             signs.append(None)
@@ -101,6 +105,7 @@ def main(about: str) -> None:
     """Watch until the parent is gone; write the reason and the stacks of a hung parent, then kill it."""
     given = json.loads(about)
     told, descriptor = Path(given.pop("told")), given.pop("trace")
+    given["files"].append(descriptor)
     reason = stands_still(**given)
     if reason is not None:
         _write(told, reason)  # before the signal, which may end a system call with an error

@@ -42,11 +42,11 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     job, unit = config["job"], config["unit"]
     stage = trained_stage(unit)
     signs = [job.progress_file(unit), *([job.folder / "stages" / stage.key / "history.jsonl"] if stage else [])]
-    with Watchdog(signs, job.profile.startup_timeout_sec, job.profile.step_timeout_sec, job.hung_file(unit)):
-        return _work(job, unit, config["tried"], config["began"])
+    with Watchdog(signs, job.profile.startup_timeout_sec, job.profile.step_timeout_sec, job.hung_file(unit)) as watchdog:
+        return _work(job, unit, config["tried"], config["began"], watchdog.beat)
 
 
-def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float) -> dict[str, Any]:
+def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float, beat: Callable[[], None]) -> dict[str, Any]:
     import torch
     import torch.distributed as dist
 
@@ -54,16 +54,26 @@ def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float) -
 
     join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), tried, began)
+    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), tried, began, beat)
     return worker.execute()
 
 
 class Worker:
     """A worker of one unit: the base, the clips, and where to write."""
 
-    def __init__(self, job: Job, unit: Unit, rank: int, workers: int, tried: Sequence[dict[str, Any]], began: float) -> None:
+    def __init__(
+        self,
+        job: Job,
+        unit: Unit,
+        rank: int,
+        workers: int,
+        tried: Sequence[dict[str, Any]],
+        began: float,
+        beat: Callable[[], None] = lambda: None,  # called after every micro-batch of the training
+    ) -> None:
         self.job, self.unit, self.rank, self.workers, self.tried = job, unit, rank, workers, tried
         self.began = began  # its trial, by the clock: starting processes counts as well
+        self.beat = beat
         self.spent = dict.fromkeys(("startup_sec", "training_sec", "items", "evaluation_sec", "answers"), 0.0)
         self.device = _device()
         self.config = unit.config
@@ -200,6 +210,7 @@ class Worker:
             identity,
             stepped,
             self._should_stop,
+            self.beat,
         )
         tensors = checkpoints.parameters(engine) if whole else None
         engine.destroy()

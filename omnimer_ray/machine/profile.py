@@ -34,7 +34,7 @@ class MachineProfile(Frozen):
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
     cache_gib: float = Field(1.0, gt=0)  # media kept in a worker's memory
     threads_per_worker: int = Field(1, ge=1)  # of torch
-    step_timeout_sec: float = Field(900, gt=0)  # a worker that shows no step and no answer for so long stands still, and is ended
+    step_timeout_sec: float = Field(900, gt=0)  # a worker that finishes no micro-batch and no answer for so long hangs, and is killed
     startup_timeout_sec: float = Field(1800, gt=0)  # the same until its first one: reading the base, building DeepSpeed's op
     max_concurrent_runs: int | None = Field(None, ge=1)  # None: as many as the resources allow
     environment: dict[str, str] = Field(default_factory=dict)  # of every process that Ray starts: NCCL and network settings

@@ -153,10 +153,11 @@ def train(
     identity: str,
     report: Callable[[StepReport], None],
     should_stop: Callable[[int], bool],
+    beat: Callable[[], None] = lambda: None,
 ) -> bool:
     """Trains a stage from its last checkpoint in `folder` to its end; True when it is whole, False when it was asked to stop.
 
-    Every rank runs every line, and asks `should_stop` after every step. Raises DivergedError on all ranks if a loss, a gradient or a
+    Every rank runs every line, calls `beat` after every micro-batch and asks `should_stop` after every step. Raises DivergedError on all ranks if a loss, a gradient or a
     trained parameter is not finite: DeepSpeed skips such a step without an error.
     """
     step = checkpoints.load(engine, folder, identity, placement.device)
@@ -165,7 +166,7 @@ def train(
     for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
         began = time.monotonic()
         rate = learning_rate(settings, step, schedule.num_steps)
-        loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate)
+        loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate, beat)
         step += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise DivergedError(_diverged(step, loss, grad_norm, step_items))
@@ -190,6 +191,7 @@ def train_step(
     loss_average: LossAverage,
     placement: Placement,
     rate: float,
+    beat: Callable[[], None] = lambda: None,
 ) -> StepResult:
     """Take one optimizer step over the global batch; the loss is averaged by items or by answer tokens as configured."""
     for group in engine.optimizer.param_groups:
@@ -208,6 +210,7 @@ def train_step(
             engine.backward(loss * engine.gradient_accumulation_steps() * workers)
             engine.step()
             mine += loss.detach()
+            beat()
     dist.all_reduce(mine)
     return StepResult(float(mine), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
 

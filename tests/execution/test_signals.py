@@ -105,7 +105,9 @@ def test_a_worker_that_stands_still_is_found_and_the_sweep_goes_on_to_its_end(pl
         time.sleep(0.1)
     assert time.monotonic() - began < 2 * 10, "twice step_timeout_sec"
     assert sweep.process.wait(timeout=LIMIT_SEC) == 0, sweep.said
-    assert re.search(r"\] hung   Base / sentiment, seed 0: it took no step and gave no answer for \d+ s \(step_timeout_sec\)", sweep.said)
+    assert re.search(
+        r"\] hung   Base / sentiment, seed 0: it finished no micro-batch and no answer for \d+ s \(step_timeout_sec\)", sweep.said
+    )
     assert sweep.records() == ["runs", "stages"]
     (cost,) = (json.loads(path.read_text()) for path in sweep.results.glob("runs/*/cost.json"))
     assert [(attempt["outcome"], attempt["micro_batch"]) for attempt in cost["attempts"]] == [("hung", 8)]

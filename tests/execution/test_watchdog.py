@@ -14,11 +14,14 @@ STILL = """if True:
     from pathlib import Path
     from omnimer_ray.execution.watchdog import Watchdog
     place, steps = Path(sys.argv[1]), int(sys.argv[2])
-    with Watchdog([place / "progress.json", place / "history.jsonl"], 4.0, 1.0, place / "hung" / "unit.txt"):
+    with Watchdog([place / "progress.json", place / "history.jsonl"], 4.0, 1.0, place / "hung" / "unit.txt") as watchdog:
         for step in range(steps):
             time.sleep(0.5)
             with (place / "history.jsonl").open("a") as file:
                 file.write(f"{step}\\n")
+        for micro_batch in range(6 if sys.argv[3] == "beat" else 0):
+            time.sleep(0.5)
+            watchdog.beat()
         if sys.argv[3] == "stand":
             time.sleep(60)
         if sys.argv[3] == "stop":
@@ -46,7 +49,7 @@ def test_one_that_stands_still_is_ended_within_twice_its_time(tmp_path: Path, th
     assert (ended.returncode, ended.stdout) == (-9, "")
     assert 2.5 < sec < 1.5 + 2 * 1.0 + 2 + 2 * (then == "stop")  # three steps, the time, starting Python twice, waiting for stacks
     told = (tmp_path / "hung" / "unit.txt").read_text()
-    reason = "it took no step and gave no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
+    reason = "it finished no micro-batch and no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
     stacks = [path for path in (tmp_path / "hung").iterdir() if path.name != "unit.txt"]
     if then == "stop":
         assert (told, stacks) == (reason, [])  # a stopped process cannot write its stacks
@@ -72,13 +75,19 @@ def test_the_first_step_has_more_time(tmp_path: Path) -> None:
     ended, sec = run(tmp_path, 0, "stand")
     assert ended.returncode == -9
     assert sec > 4
-    assert "for 5 s (startup_timeout_sec, before its first step or answer)" in (tmp_path / "hung" / "unit.txt").read_text()
+    assert "for 5 s (startup_timeout_sec, before its first micro-batch or answer)" in (tmp_path / "hung" / "unit.txt").read_text()
 
 
 def test_one_that_works_is_left_alone(tmp_path: Path) -> None:
     ended, _ = run(tmp_path, 5, "end")
     assert (ended.returncode, ended.stdout) == (0, "whole\n")
     assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]
+
+
+def test_a_step_that_takes_longer_than_its_time_is_no_hang_while_micro_batches_end(tmp_path: Path) -> None:
+    ended, sec = run(tmp_path, 1, "beat")
+    assert (ended.returncode, ended.stdout) == (0, "whole\n")
+    assert sec > 3, "three times the limit without a step"
 
 
 def test_without_its_parent_it_ends() -> None:

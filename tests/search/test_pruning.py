@@ -45,7 +45,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
         job = Job(folder, folder / "ledgers", shared_cache, locate("tiny"), profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))
         (unit,) = units_of("trial 0", trial)
-        return Worker(job, unit, 0, 1, (), time.time()).execute(), job
+        return Worker(job, unit, 0, 1, (), time.time(), (folder / "beat").touch).execute(), job
 
     return run
 
@@ -63,6 +63,7 @@ def test_judging_a_trial_does_not_change_its_training(start: Start, trial: Run, 
     assert all(value.equal(alone[name]) for name, value in judged.items()), "to the bit"
     assert [verdict.rung for verdict in verdicts(tmp_path / "judged", trial.config, trial.signature, RUNGS)] == list(RUNGS)
     assert not (tmp_path / "left alone" / "rungs").exists()
+    assert (tmp_path / "left alone" / "beat").exists(), "the watchdog's heartbeat"
 
 
 def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, trial: Run, corpus: Corpus, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.training import loop
-from omnimer_ray.training.loop import AnswerLoss, Placement, learning_rate, start_engine, train_step
+from omnimer_ray.training.loop import AnswerLoss, Placement, join_alone, learning_rate, start_engine, train_step
 from omnimer_ray.training.schedule import Item
 
 LIMIT = 1e-5  # relative L2, fp32
@@ -116,6 +116,16 @@ def test_loss_of_an_adapted_model_is_that_of_its_logits(parts: Parts) -> None:
         losses = AnswerLoss(model)(collate(items, 0, "right"), labels(items))
         alone = [model(**collate([item], 0, "right"), labels=labels([item])).loss for item in items]
     assert (losses / (labels(items) != IGNORED).sum(1)).tolist() == pytest.approx([float(loss) for loss in alone], rel=1e-5)
+
+
+def test_a_heartbeat_for_every_micro_batch(parts: Parts) -> None:
+    join_alone()
+    model, encoder = adapted(parts)
+    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(4))
+    beats: list[float] = []
+    train_step(engine, encoder, parts.clips, schedule(parts).step(0), "items", Placement(4), 0.0, lambda: beats.append(0.0))
+    engine.destroy()
+    assert len(beats) == 32 / 4
 
 
 def test_an_unknown_loss_average_is_refused(parts: Parts) -> None:
