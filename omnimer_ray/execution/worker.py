@@ -54,6 +54,8 @@ def _work(job: Job, unit: Unit, tried: Sequence[dict[str, Any]], began: float, b
 
     join_alone("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()  # a process may do several units
     worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), tried, began, beat)
     return worker.execute()
 
@@ -327,8 +329,6 @@ class Worker:
 
     def _seen(self) -> dict[str, Any]:
         """What was seen while computing; no part of any identity."""
-        import resource
-
         import torch
 
         return {
@@ -338,7 +338,7 @@ class Worker:
             "threads": torch.get_num_threads(),
             "attention": "sdpa",
             "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-            "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+            **peak_memory(),
         }
 
 
@@ -347,6 +347,17 @@ def _place() -> dict[str, str]:
     import ray
 
     return {"host": platform.node(), "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""}
+
+
+def peak_memory() -> dict[str, float | None]:
+    """Return the peak memory of this process in GiB, of the host and of the device (None without a card); older records have the host's as `peak_memory_gib`."""
+    import resource
+
+    import torch
+
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    card = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
+    return {"peak_host_memory_gib": round(host, 2), "peak_device_memory_gib": None if card is None else round(card, 2)}
 
 
 def _device() -> Any:

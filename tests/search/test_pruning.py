@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from omnimer_ray.config import RunConfig, changed
@@ -76,6 +77,8 @@ def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, 
     record = read_record(tmp_path / "runs" / trial.signature)
     assert record is not None
     assert (record["validation_opened"], record["num_steps"]) == ("none", 4)
+    assert record["peak_host_memory_gib"] > 0.2, "torch and the tiny base"
+    assert (record["peak_device_memory_gib"] is None) == (not torch.cuda.is_available())
     by_hand = scores(gold=rows["gold"].to_list(), predicted=rows["prediction"].to_list(), labels=LABELS["sentiment"]).macro_f1
     told = run_scores(tmp_path, trial)
     assert told is not None
