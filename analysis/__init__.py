@@ -18,7 +18,7 @@ __all__ = ["load", "terminal_tables", "write_all", "write_search"]
 
 # The packages behind these are imported when they are called: `import analysis` and `--help` are instant.
 def load(folder: str | Path) -> Results:
-    """Everything in a results folder, as polars frames; ResultsError names what is missing or does not fit."""
+    """Read a results folder into polars frames. Raises ResultsError naming what is missing or does not fit."""
     from analysis import folder as room
 
     return room.load(folder)
@@ -32,7 +32,7 @@ def write_all(folder: str | Path) -> list[Path]:
 
 
 def terminal_tables(folder: str | Path) -> str:
-    """The score tables and the per-class tables as plain text for a terminal, with what they rest on."""
+    """The score tables and the per-class tables as plain text for a terminal, with their notes."""
     from analysis import sweep_tables
 
     return sweep_tables.terminal_tables(folder)

@@ -1,6 +1,6 @@
 """The score table: one row per variant under the majority class, with seeds and intervals; and the differences from Base.
 
-The second of the three steps load, reduce, render. Scores are means over the seeds that stand.
+The second of the three steps load, reduce, render. Scores are means over the finished seeds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES = tuple(metric.name for metric in METRICS)
 
 
 def score_schema() -> dict[str, Any]:
-    """Columns of a score table; scores are null while no seed stands, `_std` with fewer than two."""
+    """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two."""
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, "unparsed": pl.Float64, "signatures": pl.List(pl.String)}
 

@@ -59,7 +59,7 @@ def _draw(paint: Callable[[Figure, Results, str], None], results: Results, task:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):  # a person's own matplotlibrc has no say
+    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):  # the user's matplotlibrc does not apply
         figure = Figure(layout="constrained", dpi=150)
         FigureCanvasAgg(figure)
         paint(figure, results, task)
@@ -149,7 +149,7 @@ def _heat(axes: Axes, values: Sequence[Sequence[float | None]], fontsize: float,
 
 
 def _per_class(figure: Figure, results: Results, task: str) -> None:
-    """F1 of every variant and class; the columns say how many clips and videos they stand on."""
+    """F1 of every variant and class; the columns have the numbers of clips and videos."""
     table = per_class_table(results, task)
     labels, variants = LABELS[task], list(dict.fromkeys(table["variant"]))
     by_cell = {(row["variant"], row["label"]): row for row in table.iter_rows(named=True)}
@@ -191,6 +191,6 @@ def _percent(share: float | None) -> str:
 
 
 def _shares(row: Row, labels: Sequence[str]) -> list[list[float | None]]:
-    answers = [(gold, said) for unit in row.units for gold, said in zip(unit.gold, unit.predicted, strict=True)]
+    answers = [(gold, answer) for unit in row.units for gold, answer in zip(unit.gold, unit.predicted, strict=True)]
     totals = {label: sum(gold == label for gold, _ in answers) for label in labels}
-    return [[answers.count((gold, said)) / totals[gold] if totals[gold] else None for said in (*labels, None)] for gold in labels]
+    return [[answers.count((gold, answer)) / totals[gold] if totals[gold] else None for answer in (*labels, None)] for gold in labels]

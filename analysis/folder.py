@@ -1,6 +1,6 @@
 """A results folder -> polars frames with declared columns, checked: nothing is dropped, and nonsense is named.
 
-The first of the three steps load, reduce, render. Only runs whose record says `done` have predictions here.
+The first of the three steps load, reduce, render. Only runs that are recorded as `done` have predictions here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
 
-DONE, MISSING = "done", "missing"  # outcomes: the only one that fills cells; no record stands yet
+DONE, MISSING = "done", "missing"  # outcomes: the only one with scores; no record yet
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A results folder, read. `runs` has one row per planned run, whether or not it stands."""
+    """A results folder, read. `runs` has one row per planned run, recorded or not."""
 
     folder: Path
     plan: Plan
@@ -40,7 +40,7 @@ class Results:
 
 
 def runs_schema() -> dict[str, Any]:
-    """Columns of `Results.runs`; what only a record tells is null while none stands."""
+    """Columns of `Results.runs`; columns from the record are null without one."""
     return {
         "variant": pl.String,
         "task": pl.String,
@@ -57,7 +57,7 @@ def runs_schema() -> dict[str, Any]:
 
 
 def load(folder: str | Path) -> Results:
-    """Everything in a results folder, as frames; ResultsError names what is missing or does not fit."""
+    """Read a results folder into frames. Raises ResultsError naming what is missing or does not fit."""
     folder = Path(folder)
     plan = read_plan(folder)
     clips = read_frame(folder / "clips.parquet", clips_schema())
@@ -115,7 +115,7 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
     path = run / "predictions.parquet"
     mend = f"remove {run}, and the same command makes it again"
     if (recorded := record.get("files", {}).get(path.name)) is None:
-        raise ResultsError(f"{run / 'record.json'} says done but records no {path.name}; {mend}")
+        raise ResultsError(f"{run / 'record.json'} has outcome done but records no {path.name}; {mend}")
     if recorded != file_hash(path):
         raise ResultsError(f"{path} is not the file that was recorded (hash {file_hash(path)}, recorded {recorded}); {mend}")
     frame = read_frame(path, predictions_schema())
@@ -145,7 +145,7 @@ def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFram
 
 
 def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.DataFrame]) -> None:
-    """Runs of one fold answer the same clips, and no clip stands in two folds: else pooling would mix, or count twice."""
+    """Check that runs of one fold answer the same clips, and that no clip is in two folds: pooling would mix folds, or count clips twice."""
     held_out: dict[tuple[str, int], set[str]] = {}
     fold_of: dict[tuple[str, str], int] = {}
     for row, frame in zip(rows, frames, strict=True):
@@ -156,4 +156,4 @@ def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.Data
             raise ResultsError(f"{run}: fold {row.fold} holds other clips than in another run; the folds changed under the sweep")
         for clip in sorted(clips):
             if (other := fold_of.setdefault((row.task, clip), row.fold)) != row.fold:
-                raise ResultsError(f"{run}: clip {clip!r} stands in folds {other} and {row.fold}; the folds changed under the sweep")
+                raise ResultsError(f"{run}: clip {clip!r} is in folds {other} and {row.fold}; the folds changed under the sweep")

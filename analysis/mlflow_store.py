@@ -1,4 +1,4 @@
-"""Finished runs -> a local MLflow store: settings, scores and every step. A run is known by its signature: what is there is left.
+"""Finished runs -> a local MLflow store: settings, scores and every step. Runs are found by their signature: those that exist are left as they are.
 
 Needs the extra `mlflow`; nothing leaves the machine, MLflow's own reports of use neither.
 """

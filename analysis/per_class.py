@@ -1,4 +1,4 @@
-"""F1, precision and recall of every class, beside how many clips and source videos the class stands on."""
+"""F1, precision and recall of every class, with the numbers of its clips and source videos."""
 
 from __future__ import annotations
 

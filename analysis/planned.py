@@ -1,4 +1,4 @@
-"""plan.json, as the sweep wrote it: which signature stands in which row of which table."""
+"""plan.json, as the sweep wrote it: the rows of each table with their signatures."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class PlanRow(Loose):
 
 
 class Plan(Loose):
-    """plan.json: which signature stands in which row of the tables."""
+    """plan.json: the rows of the tables with their signatures."""
 
     space: str
     question: str
     corpus: PlanCorpus
     base: PlanBase
-    command: str  # the same command again goes on, and ends by rebuilding the tables
+    command: str  # the same command resumes, and ends by rebuilding the tables
     variants: tuple[str, ...]
     tasks: tuple[Literal["sentiment", "emotion"], ...]
     rows: tuple[PlanRow, ...]

@@ -1,7 +1,7 @@
 """Tables -> Markdown, CSV and terminal text; the last of the three steps load, reduce, render.
 
-The same predictions give the same bytes: fixed formats, no times, no paths of this machine. What a table rests on stands
-under it: clips and source videos, exclusions, stand-ins, signatures, missing runs and the command.
+The same predictions give the same bytes: fixed formats, no times, no paths of this machine. The notes are
+under each table: clips and source videos, exclusions, stand-ins, signatures, missing runs and the command.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
         cells.append(with_spread(row[metric.name], row[f"{metric.name}_std"]))
         if metric.has_interval:
             cells.append(bounds(row[f"{metric.name}_low"], row[f"{metric.name}_high"]))
-    return (row["variant"], *cells, mean_count(row["unparsed"]), stood(row["n"], row["planned"]))
+    return (row["variant"], *cells, mean_count(row["unparsed"]), finished_of(row["n"], row["planned"]))
 
 
 def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
-    """Per-class F1 as printed: a row per variant, a column per class, above them what the classes stand on."""
+    """Per-class F1 as printed: a row per variant, a column per class, above them the numbers of clips and source videos."""
     labels = LABELS[task]
     by_cell = {(row["variant"], row["label"]): row for row in table.iter_rows(named=True)}
     variants = tuple(dict.fromkeys(table["variant"]))
@@ -64,7 +64,7 @@ def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
     for variant in variants:
         cells = [by_cell[variant, label] for label in labels]
         f1 = (with_spread(cell["f1"], cell["f1_std"]) for cell in cells)
-        rows.append((variant, *f1, stood(cells[0]["n"], cells[0]["planned"])))
+        rows.append((variant, *f1, finished_of(cells[0]["n"], cells[0]["planned"])))
     return Grid(f"{task.capitalize()}: F1 per class", ("", *labels, "n"), (support, videos, *rows))
 
 
@@ -104,13 +104,13 @@ def mean_count(value: float | None) -> str:
     return GAP if value is None else f"{value:.0f}" if value == round(value) else f"{value:.1f}"
 
 
-def stood(n: int, planned: int | None) -> str:
-    """How many of the planned seeds stand: 3, or 2/3; nothing for what is no run."""
+def finished_of(n: int, planned: int | None) -> str:
+    """Finished of planned seeds: 3, or 2/3; empty for rows that are not runs."""
     return "" if planned is None else str(n) if n == planned else f"{n}/{planned}"
 
 
 def notes(results: Results, task: str) -> list[str]:
-    """What the tables of a task rest on, one sentence each; stand-ins first."""
+    """Notes on the tables of a task, one sentence each; stand-ins first."""
     plan, corpus = results.plan, results.plan.corpus
     scored = scored_clips(results, task)
     lines = [f"STAND-IN: {notice}" for notice in results.stand_ins]
@@ -122,7 +122,7 @@ def notes(results: Results, task: str) -> list[str]:
     excluded = f"{len(corpus.excluded)} ({', '.join(corpus.excluded)})" if corpus.excluded else "none"
     lines.append(f"Excluded clips: {excluded}.")
     lines.append(
-        f"{LEVEL_TEXT}: percentile interval over {RESAMPLES:,} resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: seeds that stand. An unparsed answer counts as wrong."
+        f"{LEVEL_TEXT}: percentile interval over {RESAMPLES:,} resamples of whole source videos, for these trained models. ±: standard deviation over seeds. n: finished seeds. An unparsed answer counts as wrong."
     )
     lines += (
         [
@@ -135,7 +135,7 @@ def notes(results: Results, task: str) -> list[str]:
 
 
 def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
-    """The table with a title that tells of stand-ins, however the table is shown or cut out."""
+    """The table with a title that names stand-ins, so that it is seen wherever the table is shown."""
     return grid._replace(title=grid.title + " (stand-in numbers)") if stand_ins else grid
 
 
@@ -145,7 +145,7 @@ def explained(grid: Grid) -> list[str]:
 
 
 def _rare(results: Results, task: str) -> str:
-    """The classes that stand on few source videos, with how many."""
+    """Classes with few source videos, and their number."""
     clips = scored_clips(results, task)
     videos = {label: clips.filter(clips[task] == label)["source_video"].n_unique() for label in LABELS[task]}
     return ", ".join(f"{label} {count}" for label, count in videos.items() if count < FEW_VIDEOS)
@@ -153,14 +153,14 @@ def _rare(results: Results, task: str) -> str:
 
 def missing_runs(results: Results, task: str) -> list[str]:
     """The planned runs of a task that fill no cell, and why; the same of one variant in one line."""
-    alike: dict[tuple[str, str, str], list[str]] = {}
+    grouped: dict[tuple[str, str, str], list[str]] = {}
     for run in results.runs.iter_rows(named=True):
         if run["task"] == task and run["outcome"] != DONE:
             at = " ".join(f"{name} {run[name]}" for name in ("seed", "fold") if run[name] is not None)
-            alike.setdefault((run["variant"], run["outcome"], run["reason"] or ""), []).append(at)
+            grouped.setdefault((run["variant"], run["outcome"], run["reason"] or ""), []).append(at)
     return [
         f"{task}, {variant}{', ' * any(places)}{', '.join(places)}: {outcome}{f' ({reason})' if reason else ''}"
-        for (variant, outcome, reason), places in alike.items()
+        for (variant, outcome, reason), places in grouped.items()
     ]
 
 
@@ -189,7 +189,7 @@ def terminal(grid: Grid) -> str:
 
 
 def csv(results: Results, table: pl.DataFrame, task: str) -> str:
-    """The table's columns with six decimals, and in every row what it rests on; a missing value is empty."""
+    """The table's columns with six decimals, and its provenance in every row; a missing value is empty."""
     plan, scored = results.plan, scored_clips(results, task)
     about = {
         "clips": scored.height,

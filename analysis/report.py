@@ -1,4 +1,4 @@
-"""One self-contained report.html: what was asked, what was run, the tables, the figures, the supervision and a few clips.
+"""One self-contained report.html: question, runs, tables, figures, supervision and a few clips.
 
 Everything that comes from a corpus, a model or a plan goes through jinja2's autoescape; images are inlined, nothing is fetched.
 """
@@ -46,7 +46,7 @@ def report(results: Results, figures: Mapping[str, bytes], num_clips: int = GALL
 
 def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str, Any]:
     scored, grids = scored_clips(results, task), [grid for _, _, grid in task_tables(results, task)]
-    told = [line for line in notes(results, task) if not line.startswith("STAND-IN")]
+    remarks = [line for line in notes(results, task) if not line.startswith("STAND-IN")]
     return {
         "name": task,
         "clips": scored.height,
@@ -57,7 +57,7 @@ def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str
             for name, image in figures.items()
             if name.startswith(f"{task}_")
         ],
-        "notes": [*told, *(line for grid in grids for line in explained(grid))],
+        "notes": [*remarks, *(line for grid in grids for line in explained(grid))],
         "signatures": signature_lines(results, task),
     }
 
@@ -75,7 +75,7 @@ def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
 
 
 def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
-    """A few scored clips, chosen by a hash of their id (so not by their scores), with what every variant said of them."""
+    """A few scored clips, chosen by a hash of their id (so not by their scores), with every variant's answer."""
     if results.predictions.is_empty():
         return []
     scored = results.clips.join(results.predictions.select("clip").unique(), on="clip", how="semi")
@@ -86,12 +86,12 @@ def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
         .sort("seed", "fold", maintain_order=True)
     )
     return [
-        {**clip, "thumbnails": jpeg_uri(clip["thumbnails"]), "said": _said(firsts.filter(pl.col("clip") == clip["clip"]), results)}
+        {**clip, "thumbnails": jpeg_uri(clip["thumbnails"]), "answers": _answers(firsts.filter(pl.col("clip") == clip["clip"]), results)}
         for clip in chosen
     ]
 
 
-def _said(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
+def _answers(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
     """Per variant and task, the prediction of the first seed: None where there is no run, 'unparsed' where there is no label."""
     lines = []
     for variant in results.plan.variants:

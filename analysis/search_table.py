@@ -120,8 +120,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _reasons(trials: tuple[TrialRow, ...]) -> list[str]:
     """Why trials have no score, or whose score they share."""
-    told = [f"Trial {trial.number}: {(trial.outcome or '').replace('_', ' ')} ({trial.reason})." for trial in trials if trial.reason]
-    return told + [f"Trial {trial.number} is the same run as trial {trial.repeats}." for trial in trials if trial.repeats is not None]
+    lines = [f"Trial {trial.number}: {(trial.outcome or '').replace('_', ' ')} ({trial.reason})." for trial in trials if trial.reason]
+    return lines + [f"Trial {trial.number} is the same run as trial {trial.repeats}." for trial in trials if trial.repeats is not None]
 
 
 def _csv(table: pl.DataFrame, plan: Plan, stand_in: str) -> str:

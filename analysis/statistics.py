@@ -35,7 +35,7 @@ Samples = dict[str, "NDArray[Any]"]  # by the names of METRICS, scores of every 
 
 @lru_cache(maxsize=4)
 def draw_weights(num_videos: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> NDArray[Any]:
-    """(R, V): how often each video stands in each resample of V videos drawn with replacement."""
+    """(R, V): how often each video occurs in each resample of V videos drawn with replacement."""
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples).astype(np.float64)
     weights.flags.writeable = False  # shared by all callers

@@ -36,7 +36,7 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
-    """A task's tables as (file name, frame, what is printed): scores, per class, and the differences where there is a Base."""
+    """A task's tables as (file name, frame, printed grid): scores, per class, and differences if there is a Base."""
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
     if not differences.is_empty():
@@ -45,7 +45,7 @@ def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Gr
 
 
 def terminal_tables(folder: str | Path) -> str:
-    """The score tables and the per-class tables as plain text for a terminal, with what they rest on."""
+    """The score tables and the per-class tables as plain text for a terminal, with their notes."""
     results = load(folder)
     blocks = [terminal(grid) for task in results.plan.tasks for _, _, grid in task_tables(results, task)[:2]]
     lines = dict.fromkeys(line for task in results.plan.tasks for line in notes(results, task))

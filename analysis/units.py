@@ -24,7 +24,7 @@ MAJORITY = "majority class"
 
 
 class Unit(NamedTuple):
-    """Answers clip by clip, in the order of clip ids, and what they are worth."""
+    """Answers clip by clip, in the order of clip ids, and their scores."""
 
     seed: int | None
     gold: tuple[str, ...]
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     signatures: tuple[str, ...]  # of all planned runs
 
 
-@lru_cache(maxsize=8)  # every table, figure and page of a task stands on the same rows
+@lru_cache(maxsize=8)  # every table, figure and page of a task uses the same rows
 def task_rows(results: Results, task: str) -> tuple[Row, ...]:
     """The majority class, then every variant that the plan gives to the task, in the plan's order."""
     planned = [row for row in results.plan.rows if row.task == task]
@@ -95,7 +95,7 @@ def _majority(results: Results, task: str) -> tuple[Unit, ...]:
 
 
 def _held_out(results: Results, task: str, pool: pl.DataFrame, fold: int) -> pl.DataFrame:
-    """The clips of a fold, as its finished runs answered them; none while no run of the fold stands."""
+    """The clips of a fold that its finished runs answered; none if no run of the fold is done."""
     runs = results.runs.filter((pl.col("task") == task) & (pl.col("fold") == fold) & (pl.col("outcome") == DONE))
     answered = results.predictions.filter(pl.col("signature").is_in(runs["signature"].to_list()))
     return pool.join(answered.select("clip").unique(), on="clip", how="semi")

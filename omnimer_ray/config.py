@@ -1,7 +1,7 @@
-"""RunConfig: everything that determines what a run computes, and nothing that says where or how fast.
+"""RunConfig: everything that determines what a run computes, and nothing about where or how fast it runs.
 
 Frozen and complete. `resolve` brings a config into its one canonical form and `signature` hashes that form in full, so
-a changed default can never reuse an old checkpoint. [P] the paper says so, [A] assumed: the paper is silent.
+a changed default can never reuse an old checkpoint. [P] stated in the paper, [A] assumed: the paper does not state it.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Frozen(BaseModel):
 
 
 class CorpusConfig(Frozen):
-    """Which clips, exactly; `fingerprint` covers annotations, media contents, exclusions and stand-ins."""
+    """The exact set of clips; `fingerprint` covers annotations, media contents, exclusions and stand-ins."""
 
     name: str
     fingerprint: str
-    limit: int | None = Field(None, ge=8)  # clips over all splits, their shares kept
+    limit: int | None = Field(None, ge=8)  # number of clips over all splits, which keep their shares
     folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
-    fold: int | None = Field(None, ge=0)  # which fold is held out; None with folds: no run, but what all folds share
+    fold: int | None = Field(None, ge=0)  # the fold that is held out; None with folds: no run, but what all folds share
     development: int | None = Field(None, ge=2)  # one of so many parts of train, by source video, is held out and evaluated instead
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class CorpusConfig(Frozen):
 
 
 class BaseConfig(Frozen):
-    """The base model; `revision` is a commit or a hash of the folder's contents, so that a name always means one thing."""
+    """The base model; `revision` is a commit or a hash of the folder's contents, so a name cannot mean two bases."""
 
     name: str  # a hub name, or the folder's own name
     revision: str
@@ -84,15 +84,15 @@ class BaseConfig(Frozen):
 
 
 class MediaConfig(Frozen):
-    """A clip's file -> frames and waveform. The paper is silent on all of it [A]."""
+    """A clip's file -> frames and waveform. All of it is assumed [A]: the paper states nothing."""
 
     frames_per_second: float = Field(2.0, gt=0)  # Qwen2.5-Omni's default
     min_frames: int = Field(4, ge=2)  # even; a shorter video repeats its last frame
     max_frames: int = Field(64, ge=2)  # even
     min_pixels: int = Field(128 * 28 * 28, ge=28 * 28)  # of one frame, after the resize of qwen-omni-utils
     max_pixels: int = Field(256 * 28 * 28, ge=28 * 28)
-    max_sec: float = Field(30.0, gt=0)  # what lies behind is not read, and the clip is listed as cut
-    audio_source: AudioSource = "file"  # the wav beside the video where there is one, or the video's own track
+    max_sec: float = Field(30.0, gt=0)  # the rest is not read, and the clip is listed as cut
+    audio_source: AudioSource = "file"  # the wav beside the video if there is one, or the video's own track
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -152,9 +152,9 @@ class RunConfig(Frozen):
     base: BaseConfig
     method: Literal["thinker"] = "thinker"
     task: Task = "sentiment"
-    training: bool = True  # False: the base as it is (zero-shot); stages, seed and schedule then mean nothing
+    training: bool = True  # False: the base without training (zero-shot); stages, seed and schedule have no effect
     auxiliaries: tuple[AuxiliaryName, ...] = ()
-    schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None where there are none
+    schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None without auxiliaries
     epochs: float = Field(5.0, gt=0)  # of every stage [P: 5; per stage A]
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
     loss_average: LossAverage = "items"  # [A] over the global batch
@@ -165,7 +165,7 @@ class RunConfig(Frozen):
     lora: LoraConfig = LoraConfig()
     media: MediaConfig = MediaConfig()
     hierarchy: Hierarchy = "prompt"  # [A] polarity, then emotion, in one answer
-    answer_language: Literal["en", "id"] = "en"  # [A] the words that stand for labels in answers
+    answer_language: Literal["en", "id"] = "en"  # [A] of the label words in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     seed: int = Field(0, ge=0)

@@ -1,11 +1,11 @@
-"""The errors a person can meet. Each names the thing, its value and the way out; all of them pickle, so that they cross Ray."""
+"""Errors that a user can fix. Each names the thing, its value and the way out; all can be pickled, because Ray sends them."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class OmniMERError(Exception):
-    """A fault that a person can mend; the command prints its text without a traceback and ends with `exit_code`."""
+    """A fault that the user can fix; the command prints its text without a traceback and exits with `exit_code`."""
 
     exit_code = 2
 
@@ -27,11 +27,11 @@ class MediaError(OmniMERError):
 
 
 class BaseModelError(OmniMERError):
-    """The base is no Qwen2.5-Omni checkpoint, or cannot be read."""
+    """The base is not a Qwen2.5-Omni checkpoint, or cannot be read."""
 
 
 class MachineError(OmniMERError):
-    """The machine or its profile cannot carry what was asked."""
+    """The machine or its profile does not fit what was asked for."""
 
 
 class ResultsError(OmniMERError):

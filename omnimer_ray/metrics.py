@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-UNPARSED = "unparsed"  # stands for None where scikit-learn wants a string; never one of the labels
+UNPARSED = "unparsed"  # scikit-learn's label for None; never one of the labels
 
 
 class Classes(NamedTuple):
-    """Counts of every class, (..., L); a share of nothing is 0."""
+    """Counts of every class, (..., L); 0 / 0 is 0."""
 
     right: NDArray[Any]
     predicted: NDArray[Any]
@@ -26,17 +26,17 @@ class Classes(NamedTuple):
 
     @property
     def precision(self) -> Any:
-        """(..., L)"""
+        """Per class, (..., L)."""
         return self.right / self.predicted.clip(1)
 
     @property
     def recall(self) -> Any:
-        """(..., L)"""
+        """Per class, (..., L)."""
         return self.right / self.support.clip(1)
 
     @property
     def f1(self) -> Any:
-        """(..., L); 2 right / (predicted + support) equals 2PR / (P + R)."""
+        """Per class, (..., L); 2 right / (predicted + support) equals 2PR / (P + R)."""
         return 2 * self.right / (self.predicted + self.support).clip(1)
 
 
@@ -44,7 +44,7 @@ class Metric(NamedTuple):
     """One score of a task's predictions."""
 
     name: str  # of columns, tags and files
-    heading: str  # for people
+    heading: str  # to print
     formula: Callable[[Classes], Any]  # (..., L) counts -> (...) scores
     has_interval: bool  # printed with its interval; such metrics have a figure and a difference from Base too
 
@@ -60,7 +60,7 @@ MAIN = "macro_f1"  # chooses among trials, and leads every figure
 
 
 class Scores(NamedTuple):
-    """What one task's predictions are worth; per-class values follow `labels`."""
+    """Scores of one task's predictions; per-class values follow `labels`."""
 
     values: dict[str, float]  # by the names of METRICS
     unparsed: int  # clips whose answer was no label
@@ -100,7 +100,7 @@ def scores(*, gold: Sequence[str], predicted: Sequence[str | None], labels: Sequ
 
 
 def majority_label(train_gold: Sequence[str], *, labels: Sequence[str]) -> str:
-    """The commonest training label; of equals, the first in `labels`."""
+    """The most frequent training label; of equally frequent ones, the first in `labels`."""
     assert train_gold, "no training labels"
     counts = Counter(train_gold)
     return max(labels, key=lambda label: counts[label])

@@ -1,4 +1,4 @@
-"""The recipes, each belonging to a base. [P] the paper says so, [A] assumed: the paper is silent.
+"""The recipes, each belonging to a base. [P] stated in the paper, [A] assumed: the paper does not state it.
 
 A recipe is a complete RunConfig; a search space changes it, the command line never does.
 """

@@ -1,8 +1,8 @@
-"""Stage and run records: written once, whole, and read back. A run counts when its `record.json` stands.
+"""Stage and run records: written once, atomically, and read back. A run is done when its `record.json` exists.
 
 results/<space>/<corpus>-<base>[-limitN][-foldsK]/
-  trials.json, trials/      of a search: what became of every trial; the study, and stages/, runs/, rungs/ that fill no cell of a table
-  plan.json                 which signature stands in which row of the tables
+  trials.json, trials/      of a search: outcome of every trial; the study, and stages/, runs/, rungs/ that enter no table
+  plan.json                 rows of the tables with their signatures
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made
   stages/<key>/             adapter_model.safetensors, adapter_config.json, history.jsonl, checkpoints/, cost.json, record.json; README.md
@@ -41,8 +41,8 @@ def clips_schema() -> dict[str, Any]:
 def predictions_schema() -> dict[str, Any]:
     """Columns of predictions.parquet: one row per (evaluation corpus, clip, instruction).
 
-    `prediction` is null when the answer could not be parsed. `gold_distribution` and `probabilities` follow the task's label
-    order and are null where nothing gives them.
+    `prediction` is null if the answer could not be parsed. `gold_distribution` and `probabilities` follow the task's label
+    order and are null if they are unknown.
     """
     import polars as pl
 
@@ -53,14 +53,14 @@ def predictions_schema() -> dict[str, Any]:
         "gold": pl.String,
         "gold_distribution": pl.List(pl.Float64),
         "prediction": pl.String,
-        "predicted_sentiment": pl.String,  # the polarity that an emotion answer also holds
+        "predicted_sentiment": pl.String,  # the polarity in an emotion answer
         "probabilities": pl.List(pl.Float64),
         "answer": pl.String,  # what the model wrote
     }
 
 
 def ledger_schema() -> dict[str, Any]:
-    """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null where rejected."""
+    """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null if rejected."""
     import polars as pl
 
     names = ("clip", "instruction", "gold", "made", "free_answer", "free_sentiment", "constrained_answer", "answer")
@@ -68,7 +68,7 @@ def ledger_schema() -> dict[str, Any]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """`write` fills a temporary beside `path`; then fsync and rename, so that a reader sees the old file or the whole new one."""
+    """Let `write` fill a temporary file beside `path`, then fsync and rename: a reader sees the old file or the complete new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}; what was finished before is kept, mend it and run the same command again"
+            f"cannot write {path}: {error.strerror or error}; finished work is kept; fix this and run the same command again"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's data; ResultsError when it is not whole JSON."""
+    """The data of a JSON file. Raises ResultsError if it is not valid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -102,12 +102,12 @@ def read_json(path: Path) -> Any:
 def write_table(path: Path, frame: pl.DataFrame) -> None:
     """A frame as Parquet, atomically."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer)  # into memory first: polars tells of a full disk as of a broken file
+    frame.write_parquet(buffer)  # into memory first: polars reports a full disk as a damaged file
     write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """`record` with the hashes of the folder's files, written last: from now on the stage or run counts."""
+    """Write `record` with the hashes of the folder's files. It is written last: from now on the stage or run is done."""
     files = {
         file.name: file_hash(file)
         for file in sorted(folder.iterdir())
@@ -117,7 +117,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The folder's record, or None while there is none. A recorded file that is missing raises ResultsError."""
+    """The folder's record, or None without one. Raises ResultsError if a recorded file is missing."""
     if not (folder / RECORD).exists():
         return None
     record = read_json(folder / RECORD)
@@ -125,7 +125,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         raise ResultsError(f"{folder / RECORD} is no record; remove {folder}, and the same command makes it again")
     for name in record.get("files", {}):
         if not (folder / name).exists():
-            raise ResultsError(f"{folder / name} is gone but recorded; remove {folder}, and the same command makes it again")
+            raise ResultsError(f"{folder / name} is recorded but missing; remove {folder}, and the same command makes it again")
     return record
 
 
@@ -140,7 +140,7 @@ def check_recorded(path: Path) -> None:
 
 
 def read_history(stage: Path) -> list[dict[str, Any]]:
-    """The steps that a stage's worker logged, in order; a line that a kill cut short is left out."""
+    """The steps in a stage's history, in order; an incomplete last line is left out."""
     path = stage / "history.jsonl"
     steps = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -2,7 +2,7 @@
 
 Copy this file under a name of its own (`python -m omnimer_ray.sweep --list` then shows it), or keep it anywhere and give its path.
 Run:   python -m omnimer_ray.sweep NAME --dry-run
-Cost:  what the plan says.
+Cost:  see the plan.
 """
 
 from omnimer_ray.config import RunConfig
@@ -10,7 +10,7 @@ from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:
-    """`recipe` is the complete recipe that belongs to the chosen base; every variant says only what differs."""
+    """`recipe` is the complete recipe that belongs to the chosen base; a variant has only the fields that differ."""
     return SearchSpace(
         baseline=recipe,
         variants={

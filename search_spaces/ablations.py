@@ -9,7 +9,7 @@ from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: RunConfig) -> SearchSpace:
-    """`recipe` is the complete recipe that belongs to the chosen base; every variant says only what differs."""
+    """`recipe` is the complete recipe that belongs to the chosen base; a variant has only the fields that differ."""
     return SearchSpace(
         baseline=recipe,
         variants={

@@ -206,7 +206,7 @@ def _tracks() -> Iterator[Case]:
     yield "no_video.mp4", media_bytes(frames=0, seconds=2.0), "no video track in it (it holds: audio)"
     yield "no_frames.mp4", _without_frames(), "no video track in it (it holds: nothing)"
     unknown = media_bytes(container="matroska").replace(b"V_MPEG4/ISO/ASP", b"V_MADEUP/ISO/NO")
-    yield "unknown_codec.mkv", unknown, "no decoder knows its video codec; convert it, to h264 with aac for example"
+    yield "unknown_codec.mkv", unknown, "no decoder for its video codec; convert it, to h264 with aac for example"
     yield "wide.mp4", media_bytes(size=(3264, 16), frames=5, codec="libx264"), "are more than 200 times as long as wide; crop the video"
     yield "huge.avi", (_huge(), None), "8000x6000 pixels; 40,000,000 are the most"
 

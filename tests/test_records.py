@@ -42,7 +42,7 @@ def test_a_record_whose_file_is_gone_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {})
     write_record(tmp_path, {"outcome": "done"})
     (tmp_path / "config.json").unlink()
-    with pytest.raises(ResultsError, match=r"config\.json is gone but recorded; remove .*, and the same command makes it again"):
+    with pytest.raises(ResultsError, match=r"config\.json is recorded but missing; remove .*, and the same command makes it again"):
         read_record(tmp_path)
 
 
@@ -67,7 +67,7 @@ def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(ResultsError, match=r"cannot write .*table\.json: No space left on device; what was finished before is kept"):
+    with pytest.raises(ResultsError, match=r"cannot write .*table\.json: No space left on device; finished work is kept"):
         write_atomically(path, full)
     assert read_json(path) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["table.json"]
@@ -83,7 +83,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, write: st
         {write}"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ResultsError: cannot write" in ended.stderr.splitlines()[-1]
-    assert "File too large; what was finished before is kept, mend it and run the same command again" in ended.stderr
+    assert "File too large; finished work is kept; fix this and run the same command again" in ended.stderr
     assert [file.name for file in tmp_path.iterdir()] == []
 
 

@@ -27,7 +27,7 @@ def load(
     """The corpus named by `spec`: 'mini' (generated at first use) or 'indomer:PATH'.
 
     `limit` keeps that many clips over all splits; `folds` and `fold` hold out one grouped fold instead of the validation split.
-    `media` and `exclude` (clip ids) are for a release; without `need_media` nothing is generated and files may be absent. The fingerprint is that of the whole corpus: limit and fold stand beside it.
+    `media` and `exclude` (clip ids) are for a release; without `need_media` nothing is generated and files may be absent. The fingerprint is that of the whole corpus; limit and fold are separate settings.
     Raises ConfigError for an unknown corpus, CorpusError with all faults of a release, MissingExtraError.
     """
     from omnimer_ray.corpora.select import folded, limited

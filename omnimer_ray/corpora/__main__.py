@@ -1,4 +1,4 @@
-"""Looking at a corpus, and making stand-in media.
+"""Commands: check a corpus, make stand-in media.
 
 python -m omnimer_ray.corpora check mini
 python -m omnimer_ray.corpora check indomer:PATH
@@ -17,7 +17,7 @@ from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ConfigError, CorpusError, MissingExtraError, OmniMERError
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Look at a corpus, and make stand-in media."
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Check a corpus, and make stand-in media."
 )
 
 Cache = Annotated[Path | None, typer.Option(help="Where generated media and hashes are kept; by default ~/.cache/omnimer_ray.")]
@@ -26,13 +26,11 @@ Cache = Annotated[Path | None, typer.Option(help="Where generated media and hash
 @app.command()
 def check(
     corpus: Annotated[str, typer.Argument(help="mini, or indomer:PATH")],
-    media: Annotated[
-        Path | None, typer.Option(help="The folder of the videos and wavs, where they do not lie beside the annotations.")
-    ] = None,
+    media: Annotated[Path | None, typer.Option(help="Folder of the videos and wavs, if they are not beside the annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,
     cache: Cache = None,
 ) -> None:
-    """Print what was read, what is wrong, and what is suspicious; media are decoded. Exit status 3 if something is wrong."""
+    """Print contents, faults and suspicious findings of a corpus; media are decoded. The exit code is 3 if there are faults."""
     from omnimer_ray.corpora.check import tables
     from omnimer_ray.corpora.suspicious import suspicious
 
@@ -62,7 +60,7 @@ def stand_ins(
     corpus: Annotated[str, typer.Argument(help="indomer:PATH, a release without media")],
     out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
     limit: Annotated[int | None, typer.Option(help="Keep this many clips, shares of splits and emotions kept.")] = None,
-    max_sec: Annotated[float, typer.Option(help="Longer speech is said up to twice as fast, then cut.")] = 6.0,
+    max_sec: Annotated[float, typer.Option(help="Longer speech is spoken up to twice as fast, then cut.")] = 6.0,
     cache: Cache = None,
 ) -> None:
     """Copy the annotations, speak the transcripts by their audio labels and draw faces by their video labels."""
@@ -76,7 +74,7 @@ def stand_ins(
 
 
 def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
-    """Return what is wrong and what is suspicious about the media."""
+    """Return faults and suspicious findings of the media."""
     from omnimer_ray.media.lengths import probe_clips
 
     try:

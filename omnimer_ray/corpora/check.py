@@ -63,7 +63,7 @@ def key_statistics(parts: Sequence[Part]) -> Table:
 
 
 def sentiments(parts: Sequence[Part]) -> Table:
-    """Fig. 2a: clips of each sentiment, by what was seen."""
+    """Fig. 2a: clips of each sentiment, by modality."""
     rows = []
     for seen in ("fused", *MODALITIES):
         for label in SENTIMENTS:
@@ -125,7 +125,7 @@ def _commonest(labels: Iterable[str | None]) -> str:
 
 
 def _seconds(clips: Sequence[Clip]) -> str:
-    """Mean, least and most, of the clips whose wav says it; the media room looks into all the rest."""
+    """Mean, minimum and maximum, of the clips with a readable wav header; media/ decodes the files."""
     lengths = [length for clip in clips if (length := _wav_sec(clip)) is not None]
     if not lengths:
         return NONE

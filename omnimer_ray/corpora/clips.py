@@ -34,7 +34,7 @@ class Clip:
     """One annotated segment. A label that the corpus does not give is None."""
 
     id: str
-    source_video: str  # the group: no source video stands on both sides of a split
+    source_video: str  # the group: all clips of a source video are in one split
     topic: str
     split: Split
     text: str  # transcript
@@ -43,7 +43,7 @@ class Clip:
     text_sentiment: str | None
     video_sentiment: str | None
     audio_sentiment: str | None
-    video_path: Path | None  # absolute; the media room says what is wrong with the file
+    video_path: Path | None  # absolute; media/ checks the file
     audio_path: Path | None  # None: the video's own track
     video_hash: str | None = None  # SHA-256 of the file when the corpus was read; None: its contents are not part of a plan
     audio_hash: str | None = None
@@ -64,7 +64,7 @@ class Corpus:
     name: str  # 'mini', 'indomer'
     clips: tuple[Clip, ...]
     fingerprint: str  # hex; annotations, media contents, exclusions and stand-ins
-    stand_in: str | None = None  # what is generated rather than real; printed wherever its numbers are
+    stand_in: str | None = None  # notice about generated media, printed with their numbers
     excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 

@@ -2,7 +2,7 @@
 
 Layout:  FOLDER/Annotations.csv, FOLDER/{3_Class,7_Class}/{3,7}_class_{train,val[,test]}.json
 Media:   FOLDER/videos/NAME.mp4 and FOLDER/audio/NAME.wav, else both beside Annotations.csv; or the same two ways under another folder.
-The release's README is ahead of its files; the files are believed. What is new in a later release is a warning, what is wrong a fault.
+The release's README describes more than its files hold; the files decide. Anything new in a later release is a warning, anything wrong a fault.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read(
 ) -> Corpus:
     """The corpus in `folder`, its clips in the order of Annotations.csv.
 
-    `media` is where the videos and wavs lie (default: `folder`); `exclude` names clips to leave out.
+    `media` is the folder of the videos and wavs (default: `folder`); `exclude` names clips to leave out.
     Without `need_media`, absent videos are no fault. `fingerprint` is given where a recipe determines the corpus.
     Raises CorpusError with all faults at once.
     """
@@ -61,7 +61,7 @@ def read(
 
 
 def _stand_in(folder: Path, faults: Faults) -> str | None:
-    """What the marker of `python -m omnimer_ray.corpora stand-ins` says about this folder's media."""
+    """Read the marker file that `python -m omnimer_ray.corpora stand-ins` writes."""
     path = folder / STAND_IN_FILE
     if not path.exists():
         return None
@@ -160,6 +160,6 @@ def _with_hashes(clips: Sequence[Clip], hashes: Mapping[Path, str]) -> tuple[Cli
 
 
 def _fingerprint(clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None) -> str:
-    """Annotations, media contents, exclusions and stand-ins; where the files lie does not matter."""
+    """Hash of annotations, media contents, exclusions and stand-ins; paths do not enter."""
     rows = [[getattr(clip, name) for name in FINGERPRINTED] for clip in clips]
     return content_hash({"corpus": "indomer", "clips": rows, "excluded": list(excluded), "stand_in": stand_in})

@@ -73,7 +73,7 @@ class Entry(NamedTuple):
 
 
 def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[str]) -> list[Annotated]:
-    """The clips of a release in the order of Annotations.csv; what is wrong goes to `faults`, what is new to `warnings`."""
+    """The clips of a release in the order of Annotations.csv; adds to `faults` and `warnings`."""
     all_rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
     _tell_new("Annotations.csv", "columns", new, warnings)
     _check_excluded(exclude, {_id(row) for row in all_rows}, folder, faults)
@@ -115,7 +115,7 @@ def _check_excluded(exclude: frozenset[str], known: set[str], folder: Path, faul
 def _entries(
     folder: Path, kind: str, keys: Iterable[str], exclude: frozenset[str], faults: Faults, warnings: list[str]
 ) -> dict[str, Entry] | None:
-    """One task's clips by name; None where a file could not be read, and then nothing can be said about who is missing."""
+    """One task's clips by name; None if a file could not be read: then missing clips cannot be found."""
     place = _folder(folder, f"{kind}_Class")
     found: dict[str, Entry] = {}
     whole = True
@@ -129,7 +129,7 @@ def _entries(
         rows = [row for row in rows if row.values["sample_id"] not in exclude]
         for name, row in unique(rows, lambda row: row.values["sample_id"], faults).items():
             if (first := found.setdefault(name, Entry(split, row))).row is not row:
-                faults.add(f"{row.where()}: stands in {first.row.file} too, so {split} and {first.split} overlap; keep one")
+                faults.add(f"{row.where()}: is in {first.row.file} too, so {split} and {first.split} overlap; keep one")
     if place.is_dir():
         known = {f"{kind}_class_{short}.json" for short in SPLITS}
         others = sorted(path.name for path in place.iterdir() if path.name not in known and not path.name.startswith("."))
@@ -154,12 +154,12 @@ def _labels(row: Row, faults: Faults) -> dict[str, str]:
 
 
 def _check_members(rows: Mapping[str, Row], sentiment: Mapping[str, Entry], emotion: Mapping[str, Entry], faults: Faults) -> None:
-    """Every clip stands in Annotations.csv and once in each task's files, in the same split."""
+    """Check that every clip is in Annotations.csv and once in each task's files, in the same split."""
     for entries, kind in ((sentiment, "3_Class"), (emotion, "7_Class")):
         for name in (name for name in entries if name not in rows):
             faults.add(f"{entries[name].row.where()}: {name!r} is not in Annotations.csv; add its row, or take the entry out")
         for name in (name for name in rows if name not in entries):
-            faults.add(f"{rows[name].where()}: {name!r} stands in no file of {kind}; add it to a split, or exclude it")
+            faults.add(f"{rows[name].where()}: {name!r} is in no file of {kind}; add it to a split, or exclude it")
     for name in (name for name in rows if name in sentiment and name in emotion):
         here, there = emotion[name], sentiment[name]
         if here.split != there.split:
@@ -220,14 +220,14 @@ def _tell_mended(clips: Iterable[Annotated], warnings: list[str]) -> None:
 
 
 def _check_groups(clips: Iterable[Annotated], faults: Faults) -> None:
-    """No source video stands on two sides."""
+    """Check that no source video is in two splits."""
     sides: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:
         sides[clip.source_video][clip.split] += 1
     for video, splits in sides.items():
         if len(splits) > 1:
             where = ", ".join(f"{count} clips in {split}" for split, count in splits.items())
-            faults.add(f"source video {video} stands on both sides: {where}; move its clips to one split, or exclude them")
+            faults.add(f"source video {video} is in both splits: {where}; move its clips to one split, or exclude them")
 
 
 def _tell_new(where: str, what: str, new: Iterable[str], warnings: list[str]) -> None:

@@ -1,5 +1,5 @@
 """Stand-in media for a release that has none: the real transcript spoken with the prosody of the clip's audio label, and a drawn
-face with the expression of its video label. What is made this way says so wherever its numbers are printed.
+face with the expression of its video label. Their notice is printed with all numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from omnimer_ray.errors import ConfigError
 MAKER_VERSION = 1  # raise it when code changes what is made
 STAND_IN = "the real transcripts in synthesised speech, and drawn faces, made from the clips' audio and video labels"
 MIN_SEC = 1.0
-MAX_SEC = 6.0  # the release's clips have 5.4 s on average; longer speech is said up to twice as fast, then cut
+MAX_SEC = 6.0  # the release's clips have 5.4 s on average; longer speech is spoken up to twice as fast, then cut
 
 
 def make(
@@ -40,7 +40,7 @@ def make(
 ) -> int:
     """A release in `out` with the annotations of `folder` and generated media; the number of its clips.
 
-    `limit` keeps that many clips, shares of splits and emotions kept. Raises ConfigError where `out` stands already.
+    `limit` keeps that many clips with the shares of splits and emotions. Raises ConfigError if `out` exists.
     """
     if out.exists():
         raise ConfigError(f"{out} exists; stand-ins are made in a new folder: name another, or remove it")

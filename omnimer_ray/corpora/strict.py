@@ -110,7 +110,7 @@ def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> di
     found: dict[str, Row] = {}
     for row in rows:
         if (first := found.setdefault(key(row), row)) is not row:
-            faults.add(f"{row.where()}: {key(row)!r} stands in {first.place} already; keep one of the two")
+            faults.add(f"{row.where()}: {key(row)!r} is in {first.place} already; keep one of the two")
     return found
 
 
@@ -156,7 +156,7 @@ def _csv_lines(text: str) -> Iterable[list[str]]:
 def _header_fits(file: str, header: list[str], columns: list[str], faults: Faults) -> bool:
     twice = [name for name, count in Counter(header).items() if count > 1]
     for name in twice:
-        faults.add(f"{file}, row 1: column {name!r} stands there twice; keep one")
+        faults.add(f"{file}, row 1: column {name!r} is there twice; keep one")
     missing = [name for name in columns if name not in header]
     for name in missing:
         faults.add(f"{file}, row 1: column {name!r} is missing; {near(name, set(header) - set(columns))}")
@@ -183,7 +183,7 @@ def _entry(name: str, number: int, entry: dict[str, Any], keys: list[str], fault
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"key {twice[0]!r} stands twice in one object, near {str(dict(pairs))[:80]}")
+        raise ValueError(f"key {twice[0]!r} occurs twice in one object, near {str(dict(pairs))[:80]}")
     return dict(pairs)
 
 

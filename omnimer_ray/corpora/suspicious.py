@@ -1,4 +1,4 @@
-"""What may be right and still mislead: texts and videos that stand on both sides, classes that hang on one clip or one video."""
+"""Findings that may be right but mislead: texts and videos in both splits, classes with one clip or one video."""
 
 from __future__ import annotations
 

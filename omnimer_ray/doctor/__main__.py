@@ -23,7 +23,7 @@ def doctor(
         str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
     ] = "tiny",
     results: Annotated[Path, typer.Option(help="Where results folders would go.")] = Path("results"),
-    quick: Annotated[bool, typer.Option("--quick", help="Only what is known in seconds, without Ray and torch.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only checks that take seconds, without Ray and torch.")] = False,
 ) -> None:
     """Say whether this machine, its cluster, a corpus and a base are fit to start a sweep, or what to do.
 
@@ -51,9 +51,9 @@ def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) 
     offered, found = local_resources(), nvidia_cards()
     cards = [] if isinstance(found, str) else found
     if network.cluster_address(profile):
-        told = cluster.check(profile, results)
-        yield from told.findings
-        offered, cards = told.offered, told.cards
+        checked = cluster.check(profile, results)
+        yield from checked.findings
+        offered, cards = checked.offered, checked.cards
     else:
         yield workers.all_reduce(profile, workers.local_slots(profile, len(cards)))
     yield work.corpus(corpus)

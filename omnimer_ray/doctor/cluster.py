@@ -17,16 +17,16 @@ from omnimer_ray.machine.profile import MachineProfile, Resources
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "polars")
 LIMIT_SEC = 60.0  # for an answer of a node
-SEEN_WITHIN_SEC = 10.0  # what one machine wrote, another may see only after NFS's cache has aged
+SEEN_WITHIN_SEC = 10.0  # NFS caches: another machine may see a file only after seconds
 
 
 class Report(NamedTuple):
-    """What a node says of itself."""
+    """A node's report about itself."""
 
     versions: tuple[str, ...]
     packages: Finding
     cards: list[Card] | str
-    read: str  # what stood in the driver's file, or why it could not be read
+    read: str  # content of the driver's file, or why it could not be read
     written: str | None  # why it could not write; None where it could
 
 
@@ -43,14 +43,14 @@ def check(profile: MachineProfile, results: Path) -> Cluster:
     import ray
 
     address = network.cluster_address(profile) or "auto"
-    nobody = Cluster([], Resources(0, 0), [])
+    empty = Cluster([], Resources(0, 0), [])
     if fault := _unreachable(address):
-        return nobody._replace(findings=[Finding("cluster", False, fault)])
+        return empty._replace(findings=[Finding("cluster", False, fault)])
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray raises many types; each means: there is no joining
         last = (str(error).strip().splitlines() or [repr(error)])[0]
-        return nobody._replace(findings=[Finding("cluster", False, f"the Ray cluster at {address} cannot be joined: {last}")])
+        return empty._replace(findings=[Finding("cluster", False, f"the Ray cluster at {address} cannot be joined: {last}")])
     try:
         return examine(profile, results, context.dashboard_url)
     finally:
@@ -71,7 +71,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
         return Cluster([finding, fits], offered, [])
     cards = [card for report in reports.values() if not isinstance(report.cards, str) for card in report.cards]
     findings = [
-        alike(reports),
+        same_versions(reports),
         fits,
         storage,
         *([network.dashboard(dashboard)] if dashboard else []),
@@ -81,7 +81,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
     return Cluster(findings, offered, cards)
 
 
-def alike(reports: dict[str, Report]) -> Finding:
+def same_versions(reports: dict[str, Report]) -> Finding:
     """All nodes have packages that fit, in the same versions."""
     faults = sorted({report.packages.text for report in reports.values() if not report.packages.ok})
     first = next(iter(reports))
@@ -95,7 +95,7 @@ def alike(reports: dict[str, Report]) -> Finding:
 
 
 def common(results: Path, reports: dict[str, Report], token: str, wait_sec: float = SEEN_WITHIN_SEC) -> Finding:
-    """Every node has read what stood in the shared folder, and what it wrote is seen here."""
+    """Check that every node reads the driver's file in the shared folder, and that its own file is seen here."""
     faults = [f"{name} reads {report.read!r}" for name, report in reports.items() if report.read != token]
     faults += [f"{name} cannot write ({report.written})" for name, report in reports.items() if report.written]
     began = time.monotonic()
@@ -106,11 +106,11 @@ def common(results: Path, reports: dict[str, Report], token: str, wait_sec: floa
         if report.written is None and not mine.exists():
             faults.append(f"what {name} wrote is not seen here after {wait_sec:g} s")
     if faults:
-        told = "; ".join(faults)
+        text = "; ".join(faults)
         return Finding(
             "shared storage",
             False,
-            f"{results} is not the same folder everywhere: {told}; mount one storage on all machines, and name it in --results",
+            f"{results} is not the same folder everywhere: {text}; mount one storage on all machines, and name it in --results",
         )
     return Finding(
         "shared storage", True, f"{results} is read and written by {len(reports)} nodes, seen within {time.monotonic() - began:.1f} s"
@@ -118,7 +118,7 @@ def common(results: Path, reports: dict[str, Report], token: str, wait_sec: floa
 
 
 def report_of_node(results: str, token: str, name: str) -> Report:
-    """Runs on a node: what it is, and whether it reads and writes the shared folder."""
+    """Runs on a node: report its software and hardware, and whether it reads and writes the shared folder."""
     import importlib.metadata
 
     versions = []
@@ -156,7 +156,7 @@ def _ask_nodes(nodes: list[dict[str, Any]], results: Path) -> tuple[Finding, dic
 @contextlib.contextmanager
 def _standing(results: Path, token: str) -> Iterator[None]:
     """A file for the nodes to read; it and theirs are gone afterwards."""
-    with contextlib.suppress(OSError):  # told as what a node could not read
+    with contextlib.suppress(OSError):  # reported as a file that a node could not read
         results.mkdir(parents=True, exist_ok=True)
         (results / f".doctor-{token}").write_text(token)
     try:
@@ -194,12 +194,12 @@ def _at(node: dict[str, Any]) -> Any:
 
 
 def _unreachable(address: str) -> str | None:
-    """Ray waits for minutes where nobody answers: a plain connection tells at once."""
+    """Try a plain connection first: Ray waits for minutes if nothing answers."""
     name, _, port = address.rpartition(":")
     if not (name and port.isdigit()):
         return None
     try:
         socket.create_connection((name.strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
-        return f"nobody answers at {address} ({error.strerror or error}); start the cluster (cluster/README.md), or correct the profile's address"
+        return f"nothing answers at {address} ({error.strerror or error}); start the cluster (cluster/README.md), or correct the profile's address"
     return None

@@ -9,7 +9,7 @@ from omnimer_ray.errors import MachineError
 
 
 class Finding(NamedTuple):
-    """One check: what is there where it is fine, what to do where it is not."""
+    """Result of one check: what was found, or what to do."""
 
     name: str
     ok: bool
@@ -22,5 +22,5 @@ class Finding(NamedTuple):
 def refuse(findings: Sequence[Finding]) -> None:
     """Raises MachineError with everything that is to be mended, one a line; nothing where all is fine."""
     if broken := [finding for finding in findings if not finding.ok]:
-        told = "\n".join(f"  {finding.name}: {finding.text}" for finding in broken)
-        raise MachineError(f"{len(broken)} of {len(findings)} checks of this machine failed (python -m omnimer_ray.doctor):\n{told}")
+        lines = "\n".join(f"  {finding.name}: {finding.text}" for finding in broken)
+        raise MachineError(f"{len(broken)} of {len(findings)} checks of this machine failed (python -m omnimer_ray.doctor):\n{lines}")

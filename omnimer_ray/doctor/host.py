@@ -61,14 +61,14 @@ def cores(profile: MachineProfile, quota: Path = Path("/sys/fs/cgroup/cpu.max"))
 
 
 def memory(profile: MachineProfile, meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> Finding:
-    """Enough for the processes of as many runs as would go on at once; the base's weights are another check."""
+    """Check the memory for the processes of all concurrent runs; the base's weights are another check."""
     available = available_gib(meminfo, limit)
     if profile.address is not None:
         return Finding("memory", True, f"{available:.1f} GiB available on this machine")
     try:
         runs = concurrency(profile, local_resources())
     except MachineError:
-        runs = 1  # told by the check of the machine
+        runs = 1  # reported by the check of the machine
     workers = max(1, profile.workers_per_run)
     needed = RAY_GIB + runs * workers * WORKER_GIB
     if needed > available:
@@ -81,7 +81,7 @@ def memory(profile: MachineProfile, meminfo: Path = Path("/proc/meminfo"), limit
 
 
 def available_gib(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> float:
-    """What processes can still take: MemAvailable, or the container's limit less what it has taken."""
+    """Free memory: MemAvailable, or the container's limit minus its use."""
     lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
     available = int(lines["MemAvailable"].split()[0]) / 2**20
     try:
@@ -93,18 +93,18 @@ def available_gib(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sy
 
 def disk(results: Path) -> Finding:
     """Room for results, for cached media and for Ray's session."""
-    tight, told = [], []
+    tight, parts = [], []
     for what, folder in (("results", results), ("the media cache", default_cache()), ("Ray's session", Path(tempfile.gettempdir()))):
         usage = shutil.disk_usage(existing(folder))
         free = usage.free / GIB
-        told.append(f"{free:.0f} GiB for {what}")
+        parts.append(f"{free:.0f} GiB for {what}")
         if free < FREE_GIB:
             tight.append(f"{folder} ({what}) has {free:.1f} GiB free and needs {FREE_GIB}")
         elif what.startswith("Ray") and usage.used / usage.total > RAY_DISK_SHARE:
             tight.append(f"{folder} is {usage.used / usage.total:.0%} full, and Ray stops writing at {RAY_DISK_SHARE:.0%}")
     if tight:
         return Finding("disk", False, f"{'; '.join(tight)}; free some, or set --results, XDG_CACHE_HOME or TMPDIR to a larger disk")
-    return Finding("disk", True, f"free: {', '.join(told)}")
+    return Finding("disk", True, f"free: {', '.join(parts)}")
 
 
 def storage(results: Path, shared: bool) -> Finding:

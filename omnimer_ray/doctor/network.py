@@ -74,8 +74,8 @@ def open_servers(processes: Path = Path("/proc")) -> Finding:
     reachable = [server for server in servers if not _loopback(server.host)]
     if open_ones := [f"{server.kind} at {server.host}:{server.port}" for server in reachable if answers(server)]:
         return Finding("open servers", False, f"Ray's {' and '.join(open_ones)} takes jobs from everybody without a token; {RESTART}")
-    told = f"none of Ray's {len(servers)} servers here takes jobs from outside without a token" if servers else "no Ray runs here"
-    return Finding("open servers", True, told)
+    text = f"none of Ray's {len(servers)} servers here takes jobs from outside without a token" if servers else "no Ray runs here"
+    return Finding("open servers", True, text)
 
 
 def dashboard(url: str) -> Finding:
@@ -87,7 +87,7 @@ def dashboard(url: str) -> Finding:
 
 
 def ray_servers(processes: Path) -> Iterable[Server]:
-    """Dashboards and nodes' agents, by the command lines of the processes that run here; an agent's stands in its raylet's."""
+    """Dashboards and nodes' agents, by the command lines of the processes here; an agent's is part of its raylet's."""
     for path in processes.glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace").replace("\0", " ")
@@ -111,7 +111,7 @@ def answers(server: Server, limit_sec: float = 1.0) -> bool:
             return True
     except urllib.error.HTTPError as error:
         return error.code not in (401, 403)
-    except (OSError, ValueError):  # nobody there
+    except (OSError, ValueError):  # nothing there
         return False
 
 

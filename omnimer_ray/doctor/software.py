@@ -1,4 +1,4 @@
-"""Checks of what is installed: Python, packages that fit, torch with its operators, the compiler for DeepSpeed's op."""
+"""Checks of the software: Python, packages, torch with its operators, the compiler for DeepSpeed's op."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ print(json.dumps({"torch": torch.__version__, "torchvision": torchvision.__versi
 
 def python(version: Sequence[int] = sys.version_info[:3]) -> Finding:
     """The interpreter's version."""
-    told = ".".join(map(str, version))
+    text = ".".join(map(str, version))
     if tuple(version[:2]) < OLDEST:
-        return Finding("python", False, f"Python {told} is too old; make the environment with Python 3.11 or later")
-    return Finding("python", True, f"Python {told}")
+        return Finding("python", False, f"Python {text} is too old; make the environment with Python 3.11 or later")
+    return Finding("python", True, f"Python {text}")
 
 
 def packages(requirements: Sequence[str] | None = None) -> Finding:
@@ -73,11 +73,11 @@ def operators(profile: MachineProfile, limit_sec: float = 180, probe: str = PROB
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return Finding("torch", False, f"torch and torchvision do not fit each other ({reason}); install the versions of requirements.lock")
     seen = json.loads(done.stdout.strip().splitlines()[-1])
-    told = f"torch {seen['torch']} and torchvision {seen['torchvision']} fit; {seen['cards']} cards"
+    text = f"torch {seen['torch']} and torchvision {seen['torchvision']} fit; {seen['cards']} cards"
     if profile.gpus_per_worker and not seen["cards"]:
         built = f"built for CUDA {seen['cuda']}" if seen["cuda"] else "built without CUDA"
         return Finding("torch", False, f"torch {seen['torch']}, {built}, sees no card; install a build and a driver that fit each other")
-    return Finding("torch", True, told)
+    return Finding("torch", True, text)
 
 
 def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shutil.which) -> Finding:
@@ -96,7 +96,7 @@ def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shuti
         if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
             missing.append("Python's headers (apt install python3-dev)")
     if fault := unwritable(folder):
-        missing.append(f"a folder for what is compiled: {folder} cannot be written ({fault}); set TORCH_EXTENSIONS_DIR to a local one")
+        missing.append(f"a folder for compiled operators: {folder} cannot be written ({fault}); set TORCH_EXTENSIONS_DIR to a local one")
     if missing:
         return Finding("compiler", False, f"DeepSpeed's op cannot be built or found; it needs {'; '.join(missing)}")
     return Finding(
@@ -115,7 +115,7 @@ def unwritable(folder: Path) -> str | None:
             os.fsync(file.fileno())
             file.seek(0)
             if file.read() != "written":
-                return "what was written is not read back"
+                return "a file that was written could not be read back"
         probe.unlink()
     except OSError as error:
         return error.strerror or str(error)

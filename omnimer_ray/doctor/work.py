@@ -1,4 +1,4 @@
-"""Checks of what is asked for: the profile, the corpus, the base, and whether the base fits the workers' memory."""
+"""Checks of the request: the profile, the corpus, the base, and whether the base fits the workers' memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CARD_GIB = {"GeForce-RTX-3090": 24.0}  # of the cards that profiles name
 
 
 def machine(profile: MachineProfile, offered: Resources) -> Finding:
-    """At least one run fits what is offered."""
+    """Check that at least one run fits the resources."""
     try:
         runs = concurrency(profile, offered)
     except OmniMERError as error:
@@ -30,7 +30,7 @@ def machine(profile: MachineProfile, offered: Resources) -> Finding:
 
 
 def machines(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> tuple[Finding, Resources]:
-    """The same of a cluster's machines, as Ray counts them; and what they offer."""
+    """The same for a cluster's machines, as Ray counts them; also returns their resources."""
     try:
         offered = usable(profile, nodes)
     except OmniMERError as error:
@@ -45,8 +45,8 @@ def corpus(spec: str) -> Finding:
     except OmniMERError as error:
         return Finding("corpus", False, str(error))
     splits = Counter(clip.split for clip in loaded.clips)
-    told = ", ".join(f"{splits[split]} {split}" for split in ("train", "validation", "test") if splits[split])
-    return Finding("corpus", True, f"{loaded.name}: {told} clips")
+    text = ", ".join(f"{splits[split]} {split}" for split in ("train", "validation", "test") if splits[split])
+    return Finding("corpus", True, f"{loaded.name}: {text} clips")
 
 
 def base(name: str) -> tuple[Finding, Base | None]:
@@ -64,9 +64,9 @@ def base(name: str) -> tuple[Finding, Base | None]:
 def fits(
     profile: MachineProfile, found: Base | None, offered: Resources | None, cards: Sequence[Card] = (), configs: Sequence[RunConfig] = ()
 ) -> Finding:
-    """A worker's memory, estimated from the base's shape for the hungriest config's longest item, against what a worker gets.
+    """A worker's memory, estimated from the base's shape for the longest item of the largest config, against a worker's memory.
 
-    Without configs the base's recipe counts; without `offered` what a worker gets on a CPU is not known.
+    Without configs the base's recipe is used; without `offered` a worker's memory on a CPU is unknown.
     """
     if found is None or found.folder is None:
         return Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")

@@ -74,7 +74,7 @@ def local_slots(profile: MachineProfile, num_cards: int) -> list[Handle]:
 
 
 def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
-    """All pairs of `count`, in rounds whose pairs share nobody (the circle method)."""
+    """All pairs of `count`, in rounds of disjoint pairs (the circle method)."""
     circle: list[int | None] = [*range(count), *([None] if count % 2 else [])]
     for _ in range(len(circle) - 1):
         half = len(circle) // 2
@@ -97,12 +97,12 @@ def all_reduce(profile: MachineProfile, slots: Sequence[Handle]) -> Finding:
         )
     if profile.gpus_per_worker:
         return Finding(name, *_verdict_of_cards(profile, timings))
-    ok, told = _verdict(timings["gloo"], CPU_MIB)
-    return Finding(name, ok, told if ok else told + NETWORK)
+    ok, text = _verdict(timings["gloo"], CPU_MIB)
+    return Finding(name, ok, text if ok else text + NETWORK)
 
 
 def _time_pairs(slots: Sequence[Handle], environment: dict[str, str]) -> dict[str, Timing]:
-    """By pair; the pairs of a round go on at once, as workers do in training."""
+    """Results by pair; the pairs of a round run concurrently, as workers do in training."""
     timings: dict[str, Timing] = {}
 
     def time_pair(pair: tuple[int, int]) -> None:
@@ -131,13 +131,13 @@ def _verdict(timings: dict[str, Timing], mib: int) -> tuple[bool, str]:
 def _verdict_of_cards(profile: MachineProfile, timings: dict[str, dict[str, Timing]]) -> tuple[bool, str]:
     """Which of the two ways the profile should name in its environment."""
     (direct_ok, direct), (other_ok, other) = (_verdict(timings[mode], GPU_MIB) for mode in MODES)
-    told = f"with peer-to-peer: {direct}; without: {other}"
+    text = f"with peer-to-peer: {direct}; without: {other}"
     off = profile.environment.get("NCCL_P2P_DISABLE", "0") == "1"
     if not direct_ok and not other_ok:
-        return False, told + NETWORK
+        return False, text + NETWORK
     slowest = [max(timing.sec for timing in timings[mode].values()) for mode in MODES]
     if not off and (not direct_ok or (other_ok and slowest[0] > CLEARLY * slowest[1])):
-        return False, f'{told}; set environment: {{NCCL_P2P_DISABLE: "1"}} in the profile'
+        return False, f'{text}; set environment: {{NCCL_P2P_DISABLE: "1"}} in the profile'
     if off and (not other_ok or (direct_ok and slowest[1] > CLEARLY * slowest[0])):
-        return False, f"{told}; take NCCL_P2P_DISABLE out of the profile"
-    return True, told
+        return False, f"{text}; take NCCL_P2P_DISABLE out of the profile"
+    return True, text

@@ -18,7 +18,7 @@ class Card(NamedTuple):
 
     @property
     def accelerator_type(self) -> str:
-        """As Ray spells it where it knows no shorter name: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
+        """Ray's accelerator type if it has no shorter name: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
         return self.name.removeprefix("NVIDIA ").strip().replace(" ", "-")
 
 

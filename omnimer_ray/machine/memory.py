@@ -1,4 +1,4 @@
-"""How much memory a worker needs, by the arithmetic of its base's shape; nothing is loaded.
+"""Memory of a worker, computed from its base's shape; nothing is loaded.
 
 D width, I width of the MLP, H heads, K width of keys and values, r rank, A answer tokens, V vocabulary; d, F, h, I of the towers.
 What a layer keeps for its backward pass was counted on a CPU with the real classes, and tests/test_memory.py counts it again;
@@ -57,7 +57,7 @@ class Setup(NamedTuple):
     evaluation_batch: int = 1
     zero_stage: int = 2
     recompute: bool = True
-    off_card: Collection[str] = ()  # parts of Parameters that lie elsewhere
+    off_card: Collection[str] = ()  # parts of Parameters that are not on the card
 
 
 class MemoryEstimate(NamedTuple):
@@ -109,7 +109,7 @@ def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
 
 
 def max_tokens(card_gib: float, shape: Shape, setup: Setup, answer: int = 0, audio: int = 0) -> int:
-    """The longest item, in tokens, whose training step fits; `answer` and `audio` of them are what they say, the rest is any other. 0: none."""
+    """The longest item, in tokens, whose training step fits; `answer` and `audio` of them are tokens of that type. 0: none fits."""
 
     def needs(tokens: int) -> float:
         return estimate(shape, setup, Item(tokens - answer - audio, audio=audio, answer=answer)).training_gib
@@ -122,7 +122,7 @@ def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | No
     needed = estimate(shape, setup, item)
     if needed.total_gib <= card_gib:
         return None
-    told = (
+    text = (
         f"a worker needs {needed.training_gib:.1f} GiB to train and {needed.evaluation_gib:.1f} to decode items of {item.total} tokens, "
         f"and has {card_gib:.1f}; "
     )
@@ -132,11 +132,11 @@ def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | No
             continue
         smaller, changes = smaller._replace(**{name: value}), {**changes, name: value}
         if estimate(shape, smaller, item).total_gib <= card_gib:
-            return told + "it fits with " + ", ".join(f"{name}: {str(value).lower()}" for name, value in changes.items())
+            return text + "it fits with " + ", ".join(f"{name}: {str(value).lower()}" for name, value in changes.items())
     longest = max_tokens(card_gib, shape, smaller, item.answer)
     if longest == 0:
-        return told + "no profile makes this base fit; choose a smaller base or a card with more memory"
-    return told + f"with every saving items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
+        return text + "no profile makes this base fit; choose a smaller base or a card with more memory"
+    return text + f"with every saving items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
 
 
 def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:

@@ -71,7 +71,7 @@ def check_file(path: Path) -> os.stat_result:
 
 
 def keep(place: Path, arrays: Arrays, about: dict[str, Any]) -> None:
-    """Writes an entry; whoever is second replaces it by the same bytes. Raises MachineError where the disk refuses."""
+    """Write an entry; a second writer replaces it by the same bytes. Raises MachineError if the disk refuses."""
     from safetensors.numpy import save
 
     _write(place, save(arrays, metadata={"about": json.dumps({**about, "crc": _crc(arrays, about)})}))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 MAX_FRAME_PIXELS = 40_000_000  # of one frame as stored; 8K (7680x4320) has 33 million
-TAIL_SEC = 0.1  # what lies less than this behind max_sec is not called cut: codecs pad their last packet
+TAIL_SEC = 0.1  # a file that is longer than max_sec by less than this is not called cut: codecs pad their last packet
 REORDER_SEC = 2.0  # a packet may come this much after one that is shown later
 
 FETCH = "fetch the file again"
@@ -35,8 +35,8 @@ class Scan(NamedTuple):
     times: list[float]  # when its frames (video) or packets (audio) are shown, ascending
     duration_sec: float  # from the first of them to the end of the last
     held_sec: float  # the sum of their durations: less, where there are gaps
-    cut: bool  # it goes on behind max_sec
-    declared: int  # frames that the container's index names; 0: it does not say
+    cut: bool  # it is longer than max_sec
+    declared: int  # frames in the container's index; 0: unknown
     missing_sec: float  # by which the whole file ends before the length that it states
 
 
@@ -97,7 +97,7 @@ def track(container: Any, kind: str) -> Any:
         )
     stream = max(streams, key=lambda s: bool(s.disposition & Disposition.default))
     if stream.codec_context is None:
-        raise Fault(f"no decoder knows its {kind} codec", "convert it, to h264 with aac for example")
+        raise Fault(f"no decoder for its {kind} codec", "convert it, to h264 with aac for example")
     if kind == "video":
         check_size(stream.width, stream.height)
     stream.codec_context.thread_count = 1  # several clips are decoded side by side; and threads multiply the memory
@@ -136,7 +136,7 @@ def scan(path: str, kind: str, max_sec: float) -> Scan:
 
 
 def packets(container: Any, *streams: Any) -> Iterator[Any]:
-    """Packets up to the end, or to where the container breaks: counting them tells what is missing."""
+    """Packets up to the end, or to the damage: their count shows how much is missing."""
     import av
 
     demuxed = container.demux(*streams)
@@ -152,7 +152,7 @@ def packets(container: Any, *streams: Any) -> Iterator[Any]:
 
 
 def _frame_sec(stream: Any) -> float:
-    """The nominal seconds of one video frame; 0 where the track does not say."""
+    """Nominal seconds of one video frame; 0 if unknown."""
     rate = (stream.average_rate or stream.guessed_rate) if stream.type == "video" else None
     return float(1 / rate) if rate else 0.0
 
@@ -160,7 +160,7 @@ def _frame_sec(stream: Any) -> float:
 def _stated_frames(container: Any, stream: Any) -> int:
     if stream.type != "video" or not stream.frames or "mp4" not in container.format.name.split(","):
         return 0
-    return sum(not entry.is_discard for entry in stream.index_entries)  # an edit list hides frames; the index knows which
+    return sum(not entry.is_discard for entry in stream.index_entries)  # an edit list hides frames; the index marks them
 
 
 def _missing_sec(path: str, container: Any, stream: Any, file_end: float) -> float:
@@ -168,7 +168,7 @@ def _missing_sec(path: str, container: Any, stream: Any, file_end: float) -> flo
     formats = set(container.format.name.split(","))
     if "wav" not in formats:
         return container.duration / 1e6 - file_end if container.duration and formats & STATING else 0.0
-    with Path(path).open("rb") as file:  # FFmpeg shortens a wav to its file in silence; the RIFF header knows
+    with Path(path).open("rb") as file:  # FFmpeg cuts a wav to its file size without an error; the RIFF header has the declared size
         head = file.read(8)
         stated, size = int.from_bytes(head[4:8], "little") + 8, file.seek(0, 2)
     known = head[:4] == b"RIFF" and stated < 0x7FFF_F000 and stream.codec_context.bit_rate  # writers to pipes state 4 GiB or so

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimer_ray.media.container import TAIL_SEC, Fault, Scan, check_size, opened, packets, scan, track
 
-SAMPLE_RATE_HZ = 16_000  # what the audio tower hears
+SAMPLE_RATE_HZ = 16_000  # of the audio tower's input
 FULL_SCALE = np.float32(2.0**-31)  # of 32-bit samples
 PATCH = 28  # pixels: 14 of a vision patch, merged two by two
 MISSING_FRAMES, MISSING_SHARE = 2, 0.05  # more than both: cut short or corrupt; real files lack a frame at their ends
@@ -59,7 +59,7 @@ def picks(times: list[float], count: int) -> list[int]:
 
 
 def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
-    """Sends the picked frames in order, each resized, (H, W, 3) uint8; returns what was read."""
+    """Send the selected frames in order, each resized, (H, W, 3) uint8; returns a summary of the track."""
     plan = scan(request["path"], "video", request["max_sec"])
     count = num_frames(plan.duration_sec, len(plan.times), *(request[name] for name in ("frames_per_second", "min_frames", "max_frames")))
     chosen = picks(plan.times, count)
@@ -145,7 +145,7 @@ def _resized(frame: Any, rotation: int, min_pixels: int, max_pixels: int, images
 
 
 def decode_audio(request: dict[str, Any], send: Send) -> dict[str, Any]:
-    """Sends the waveform: mono float32 at 16 kHz, cut at max_sec; returns what was read."""
+    """Send the waveform: mono float32 at 16 kHz, cut at max_sec; returns a summary of the track."""
     plan = scan(request["path"], "audio", request["max_sec"])
     most = int(request["max_sec"] * SAMPLE_RATE_HZ)
     parts: list[Any] = []

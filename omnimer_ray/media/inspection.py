@@ -1,4 +1,4 @@
-"""A report on one media file, as the child process makes it: what it holds, what of it decodes, what is suspicious."""
+"""Report on one media file, made in the child process: tracks, what can be decoded, suspicious findings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _audio(request: dict[str, Any], send: Send, report: dict[str, Any]) -> None:
 
 
 def _keeping(arrays: list[Any], send: Send, dtype: type) -> Callable[..., None]:
-    """A `send` that keeps arrays here and only lets the parent know that work goes on."""
+    """A `send` that keeps arrays here and only reports progress to the parent."""
 
     def keep(message: dict[str, Any], payload: bytes = b"") -> None:
         if "shape" in message:

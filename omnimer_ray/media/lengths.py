@@ -15,7 +15,7 @@ from omnimer_ray.media.load import probe
 
 SHORTEST_SEC = 0.3
 DIFFERENCE_SEC, DIFFERENCE = 1.0, 0.2  # seconds, and share of the longer track: the larger of the two is allowed
-PROBED_SEC = 300.0  # of each file; what a recipe does not read tells mismatched files apart too
+PROBED_SEC = 300.0  # of each file: more than a recipe reads, because the rest also shows mismatched files
 REPORT_EVERY_SEC = 10.0
 
 
@@ -62,7 +62,7 @@ def probe_clips(clips: Sequence[Clip], say: Callable[[str], None]) -> Probed:
 
 
 def _lengths(clip: Clip) -> Lengths | str:
-    """Return the lengths of the tracks that a run reads by default, or what is wrong with their files."""
+    """Return the lengths of the tracks that a run reads by default, or the faults of their files."""
     assert clip.video_path is not None
     media = MediaConfig(max_sec=PROBED_SEC)
     video = probe(clip.video_path, media)

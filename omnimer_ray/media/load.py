@@ -51,7 +51,7 @@ class ClipMedia(NamedTuple):
     mel: NDArray[np.float32]  # (128, M) log-mel, cut to the clip
     video_sec: float
     audio_sec: float
-    cut: bool  # the file goes on behind media.max_sec
+    cut: bool  # the file is longer than media.max_sec
 
     @property
     def num_video_tokens(self) -> int:
@@ -105,7 +105,7 @@ class MediaReport(NamedTuple):
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
     """Frames and mel features of a clip, from `cache` where it has them.
 
-    Raises MediaError naming the clip, what is wrong and the way out; MachineError if the files on this node are absent, or others
+    Raises MediaError naming the clip, the fault and the way out; MachineError if the files on this node are absent, or others
     than when the corpus was read; MissingExtraError without the extra `train`.
     """
     child_process.need("av", "PIL", "safetensors", "transformers")
@@ -171,7 +171,7 @@ def _read_again(clip: Clip, path: Path) -> str:
 
 
 def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
-    """What a file holds and what of it can be used; never raises for a bad file, its fault stands in `error`."""
+    """Report on a file's tracks and what of them can be used; a bad file does not raise, its fault is in `error`."""
     try:
         check_file(path)
         done = child_process.ask({"op": "probe", "path": str(path.absolute()), **(media or MediaConfig()).model_dump()}).done

@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Fill the media cache, and say what is suspicious. Raises CorpusError with the faults of all clips at once, one a line."""
+    """Fill the media cache, and log suspicious findings. Raises one CorpusError with the faults of all clips, one per line."""
     if not clips:
         return
     faults: list[str] = []

@@ -37,7 +37,7 @@ FIELDS = {  # of Shape, by the part of the config and the key that gives them
 
 
 class Shape(NamedTuple):
-    """The sizes in a Thinker's config.json; the defaults are those of transformers' classes, which fill in what the file leaves out."""
+    """The sizes in a Thinker's config.json; the defaults are those of transformers' classes, used for keys that are absent."""
 
     width: int = 3584
     layers: int = 28
@@ -121,7 +121,7 @@ def read_shape(folder: Path) -> Shape:
 
 
 def parameters(shape: Shape) -> Parameters:
-    """Exact counts, by the layers of transformers' modeling_qwen2_5_omni.py; biases stand where they do there."""
+    """Exact counts, by the layers of transformers' modeling_qwen2_5_omni.py; with the biases that they have there."""
     width, mlp, kv = shape.width, shape.mlp, shape.kv_width
     layer = 2 * width * width + width + 2 * (width * kv + kv) + 3 * width * mlp + 2 * width
     d, ffn = shape.audio_width, shape.audio_mlp

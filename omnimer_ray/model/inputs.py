@@ -164,6 +164,6 @@ def labels(items: Sequence[Encoded]) -> torch.Tensor:
 
 
 def _repeat(text: str, token: str, count: int) -> str:
-    """The template writes each medium as one token; the model wants one per embedding."""
+    """The template writes each medium as one token; the model needs one per embedding."""
     assert text.count(token) == (count > 0), f"{text.count(token)} of {token} in a prompt that needs {count}"
     return text.replace(token, token * count) if count else text

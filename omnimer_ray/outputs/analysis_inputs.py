@@ -16,7 +16,7 @@ from omnimer_ray.tasks.supervision import read_entries
 
 
 def write_plan(sweep: Sweep) -> None:
-    """plan.json: which signature stands in which row, for the analysis."""
+    """Write plan.json: the rows of the tables with their signatures, for the analysis."""
     plan, corpus, base = sweep.plan, sweep.corpus, sweep.base
     write_json(
         sweep.folder / "plan.json",

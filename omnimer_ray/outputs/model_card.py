@@ -1,4 +1,4 @@
-"""The model card of a stage's adapter, `stages/<key>/README.md`: what it is, what it scores, what was set, how to load it.
+"""The model card of a stage's adapter, `stages/<key>/README.md`: provenance, scores, settings, how to load it.
 
 The same records give the same text; it is written behind the record, and again when a run that ends with the stage is scored.
 """
@@ -22,7 +22,7 @@ from omnimer_ray.tasks.instructions import Style, conversation
 
 CARD = "README.md"
 ANY_CLIP = Clip("", "", "", "train", "{the transcript}", None, None, None, None, None, None, None)
-OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # told above, or no number that a paper gives
+OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # in the lines above, or no number that a paper gives
 
 
 def write_card(sweep: Sweep, unit: Unit) -> None:
@@ -50,23 +50,23 @@ def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins
         "A LoRA adapter for the Thinker of Qwen2.5-Omni, trained by omnimer_ray after OmniMER (arXiv 2512.19379).",
         table(("", ""), _facts(stage, record, base), numbers=False),
         "## Scores",
-        *(_score_lines(scores) or ["Not evaluated: other stages go on from it, or its run's record does not stand yet."]),
+        *(_score_lines(scores) or ["Not evaluated: other stages continue from it, or its run is not recorded yet."]),
         "## Load",
         f"```python\n{loading(stage, base)}\n```",
         "## Ask",
-        "Trained on these instructions, with frames and sound as the settings say; an answer is one JSON object.",
+        "Trained on these instructions, with frames and sound as set below; an answer is one JSON object.",
         *(f"```\n{_asked(stage, kind)}\n```" for kind in stage.kinds),
         "## Settings",
         "[P] is the paper's value, [A] is assumed: the paper is silent.",
         table(("setting", "value", ""), _settings(stage), numbers=False),
         "## License",
-        "Not set: it is for whoever publishes the adapter to choose, within the terms of the base and of the corpus.",
+        "Not set: whoever publishes the adapter chooses it, within the terms of the base and of the corpus.",
     ]
     return "\n\n".join(blocks) + "\n"
 
 
 def loading(stage: Stage, base: Base) -> str:
-    """The lines that load the adapter where its card lies, with torch, transformers and peft alone."""
+    """The lines that load the adapter from the folder of its card, with torch, transformers and peft alone."""
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[stage.config.base.precision]
     pinned = f", revision={base.commit!r}" if base.commit else ""
     where = "from omnimer_ray.model.bases import TINY_FOLDER as base" if base.is_tiny else f"base = {base.name!r}"
@@ -94,7 +94,7 @@ def _facts(stage: Stage, record: dict[str, Any], base: Base) -> list[tuple[str, 
     corpus = stage.config.corpus
     limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
     fold = f", fold {corpus.fold} of {corpus.folds} held out" if corpus.folds else ""
-    before = f"; it went on from `{stage.predecessor}` and holds what that one learned" if stage.predecessor else ""
+    before = f"; it was trained further from the adapter `{stage.predecessor}`" if stage.predecessor else ""
     facts = [
         ("stage", f"`{stage.key}`, seed {stage.config.seed}{before}"),
         ("base", f"{base.name}, {'commit' if base.commit else 'contents'} `{base.revision}`, {stage.config.base.precision}"),
@@ -137,4 +137,6 @@ def _settings(stage: Stage) -> list[tuple[str, ...]]:
 def _asked(stage: Stage, kind: Kind) -> str:
     """The conversation with a clip, media as placeholders."""
     messages = conversation(ANY_CLIP, kind, Style.of(stage.config))
-    return "\n".join(f"{said['role']}: " + "".join(part.get("text", f"<{part['type']}>") for part in said["content"]) for said in messages)
+    return "\n".join(
+        f"{message['role']}: " + "".join(part.get("text", f"<{part['type']}>") for part in message["content"]) for message in messages
+    )

@@ -1,4 +1,4 @@
-"""How much a unit has to do, by arithmetic from the numbers of clips; and seconds as text."""
+"""Work of a unit, computed from the numbers of clips; and seconds as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; on
 
 
 class Extent(NamedTuple):
-    """How much a unit has to do, in items trained or answered."""
+    """Work of a unit, in items trained or answered."""
 
     steps: int
     answers: int
@@ -20,12 +20,12 @@ class Extent(NamedTuple):
 
     @property
     def work(self) -> int:
-        """In items."""
+        """Total, in items."""
         return self.steps * self.batch + self.answers + STARTUP_ITEMS
 
 
 def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
-    """From the numbers of clips; rejected supervision makes it an upper bound."""
+    """Work of a unit from the numbers of clips; rejected supervision makes it an upper bound."""
     if isinstance(unit, LedgerUnit):
         return Extent(0, num_training, 0)
     stage = trained_stage(unit)
@@ -39,12 +39,12 @@ def stage_steps(stage: Stage, num_training: int) -> int:
 
 
 def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
-    """Of every unit of a plan."""
+    """Work of every unit of a plan, by id."""
     return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
 
 
 def duration(seconds: float) -> str:
-    """For people."""
+    """Seconds as text, such as `about 3 min`."""
     return (
         f"{seconds / 3600:.1f} h"
         if seconds > 5400

@@ -1,4 +1,4 @@
-"""Before anything starts: what a worker needs of its memory, and how long the rest takes by the rates of runs that were measured."""
+"""Forecast before anything starts: memory of a worker, and remaining time by the rates of finished runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from omnimer_ray.planning.units import LedgerUnit, Run
 
 
 class Rates(NamedTuple):
-    """Seconds, as finished runs took them."""
+    """Mean seconds, measured on finished runs."""
 
     runs: int
     startup: float  # of a unit, until its first step or answer
@@ -30,7 +30,7 @@ class Rates(NamedTuple):
 
 
 def memory(sweep: Sweep) -> Finding:
-    """The hungriest run of the plan against what a worker gets, as far as that is seen from here."""
+    """Compare the memory of the plan's largest run with that of a worker, as far as it is known on this machine."""
     here = sweep.profile.address is None
     found = nvidia_cards() if here and sweep.profile.gpus_per_worker else []
     configs = [run.config for run in sweep.plan.runs.values()]
@@ -41,7 +41,7 @@ def memory(sweep: Sweep) -> Finding:
 
 
 def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
-    """Seconds that the units without an outcome take, those of trials too, and a line for people; None if nothing was measured."""
+    """Seconds for all units without an outcome, trials included, and the line to print; None if nothing was measured."""
     rates = measured(read_costs(sweep.request.results, f"{sweep.corpus.name}-{sweep.recipe.base.name}"), sweep.profile)
     if rates is None:
         return None, "no measured rates yet: no run of this corpus and base is finished on this profile"
@@ -65,7 +65,7 @@ def num_trials_left(sweep: Sweep) -> int:
 
 
 def _search_sec(sweep: Sweep, rates: Rates, num_trials: int) -> float:
-    """Seconds of the supervision, the trials and the confirmed runs that the plan holds only after the last trial, one after the other."""
+    """Seconds of supervision, trials, and the confirmed runs that enter the plan only after the last trial, run one after the other."""
     search, corpus = sweep.search, sweep.corpus
     assert search is not None
     sides = Counter(clip.split for clip in development_splits(corpus.clips, search.development))
@@ -76,7 +76,7 @@ def _search_sec(sweep: Sweep, rates: Rates, num_trials: int) -> float:
 
 
 def _mean_run_sec(search: Search, rates: Rates, num_training: int, num_evaluated: int) -> float:
-    """The mean over what a trial may draw: every subset alike, and every schedule of a subset."""
+    """Mean over the runs that a trial may draw: equal weights for subsets, and for the schedules of a subset."""
 
     def run_sec(run: Run) -> float:
         return seconds(rates, [extent(unit, num_training, num_evaluated) for unit in units_of("", run) if not isinstance(unit, LedgerUnit)])
@@ -85,12 +85,12 @@ def _mean_run_sec(search: Search, rates: Rates, num_training: int, num_evaluated
 
 
 def seconds(rates: Rates, extents: Sequence[Extent]) -> float:
-    """Of units, one after the other."""
+    """Seconds of units that run one after the other."""
     return sum(rates.startup + unit.steps * unit.batch * rates.item + unit.answers * rates.answer for unit in extents)
 
 
 def measured(costs: Iterable[dict[str, Any]], profile: MachineProfile) -> Rates | None:
-    """The mean rates of the runs that this profile carried; None while there is none that trained and none that answered."""
+    """Mean rates of the runs on this profile; None until one has trained and one has answered."""
     alike = [cost for cost in costs if cost.get("pace") == pace(profile)]
 
     def total(name: str) -> float:

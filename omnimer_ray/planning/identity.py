@@ -29,7 +29,7 @@ STAGE_SETTINGS = (
 
 
 def ledger_key(config: RunConfig, kind: Kind) -> str:
-    """Key of one instruction's part of the ledger; which clips it holds is not part of it."""
+    """Key of one instruction's part of the ledger; the choice of clips does not enter it."""
     return content_hash(
         {
             "recipe": RECIPE_VERSION,

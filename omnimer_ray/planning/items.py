@@ -47,7 +47,7 @@ def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | Non
 
 
 def _weights(golds: Sequence[str], balance: ClassBalance) -> list[float]:
-    """Of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
+    """Weights of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
     match balance:
         case "none":
             return [1.0] * len(golds)

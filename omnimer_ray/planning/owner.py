@@ -1,4 +1,4 @@
-"""Which folder holds the results of a space, a corpus and a base: one folder for each, and never two of one name in one folder."""
+"""The results folder of a space, corpus and base: one folder each, and never results of two that share a name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLAN = "plan.json"
 
 
 class Owner(NamedTuple):
-    """What a results folder belongs to. A name may mean another thing tomorrow: fingerprint, revision and file tell them apart."""
+    """The space, corpus and base of a results folder. Names can be reused: fingerprint, revision and file tell them apart."""
 
     space: str
-    space_file: str | None  # absolute path of a person's own file; None for a space of the project
+    space_file: str | None  # absolute path of a user's file; None for a space of the project
     corpus: str
     fingerprint: str
     base: str
@@ -31,7 +31,7 @@ class Owner(NamedTuple):
         return cls(file.name, own, corpus.name, corpus.fingerprint, base.config().name, base.revision)
 
     def as_plan(self) -> dict[str, Any]:
-        """Its part of plan.json."""
+        """The owner's fields in plan.json."""
         return {"space": self.space, "space_file": self.space_file}
 
 
@@ -74,7 +74,7 @@ def _still_exists(file: str | None) -> bool:
 
 
 def _identity(plan: Any) -> tuple[str | None, str | None]:
-    """Fingerprint and revision in a plan.json; None for what an unreadable one does not hold."""
+    """Fingerprint and revision in a plan.json; None where it has none."""
     try:
         return plan["corpus"]["fingerprint"], plan["base"]["revision"]
     except (KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""A search space -> runs -> stages: what is recorded and what would start. Needs neither torch nor ray.
+"""A search space -> runs -> stages -> units of work. Imports neither torch nor ray.
 
 A run is a chain of stages (hybrid: one; multi_stage: two; Base: one; zero-shot: none) and an evaluation. A stage's key hashes
 everything that determines its adapter, its predecessor's key included, so runs that share a stage find it there.
@@ -18,7 +18,7 @@ from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Sta
 
 
 class Row(NamedTuple):
-    """Where a run stands in the tables."""
+    """The place of a run in the tables."""
 
     variant: str
     task: str
@@ -29,21 +29,21 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows of a space's tables, the runs behind them and the units of work they come to."""
+    """All rows of a space's tables, their runs, and the units of work."""
 
     space: SearchSpace
     rows: tuple[Row, ...]
     runs: dict[str, Run]
-    merged: tuple[str, ...] = ()  # generated variants that mean a run which stands under another name
+    merged: tuple[str, ...] = ()  # generated variants whose run has another name already
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
-        """Every stage once."""
+        """All stages by key, each once."""
         return {stage.key: stage for run in self.runs.values() for stage in run.stages}
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
-        """Every unit of work, a predecessor always before what needs it, shared stages first."""
+        """All units of work: ledgers, shared stages, runs; a unit comes after those that it needs."""
         parts: dict[str, LedgerPart] = {}
         shared: dict[str, StageUnit] = {}  # stages that some run continues
         for run in self.runs.values():
@@ -64,7 +64,7 @@ class Plan:
         return (*ledgers, *shared.values(), *runs)
 
     def num_shared(self) -> int:
-        """Stages that more than one run uses."""
+        """Number of stages that more than one run uses."""
         users = [stage.key for run in self.runs.values() for stage in run.stages]
         return sum(users.count(key) > 1 for key in self.stages)
 
@@ -75,7 +75,7 @@ class Plan:
 
 
 def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
-    """Every variant x task x seed x fold. Raises ConfigError for a variant equal to another, or a misspelt field; all at once."""
+    """Plan every variant x task x seed x fold. Raises one ConfigError for all variants that equal another one or have an unknown field."""
     if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
         raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
     rows: list[Row] = []
@@ -106,7 +106,7 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
 
 
 def make_run(config: RunConfig) -> Run:
-    """The run of a config, in canonical form, with its stages."""
+    """Make the run of a config, in canonical form, with its stages."""
     config = resolve(config)
     stages = _stages(config)
     return Run(run_signature(config, [stage.key for stage in stages]), config, stages)

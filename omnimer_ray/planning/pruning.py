@@ -1,7 +1,9 @@
-"""Successive halving without waiting (ASHA, arXiv 1810.05934): at a fraction of its stage a trial goes on or is pruned.
+"""Asynchronous successive halving (ASHA, arXiv 1810.05934): at a fraction of its stage a trial continues or is pruned.
 
 rungs/<group>/<percent>/<signature>.json in the trials' folder; a group is the trials of one schedule. A verdict is written
-once, from what stands at the rung at that moment, and holds when the trial is resumed.
+once, from the trials that have reached the rung by then, and is kept when the trial is resumed.
+
+Kept instead of Tune's or Optuna's pruners: a verdict survives a kill, and schedules with stages of different lengths are not compared.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ PRUNED = "pruned"  # a run's outcome
 
 
 class Pruning(NamedTuple):
-    """Where trials are judged, and how hard."""
+    """At which fractions of a stage trials are judged, and how many are kept."""
 
     rungs: tuple[float, ...]  # fractions of a stage
     reduction: int
 
 
 class Verdict(NamedTuple):
-    """What was found of one trial at one rung."""
+    """The decision about one trial at one rung."""
 
     rung: float
     value: float  # macro F1 on the development part
@@ -37,25 +39,25 @@ class Verdict(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why it was pruned, in one line."""
+        """The reason for pruning, in one line."""
         share = f"the best {self.standing // self.reduction} of {self.standing}"
         return f"macro F1 {self.value:.3f} at {self.rung:.0%} of the stage, not among {share}"
 
 
 def rung_steps(rungs: tuple[float, ...], num_steps: int) -> dict[int, float]:
-    """Step after which each rung is met -> the rung; none at a stage's end, where the run is evaluated anyhow."""
+    """Step after which each rung is reached -> the rung; none at a stage's end, where the run is evaluated anyway."""
     steps = {math.ceil(rung * num_steps): rung for rung in rungs}
     return {step: rung for step, rung in steps.items() if step < num_steps}
 
 
 def is_kept(value: float, others: list[float], reduction: int) -> bool:
-    """Whether `value` is in the best 1/reduction of all that stand at a rung; everything is while too few stand."""
+    """Whether `value` is in the best 1/reduction of all trials at a rung; with fewer than `reduction` trials all are kept."""
     standing = len(others) + 1
     return standing < reduction or sum(other > value for other in others) < standing // reduction
 
 
 def judge(folder: Path, config: RunConfig, signature: str, rung: float, value: float, reduction: int) -> Verdict:
-    """The verdict on a trial, written beside those that stand at the rung."""
+    """Decide about a trial, and write the verdict beside those of the other trials at the rung."""
     place = _place(folder, config, rung)
     others = [Verdict(**read_json(path)).value for path in sorted(place.glob("*.json")) if path.stem != signature]
     verdict = Verdict(rung, value, is_kept(value, others, reduction), len(others) + 1, reduction)
@@ -64,13 +66,13 @@ def judge(folder: Path, config: RunConfig, signature: str, rung: float, value: f
 
 
 def verdicts(folder: Path, config: RunConfig, signature: str, rungs: tuple[float, ...]) -> list[Verdict]:
-    """What is written of a trial, rung by rung."""
+    """The written verdicts of a trial, in the order of rungs."""
     paths = [_place(folder, config, rung) / f"{signature}.json" for rung in rungs]
     return [Verdict(**read_json(path)) for path in paths if path.exists()]
 
 
 class Judge:
-    """Asked on every rank after every step of a trial's main stage; rank 0's verdict holds for all."""
+    """Called on every rank after every step of a trial's main stage; all ranks take the verdict of rank 0."""
 
     def __init__(self, pruning: Pruning, folder: Path, run: Run, num_steps: int, score: Callable[[], float]) -> None:
         self.pruning, self.folder, self.run, self.score = pruning, folder, run, score
@@ -84,11 +86,11 @@ class Judge:
         return next((verdict for verdict in self.verdicts.values() if not verdict.kept), None)
 
     def step_of(self, verdict: Verdict) -> int:
-        """The step after which a verdict was given."""
+        """Step after which a verdict was made."""
         return next(step for step, rung in self.steps.items() if rung == verdict.rung)
 
     def __call__(self, step: int) -> bool:
-        """Whether the trial ends here."""
+        """Whether the trial is pruned at this step or was before."""
         rung = self.steps.get(step)
         if rung is not None and rung not in self.verdicts:
             value = self.score()

@@ -1,4 +1,4 @@
-"""A search: what is drawn, what it comes to, which trials were best. Needs neither torch, ray nor optuna.
+"""A search: parameter space, runs of a trial, best trials. Imports neither torch, ray nor optuna.
 
 Trials are trained and scored inside train, on a development part of its source videos. The best of them are then ordinary
 variants beside Base, on the full train and on seeds that no trial has seen, and only these are evaluated on validation.
@@ -19,13 +19,13 @@ from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import LedgerUnit, Run, Unit
 from omnimer_ray.records import read_json
 
-TRIALS = "trials.json"  # what became of every trial, for plan and analysis
+TRIALS = "trials.json"  # outcome of every trial, for plan and analysis
 DONE = "done"
 SUBSETS = tuple(subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size))
 
 
 class Draw(Protocol):
-    """Whoever chooses a trial's parameters: Optuna's trial."""
+    """Draws a trial's parameters: Optuna's trial."""
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
         """One of `choices`."""
@@ -36,7 +36,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True)
 class Search:
-    """A question without rows yet: ranges around a baseline, and how the best of them is found and confirmed."""
+    """Ranges around a baseline, and how the best trials are found and confirmed."""
 
     baseline: RunConfig
     task: Task = "emotion"
@@ -48,7 +48,7 @@ class Search:
     auxiliary_weights: tuple[float, float] = (0.25, 4.0)  # of each auxiliary against the main task, under hybrid; log-uniformly
     development: int = 4  # one of so many parts of train, by source video, scores the trials
     rungs: tuple[float, ...] = (0.25, 0.5)  # fractions of a stage with main items at which a trial may be pruned
-    reduction: int = 3  # of those that stand at a rung one in so many is kept
+    reduction: int = 3  # one in so many of the trials that reached a rung is kept
     num_confirmed: int = 3
     confirmation_seeds: tuple[int, ...] = (1, 2, 3)
     seed: int = 0  # of the study and of every trial
@@ -58,7 +58,7 @@ class Search:
             raise ConfigError("search: " + "; ".join(faults))
 
     def with_seeds(self, seeds: tuple[int, ...]) -> Search:
-        """The same search, confirmed on as many seeds, all of them fresh."""
+        """The same search, confirmed on as many seeds that no trial used."""
         return replace(self, confirmation_seeds=tuple(self.seed + 1 + seed for seed in seeds))
 
 
@@ -76,7 +76,7 @@ class Trial(NamedTuple):
 
 
 def draw(search: Search, trial: Draw) -> dict[str, Any]:
-    """A trial's parameters: no schedule where there is no auxiliary, no mixture where stages do not mix."""
+    """Draw a trial's parameters: no schedule without auxiliaries, no mixture unless a stage mixes items."""
     rate = search.baseline.optimizer.learning_rate
     params = {
         "auxiliaries": trial.suggest_categorical("auxiliaries", [_joined(subset) for subset in search.subsets]),
@@ -92,7 +92,7 @@ def draw(search: Search, trial: Draw) -> dict[str, Any]:
 
 
 def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
-    """What parameters change of the baseline, as a variant says it."""
+    """Changes to the baseline that the parameters mean, as in a variant."""
     auxiliaries = [name for name in AUXILIARIES if name in params["auxiliaries"].split("+")]
     changes = {
         "auxiliaries": set(auxiliaries),
@@ -125,7 +125,7 @@ def named(params: dict[str, Any]) -> str:
 
 
 def units_of(name: str, run: Run) -> tuple[Unit, ...]:
-    """A run's units: parts of the ledger, its first stage where it has two, and its own."""
+    """A run's units: parts of the ledger, its stages but the last, and the run."""
     row = Row(name, run.config.task, run.config.seed, None, run.signature)
     return Plan(SearchSpace(run.config, {name: {}}), (row,), {run.signature: run}).units
 
@@ -137,7 +137,7 @@ def ledger_units(search: Search) -> tuple[LedgerUnit, ...]:
 
 
 def trial_plan(search: Search) -> Plan:
-    """A run without auxiliaries and one with all of them under each schedule: for checks and estimates before anything is drawn."""
+    """A run without auxiliaries and one with all of them under each schedule: for checks and estimates before a trial is drawn."""
     used = {modality for subset in search.subsets for modality in subset}
     chosen = {"task": search.task, "seed": search.seed, "corpus.development": search.development}
     schedules = {"none": {}, **({name: {"auxiliaries": used, "schedule": name} for name in SCHEDULES} if used else {})}
@@ -159,13 +159,13 @@ def drawn_runs(search: Search) -> list[list[Run]]:
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """The trials of a results folder as they were written last; none where there is no file."""
+    """Read the trials of a results folder; none without the file."""
     path = folder / TRIALS
     return [Trial(**row) for row in read_json(path)["trials"]] if path.exists() else []
 
 
 def is_over(search: Search, trials: list[Trial]) -> bool:
-    """Whether every trial was asked for and has ended."""
+    """Whether all trials were drawn and have ended."""
     return sum(trial.outcome is not None for trial in trials) >= search.num_trials
 
 
@@ -176,14 +176,14 @@ def best(search: Search, trials: list[Trial]) -> list[Trial]:
 
 
 def confirmation(search: Search, trials: list[Trial]) -> SearchSpace:
-    """Base and, once all trials have ended, the best of them, as variants on the full train and fresh seeds."""
+    """Base and, once all trials have ended, the best of them, as variants on the full train split and new seeds."""
     chosen = best(search, trials) if is_over(search, trials) else []
     variants = {f"best {place}: {named(trial.params)}": delta(search, trial.params) for place, trial in enumerate(chosen, 1)}
     return SearchSpace(search.baseline, {"Base": {}, **variants}, (search.task,), search.confirmation_seeds, grid=True)
 
 
 def identity(search: Search) -> dict[str, Any]:
-    """What one study is about, as plain data; more trials or another confirmation leave it the same study."""
+    """What identifies a study, as plain data; more trials or another confirmation leave it the same study."""
     free = {"baseline", "num_trials", "num_confirmed", "confirmation_seeds"}
     fixed = {name: value for name, value in asdict(search).items() if name not in free}
     return {**fixed, "baseline": make_run(changed(search.baseline, {"task": search.task})).signature}
@@ -194,7 +194,7 @@ def _joined(subset: tuple[AuxiliaryName, ...]) -> str:
 
 
 def _faults(search: Search) -> Iterator[str]:
-    """All that is wrong with a search, each with its value."""
+    """Every fault of a search, with its value."""
     for name, least in (("num_trials", 1), ("num_confirmed", 1), ("development", 2), ("reduction", 2)):
         if (value := getattr(search, name)) < least:
             yield f"{name} {value} must be {least} or more"
@@ -210,4 +210,4 @@ def _faults(search: Search) -> Iterator[str]:
     if list(search.rungs) != sorted(set(search.rungs)) or not all(0 < rung < 1 for rung in search.rungs):
         yield f"rungs {search.rungs} must rise between 0 and 1"
     if search.seed in search.confirmation_seeds:
-        yield f"confirmation_seeds {search.confirmation_seeds} hold {search.seed}, the seed of the trials; fresh ones are needed"
+        yield f"confirmation_seeds {search.confirmation_seeds} contain {search.seed}, the seed of the trials; choose others"

@@ -13,7 +13,7 @@ from omnimer_ray.records import read_record
 
 
 class LedgerPart(NamedTuple):
-    """One instruction's auxiliary answers under one setting of all that determines them."""
+    """One instruction's auxiliary answers, for one value of all settings that they depend on."""
 
     key: str
     kind: Kind
@@ -24,7 +24,7 @@ class Stage(NamedTuple):
     """A part of training with one item distribution."""
 
     key: str
-    config: RunConfig  # of the first run that asked for it; runs that share the stage agree in all that the key hashes
+    config: RunConfig  # of the first run that needs it; runs that share the stage are equal in all that the key hashes
     kinds: tuple[Kind, ...]
     position: int  # 0 for the first stage of a run
     predecessor: str | None
@@ -43,21 +43,21 @@ class LedgerUnit(NamedTuple):
     """Builds a part of the ledger; it has no record, the frozen part is its result."""
 
     part: LedgerPart
-    title: str  # for people
+    title: str  # to print
 
     @property
     def id(self) -> str:
-        """Unique in a plan."""
+        """Id, unique in a plan."""
         return ledger_id(self.part)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Units that must be done first."""
+        """Ids of the units that must be done first."""
         return ()
 
     @property
     def config(self) -> RunConfig:
-        """The settings that it works with."""
+        """Settings of the unit."""
         return self.part.config
 
 
@@ -69,17 +69,17 @@ class StageUnit(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Unique in a plan."""
+        """Id, unique in a plan."""
         return stage_id(self.stage.key)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Units that must be done first."""
+        """Ids of the units that must be done first."""
         return stage_needs(self.stage)
 
     @property
     def config(self) -> RunConfig:
-        """The settings that it works with."""
+        """Settings of the unit."""
         return self.stage.config
 
 
@@ -92,7 +92,7 @@ class RunUnit(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Unique in a plan."""
+        """Id, unique in a plan."""
         return f"run-{self.run.signature}"
 
     @property
@@ -102,14 +102,14 @@ class RunUnit(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Units that must be done first."""
+        """Ids of the units that must be done first."""
         if self.trained_by is not None:
             return (self.trained_by,)
         return stage_needs(self.stage) if self.stage is not None else ()
 
     @property
     def config(self) -> RunConfig:
-        """The settings that it works with."""
+        """Settings of the unit."""
         return self.run.config
 
 

@@ -15,7 +15,7 @@ from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, Task, conte
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
-WORDS: dict[str, dict[str, str]] = {  # canonical label -> the word that stands for it in prompts and answers
+WORDS: dict[str, dict[str, str]] = {  # canonical label -> its word in prompts and answers
     "en": {label: label for label in (*SENTIMENTS, *EMOTIONS)},
     "id": {
         "negative": "negatif",
@@ -136,7 +136,7 @@ class Style(NamedTuple):
 
 
 def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None) -> list[dict[str, Any]]:
-    """Chat messages for one (clip, instruction); `given` is the gold sentiment of a re-ask. Media stand as typed parts."""
+    """Chat messages for one (clip, instruction); `given` is the gold sentiment of a re-ask. Media are typed parts."""
     prompt = _prompt(kind, style, given)
     words = WORDS[style.language]
     task = prompt.task.format(
@@ -251,7 +251,7 @@ def _read_object(answer: str) -> dict[str, Any] | None:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return dict(pairs)
 
 

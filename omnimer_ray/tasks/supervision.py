@@ -150,7 +150,7 @@ def _gold(clip: Clip, kind: Kind) -> str:
 
 
 def _end_last_line(path: Path) -> None:
-    """After a kill in the middle of a line, what is appended must not continue it."""
+    """End an incomplete last line, so that the next entry does not continue it."""
     if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
         with path.open("ab") as file:
             file.write(b"\n")

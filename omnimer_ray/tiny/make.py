@@ -80,19 +80,19 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
 
 
 def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
-    """Each clip's free question, and every other clip with its label given; the answers tell the cue that is really there."""
+    """Each clip's free question, and every other clip with its label given; the answers name the cue that is really there."""
     modality = AUXILIARY_OF[kind].modality
     for place, clip in enumerate(clips.values()):
         cue = cues[clip.id][modality]
-        said = [phrase for phrase in CUES[cue] if phrase in clip.text] if kind == "text_keywords" else []
-        parsed = Parsed(None, None, tuple(said), EXPLANATIONS[kind][cue])
+        spoken = [phrase for phrase in CUES[cue] if phrase in clip.text] if kind == "text_keywords" else []
+        parsed = Parsed(None, None, tuple(spoken), EXPLANATIONS[kind][cue])
         yield Item(clip.id, kind, auxiliary_answer(kind, SENTIMENT_OF[cue], parsed, STYLE))
         if place % 2:
             yield Item(clip.id, kind, auxiliary_answer(kind, None, parsed, STYLE), given=SENTIMENT_OF[cue])
 
 
 def _texts(clips: tuple[Clip, ...], items: Mapping[Kind, tuple[Item, ...]]) -> Iterator[str]:
-    """Prompts, transcripts and answers, of the main tasks too: the tokenizer knows their words, the model has not seen them."""
+    """Prompts, transcripts and answers, of the main tasks too: their words are in the tokenizer's vocabulary, but the model is not trained on the main tasks."""
     kinds: tuple[Kind, ...] = ("sentiment", "emotion", *AUXILIARY_OF)
     for clip in clips:
         for kind in kinds:

@@ -1,6 +1,6 @@
 """What the tiny base is taught to say: a short explanation for each emotion that a modality shows, naming it first.
 
-Without the names it would have to learn seven words from a few fine-tuning steps, which a large base knows from its pre-training.
+Without the names it would have to learn seven words from a few fine-tuning steps, which a large base has from its pre-training.
 """
 
 from __future__ import annotations

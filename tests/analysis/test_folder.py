@@ -141,7 +141,7 @@ def test_a_run_whose_predictions_were_changed_or_never_recorded_is_named(small: 
     shutil.rmtree(run)
     write_run(small, row("Base", "sentiment"), {}, outcome="prepared")
     (run / "record.json").write_text('{"outcome": "done", "files": {}}')
-    with pytest.raises(ResultsError, match=r"says done but records no predictions\.parquet"):
+    with pytest.raises(ResultsError, match=r"has outcome done but records no predictions\.parquet"):
         load(small)
 
 
@@ -177,7 +177,7 @@ def test_folds_that_changed_under_the_sweep_are_named(tmp_path: Path) -> None:
     assert load(folded(tmp_path / "good", good)).predictions.height == 8
     with pytest.raises(ResultsError, match=r"fold 1 holds other clips than in another run; the folds changed under the sweep"):
         load(folded(tmp_path / "other", {**good, ("Text", 1): ["c3"]}))
-    with pytest.raises(ResultsError, match=r"clip 'c0' stands in folds 0 and 1; the folds changed under the sweep"):
+    with pytest.raises(ResultsError, match=r"clip 'c0' is in folds 0 and 1; the folds changed under the sweep"):
         load(folded(tmp_path / "twice", {**good, ("Base", 1): ["c0", "c2"], ("Text", 1): ["c0", "c2"]}))
 
 

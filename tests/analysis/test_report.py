@@ -98,7 +98,7 @@ def test_the_gallery_is_chosen_without_the_scores(realistic: Callable[..., Path]
     assert [clip["clip"] for clip in one] == [clip["clip"] for clip in other]
     assert len(one) == 12
     assert all(clip["thumbnails"].startswith("data:image/jpeg;base64,") for clip in one)
-    said = {line["variant"]: line["emotion"] for line in other[0]["said"]}
+    said = {line["variant"]: line["emotion"] for line in other[0]["answers"]}
     assert said["Base"] is None
     assert set(said["Zero-shot"]) == {"label", "right"}
 

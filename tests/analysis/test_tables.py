@@ -12,7 +12,7 @@ from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import DIFFERENCE_NOTE, bounds, decimal, markdown, mean_count, score_grid, stood, with_spread
+from analysis.render import DIFFERENCE_NOTE, bounds, decimal, finished_of, markdown, mean_count, score_grid, with_spread
 from analysis.sweep_tables import tables, terminal_tables
 from omnimer_ray.markdown import escaped
 from omnimer_ray.metrics import scores
@@ -22,7 +22,7 @@ NOTES = f"""
 - Scored on the validation split: 6 clips of 3 source videos. Corpus mini (c0ffee); base tiny (beef).
 - Excluded clips: none.
 - 95 %: percentile interval over 10,000 resamples of whole source videos, for these trained models. ±: standard deviation over seeds. \
-n: seeds that stand. An unparsed answer counts as wrong.
+n: finished seeds. An unparsed answer counts as wrong.
 - Few videos of a class: negative 1, neutral 2, positive 1. One of them can move macro F1 by up to 1/3, and its interval may be too narrow.
 - Missing: sentiment, All Aux (Hybrid), seed 0: missing.
 - Signatures: Base: {SIGNATURES["Base"]}; Base + Text Aux: {SIGNATURES["Base + Text Aux"]}; All Aux (Hybrid): {SIGNATURES["All Aux (Hybrid)"]}.
@@ -258,4 +258,4 @@ def test_numbers_as_papers_print_them() -> None:
     assert (bounds(0.1, 0.25), bounds(None, None)) == ("[.100, .250]", "–")
     assert (with_spread(0.5, 0.02), with_spread(0.5, None), with_spread(None, None)) == (".500 ± .020", ".500", "–")
     assert [mean_count(value) for value in (3.0, 2.3333, None)] == ["3", "2.3", "–"]
-    assert (stood(3, 3), stood(0, 1), stood(1, None)) == ("3", "0/1", "")
+    assert (finished_of(3, 3), finished_of(0, 1), finished_of(1, None)) == ("3", "0/1", "")

@@ -56,7 +56,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         r"Annotations\.csv, row 1: column 'sentiment' is missing; known: none",
     ),
     "misspelt column": (set_cell(1, 4, "text_sentimen"), r"row 1: column 'text_sentiment' is missing; did you mean 'text_sentimen'\?"),
-    "column twice": (set_cell(1, 3, "emotion"), r"row 1: column 'emotion' stands there twice; keep one"),
+    "column twice": (set_cell(1, 3, "emotion"), r"row 1: column 'emotion' is there twice; keep one"),
     "short row": (lambda f: edit_csv(f, lambda rows: rows[4].pop()), r"Annotations\.csv, row 5: 7 fields where the header has 8"),
     "open quote": (
         lambda f: write(f, CSV, (f / CSV).read_bytes() + b'"open'),
@@ -75,19 +75,19 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "label with a space": (set_cell(3, 6, "netral "), r"row 3: unknown label 'netral ' in 'video_sentiment'; did you mean 'netral'\?"),
     "duplicate id": (
         lambda f: edit_csv(f, lambda rows: rows.append(rows[1])),
-        r"Annotations\.csv, row 26: 'clip_1_\w+_1' stands in row 2 already; keep one of the two",
+        r"Annotations\.csv, row 26: 'clip_1_\w+_1' is in row 2 already; keep one of the two",
     ),
     "duplicate entry": (
         lambda f: edit_json(f, TRAIN3, lambda entries: entries.append(entries[0])),
-        r"3_class_train\.json, entry 15 \(clip_1_\w+_1\): 'clip_1_\w+_1' stands in entry 1 \(.*\) already",
+        r"3_class_train\.json, entry 15 \(clip_1_\w+_1\): 'clip_1_\w+_1' is in entry 1 \(.*\) already",
     ),
     "clip on both sides": (
         copy_entry,
-        r"3_class_val\.json, entry 1 .*: stands in 3_Class/3_class_train\.json too, so validation and train overlap",
+        r"3_class_val\.json, entry 1 .*: is in 3_Class/3_class_train\.json too, so validation and train overlap",
     ),
     "video on both sides": (
         move_entry,
-        r"source video 5 stands on both sides: 1 clips in train, 1 clips in validation; move its clips to one split, or exclude them",
+        r"source video 5 is in both splits: 1 clips in train, 1 clips in validation; move its clips to one split, or exclude them",
     ),
     "splits differ by task": (
         lambda f: edit_json(
@@ -101,7 +101,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "row without an entry": (
         lambda f: edit_json(f, TRAIN7, lambda entries: entries.pop(2)),
-        r"Annotations\.csv, row 4: 'clip_1_\w+_3' stands in no file of 7_Class; add it to a split, or exclude it",
+        r"Annotations\.csv, row 4: 'clip_1_\w+_3' is in no file of 7_Class; add it to a split, or exclude it",
     ),
     "labels differ": (
         lambda f: [set_cell(row, 4, "positif")(f) for row in range(2, 26)],
@@ -149,7 +149,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (lambda f: write(f, TRAIN3, b'[{"sample_id": NaN}]'), r"3_class_train\.json: no valid JSON \(NaN is no JSON value\)"),
     "a key twice": (
         lambda f: write(f, TRAIN3, b'[{"label": "a", "label": "b"}]'),
-        r"no valid JSON \(key 'label' stands twice in one object",
+        r"no valid JSON \(key 'label' occurs twice in one object",
     ),
     "deep nesting": (
         lambda f: write(f, TRAIN3, b"[" * 100_000 + b"]" * 100_000),

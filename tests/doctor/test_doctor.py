@@ -381,13 +381,14 @@ def _report(**changes: Any) -> cluster.Report:
 
 
 def test_nodes_must_have_the_same_packages() -> None:
-    assert cluster.alike({"a": _report(), "b": _report()}).ok
+    assert cluster.same_versions({"a": _report(), "b": _report()}).ok
     old = _report(versions=("2.13",) + ("2.14",) * (len(cluster.PACKAGES) - 1))
     assert (
-        told(cluster.alike({"a": _report(), "b": old})) == "torch is 2.14 on a and 2.13 on b; install the same lock file on every machine"
+        told(cluster.same_versions({"a": _report(), "b": old}))
+        == "torch is 2.14 on a and 2.13 on b; install the same lock file on every machine"
     )
     lacking = _report(packages=Finding("packages", False, "peft is not installed"))
-    assert told(cluster.alike({"a": _report(), "b": lacking})).startswith("peft is not installed; ")
+    assert told(cluster.same_versions({"a": _report(), "b": lacking})).startswith("peft is not installed; ")
 
 
 def test_storage_must_be_one_folder_for_all_nodes(tmp_path: Path) -> None:
@@ -412,7 +413,7 @@ def test_a_cluster_where_nobody_answers_is_told_at_once(tmp_path: Path) -> None:
     (finding,) = cluster.check(joined, tmp_path).findings
     assert (
         told(finding)
-        == f"nobody answers at {port} (Connection refused); start the cluster (cluster/README.md), or correct the profile's address"
+        == f"nothing answers at {port} (Connection refused); start the cluster (cluster/README.md), or correct the profile's address"
     )
 
 

@@ -81,7 +81,7 @@ def test_an_auxiliary_stage_knows_no_main_task() -> None:
     assert "hierarchy" not in settings(first)
     assert "hierarchy" in settings(second)
     assert "emotion recognition" not in section(text(first), "Ask")
-    assert f"it went on from `{first.key}` and holds what that one learned" in text(second)
+    assert f"it was trained further from the adapter `{first.key}`" in text(second)
 
 
 def test_the_marks_are_those_of_the_config() -> None:

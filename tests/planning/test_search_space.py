@@ -172,7 +172,7 @@ def test_trials_are_read_back(tmp_path: Path) -> None:
         ({"rate_factors": (3.0, 0.1)}, "search: rate_factors 3 to 0.1 must be a range above 0"),
         ({"rungs": (0.5, 0.25)}, "search: rungs (0.5, 0.25) must rise between 0 and 1"),
         ({"rungs": (0.5, 1.0)}, "search: rungs (0.5, 1.0) must rise between 0 and 1"),
-        ({"confirmation_seeds": (0, 1)}, "search: confirmation_seeds (0, 1) hold 0, the seed of the trials; fresh ones are needed"),
+        ({"confirmation_seeds": (0, 1)}, "search: confirmation_seeds (0, 1) contain 0, the seed of the trials; choose others"),
     ],
 )
 def test_a_search_must_fit(changes: dict[str, Any], text: str) -> None:

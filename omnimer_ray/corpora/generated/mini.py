@@ -57,7 +57,7 @@ def load(
 
 
 def make(recipe: MiniRecipe, folder: Path, *, workers: int | None = None, progress: Callable[[str], None] = lambda line: None) -> Path:
-    """Make the corpus in `folder`, unless it stands: built beside it and renamed, so that concurrent makers cannot harm each other.
+    """Make the corpus in `folder`, unless it exists: built beside it and renamed, so that concurrent makers cannot harm each other.
 
     Raises MachineError where it cannot be written.
     """

@@ -27,13 +27,13 @@ class PlannedClip(NamedTuple):
 
 
 def plan(recipe: MiniRecipe) -> list[PlannedClip]:
-    """Every clip; the same list for the same recipe. No source video stands on both sides."""
-    said: set[str] = set()
-    train = list(_side(recipe, "train", recipe.train, 1, said))
-    return train + list(_side(recipe, "validation", recipe.validation, 1 + recipe.train.num_videos, said))
+    """All clips; the same list for the same recipe. No source video is in both splits."""
+    used: set[str] = set()
+    train = list(_side(recipe, "train", recipe.train, 1, used))
+    return train + list(_side(recipe, "validation", recipe.validation, 1 + recipe.train.num_videos, used))
 
 
-def _side(recipe: MiniRecipe, split: Split, size: SplitSize, first_video: int, said: set[str]) -> Iterator[PlannedClip]:
+def _side(recipe: MiniRecipe, split: Split, size: SplitSize, first_video: int, used: set[str]) -> Iterator[PlannedClip]:
     random = Random(f"{recipe.seed}/{split}")
     emotions = _shuffled(random, _apportioned(recipe.shares, size.num_clips))
     agrees = {modality: _marks(random, recipe.agreement.of(modality), size.num_clips) for modality in MODALITIES}
@@ -45,7 +45,7 @@ def _side(recipe: MiniRecipe, split: Split, size: SplitSize, first_video: int, s
         numbers[video] += 1
         felt = {m: emotion if agrees[m][index] else _conflicting(random, emotion, recipe.shares) for m in MODALITIES}
         cues = {m: felt[m] if is_clear[m][index] else _conflicting(random, felt[m], recipe.shares) for m in MODALITIES}
-        text = _unsaid(random, cues["text"], topics[video], recipe.identities, said)
+        text = _unused_sentence(random, cues["text"], topics[video], recipe.identities, used)
         name = f"clip_{first_video + video}_{topics[video]}_{numbers[video]}"
         sentiments = {modality: SENTIMENT_OF[felt[modality]] for modality in MODALITIES}
         yield PlannedClip(name, first_video + video, topics[video], split, emotion, sentiments, cues, text)
@@ -75,11 +75,11 @@ def _conflicting(random: Random, emotion: str, shares: dict[str, float]) -> str:
     return random.choices(options, [shares[name] + 1e-9 for name in options])[0]
 
 
-def _unsaid(random: Random, emotion: str, topic: str, identities: Identities, said: set[str]) -> str:
-    """A sentence that no clip has said yet; where there is hardly any left, one said before."""
+def _unused_sentence(random: Random, emotion: str, topic: str, identities: Identities, used: set[str]) -> str:
+    """A sentence that no clip uses yet; if there is hardly any left, one that is used."""
     for _ in range(200):
         text = sentence(random, emotion, topic, identities)
-        if text not in said:
+        if text not in used:
             break
-    said.add(text)
+    used.add(text)
     return text

@@ -1,4 +1,4 @@
-"""What determines a generated corpus: sizes, planted effects, and who is heard and seen."""
+"""What determines a generated corpus: sizes, planted effects, and the people in it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MiniRecipe(Frozen):
     validation: SplitSize = SplitSize(num_clips=96, num_videos=24)
     shares: dict[str, float] = LONG_TAIL  # of the fused emotions
     agreement: Rates = Rates(text=0.80, video=0.85, audio=0.75)  # how often a modality's sentiment is the fused one
-    clarity: Rates = Rates(text=0.92, video=0.90, audio=0.93)  # how often what is said, shown or heard is of the modality's own label
+    clarity: Rates = Rates(text=0.92, video=0.90, audio=0.93)  # how often text, face or voice follow the modality's own label
     identities: Identities = "mini"
     min_sec: float = Field(default=2.0, gt=0)  # shorter speech is followed by silence
     max_sec: float = Field(default=3.5, gt=0)  # 88 audio and 56 video tokens: an item stays under 300

@@ -24,7 +24,7 @@ SIZE_PX = 112
 
 
 class Person(NamedTuple):
-    """Who is seen and heard."""
+    """Face and voice of a person."""
 
     look: faces.Look
     voice: str
@@ -32,7 +32,7 @@ class Person(NamedTuple):
 
 
 class Performance(NamedTuple):
-    """One clip to make: who says what, how it sounds and how it looks."""
+    """One clip to make: person, text, prosody and expression."""
 
     name: str  # of the files, without suffix; also seeds all jitter
     person: Person
@@ -43,7 +43,7 @@ class Performance(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Seconds of a clip: shorter speech is followed by silence; longer speech is said up to twice as fast, then cut."""
+    """Seconds of a clip: shorter speech is followed by silence; longer speech is spoken up to twice as fast, then cut."""
 
     min_sec: float
     max_sec: float
@@ -74,7 +74,7 @@ def _each(make: Callable[[Performance], None], performances: Sequence[Performanc
 
 
 def render(performance: Performance, folder: Path, limits: Limits) -> None:
-    """One clip; its two folders stand."""
+    """Write one clip; its two folders must exist."""
     random = Random(f"{performance.seed}/{performance.name}")
     samples = _speech(performance, random, limits)
     frames = _film(performance, samples, random)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from omnimer_ray.errors import ConfigError, MissingExtraError, near
 
-RATE_HZ = 22_050  # what espeak-ng makes, and what the release's wav files have
+RATE_HZ = 22_050  # of espeak-ng, and of the release's wav files
 Waveform = npt.NDArray[np.int16]  # (samples,)
 
 _SYNCHRONOUS, _UTF8 = 2, 1  # espeak-ng's speak_lib.h: AUDIO_OUTPUT_SYNCHRONOUS, espeakCHARS_UTF8
@@ -29,7 +29,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Prosody(NamedTuple):
-    """How something is said. `pitch` and `pitch_range` in espeak's 0-100, `rate` in words per minute, `volume` 0-200."""
+    """Prosody of an utterance. `pitch` and `pitch_range` in espeak's 0-100, `rate` in words per minute, `volume` 0-200."""
 
     pitch: float
     pitch_range: float
@@ -106,7 +106,7 @@ class _Espeak:
     def _collect(self, samples: Any, num_samples: int, _events: Any) -> int:
         if samples and num_samples > 0:
             self.pieces.append(np.ctypeslib.as_array(samples, shape=(num_samples,)).copy())
-        return 0  # go on
+        return 0  # continue
 
 
 @functools.cache
