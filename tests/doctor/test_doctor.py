@@ -383,7 +383,8 @@ def test_nodes_must_have_the_same_packages() -> None:
     assert cluster.same_versions({"a": _report(), "b": _report()}).ok
     old = _report(versions=("2.13",) + ("2.14",) * (len(cluster.PACKAGES) - 1))
     assert (
-        told(cluster.same_versions({"a": _report(), "b": old})) == "torch is 2.14 on a and 2.13 on b; install the same lock file on every machine"
+        told(cluster.same_versions({"a": _report(), "b": old}))
+        == "torch is 2.14 on a and 2.13 on b; install the same lock file on every machine"
     )
     lacking = _report(packages=Finding("packages", False, "peft is not installed"))
     assert told(cluster.same_versions({"a": _report(), "b": lacking})).startswith("peft is not installed; ")
