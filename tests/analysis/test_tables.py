@@ -12,7 +12,7 @@ from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import DIFFERENCE_NOTE, bounds, decimal, markdown, mean_count, score_grid, finished_of, with_spread
+from analysis.render import DIFFERENCE_NOTE, bounds, decimal, finished_of, markdown, mean_count, score_grid, with_spread
 from analysis.sweep_tables import tables, terminal_tables
 from omnimer_ray.markdown import escaped
 from omnimer_ray.metrics import scores
