@@ -21,8 +21,8 @@ from omnimer_ray.doctor import quick_findings, work
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.execution import lease
 from omnimer_ray.execution.driver import Outcome
+from omnimer_ray.execution.failures import FailureKind, record_failure
 from omnimer_ray.execution.lease import Lease, holder
-from omnimer_ray.execution.tune_trial import record_failure
 from omnimer_ray.model.bases import locate
 from omnimer_ray.outputs.analysis_inputs import write_plan
 from omnimer_ray.planning.plan import make_plan
@@ -74,7 +74,7 @@ def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None
 
 def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) -> None:
     unit = one(sweep, "Base / emotion, seed 0")
-    record_failure(sweep.folder, unit, "diverged", "nan")
+    record_failure(sweep.folder, unit, FailureKind.DIVERGED, "nan")
     again = f"1 units are recorded as failed. Start them again with:  {COMMAND} --retry failed"
     assert told(sweep, Outcome((), {unit.id: "diverged: nan"}, (), False)) == (
         4,
@@ -235,7 +235,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_made(given: Sweep) -> Non
 
 def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     finish(given, one(given, "Zero-shot / emotion"))
-    record_failure(given.folder, one(given, "Base / emotion, seed 0"), "diverged", "nan")
+    record_failure(given.folder, one(given, "Base / emotion, seed 0"), FailureKind.DIVERGED, "nan")
     started = one(given, "Base / sentiment, seed 0")
     assert started.stage is not None
     stage = given.folder / "stages" / started.stage.key

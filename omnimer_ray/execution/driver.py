@@ -25,11 +25,12 @@ from ray.tune.search import Searcher
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.execution.capacity import Capacity, placement_group_tag, remove_placement_group
+from omnimer_ray.execution.failures import POLICIES, Attempt, FailureKind, classify_text, record_attempts, should_retry
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.progress import Progress
-from omnimer_ray.execution.tune_trial import Attempt, again, died, record_attempts, run_unit
+from omnimer_ray.execution.tune_trial import classify_dead_trial, run_unit
 from omnimer_ray.machine.profile import MachineProfile, Resources, concurrency, local_resources, usable
-from omnimer_ray.planning.pruning import Pruning
+from omnimer_ray.planning.pruning import PRUNED, Pruning
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import Unit
 
@@ -115,20 +116,23 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             result = self.fate(trial_id, unit, self.attempts[unit.id])
         outcome, reason = str(result["outcome"]), result.get("reason")
         if outcome == "stopped" and not self.stopped():
-            outcome, reason = "lost_worker", "it stopped, and nobody had asked it to"
+            outcome, reason = str(FailureKind.LOST_WORKER), "it stopped, and nobody had asked it to"
         if outcome == "done":
             self.done.add(unit.id)
-        elif outcome == "waiting":
-            self.pending.insert(0, unit)  # held against nothing: no attempt is counted
-        elif outcome != "stopped":
-            attempts = self.attempts[unit.id]
-            attempts.append({"outcome": outcome, "reason": reason, "micro_batch": result.get("micro_batch")})
-            if again(attempts):
-                self.pending.insert(0, unit)
-            else:
-                self.failed[unit.id] = f"{outcome}: {reason}"
-                self.give_up(unit, attempts)
+        elif outcome not in ("stopped", PRUNED):
+            self._failed(unit, {"outcome": FailureKind(outcome), "reason": reason, "micro_batch": result.get("micro_batch")})
         self.watch.end(unit, outcome, reason)
+
+    def _failed(self, unit: Unit, attempt: Attempt) -> None:
+        """Queue a failed unit again, or record it. An attempt of a kind that may come any number of times is not counted."""
+        attempts = [*self.attempts[unit.id], attempt]
+        if POLICIES[attempt["outcome"]].retry.attempts is not None:
+            self.attempts[unit.id] = attempts
+        if should_retry(attempts):
+            self.pending.insert(0, unit)
+        else:
+            self.failed[unit.id] = f"{attempt['outcome']}: {attempt['reason']}"
+            self.give_up(unit, attempts)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher into the cache that nobody reads back; the driver's own callbacks stay here."""
@@ -142,7 +146,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
 
 def _lost(trial_id: str, unit: Unit, tried: Sequence[Attempt]) -> Attempt:
-    return {"outcome": "lost_worker", "reason": "its process died"}
+    return classify_text("")
 
 
 class LastWords(tune.Callback):  # type: ignore[misc]
@@ -208,7 +212,7 @@ def _inherited(environment: dict[str, str]) -> Iterator[None]:
 def execute(searcher: PlanSearcher, job: Job) -> Outcome:
     """Run what the searcher hands out, as many at once as the live nodes hold. Returns when nothing more can start."""
     before, words = set(searcher.done), LastWords()
-    searcher.fate = lambda trial_id, unit, tried: died(job, unit, tried, words.of(trial_id))
+    searcher.fate = lambda trial_id, unit, tried: classify_dead_trial(job, unit, tried, words.of(trial_id))
     searcher.has_room = Capacity(job.profile, job.session, searcher.watch.wait)
     searcher.give_up = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
     if job.profile.workers_per_run:  # else the group is the trial's own, and Tune removes it

@@ -15,12 +15,13 @@ from making import AnyUnit, ablations, tiny_config
 from ray.tune.search import Searcher
 
 from omnimer_ray.execution.driver import Interruption, LastWords, PlanSearcher, connect
-from omnimer_ray.execution.tune_trial import ATTEMPTS, Attempt
+from omnimer_ray.execution.failures import LOST, Attempt
 from omnimer_ray.machine.profile import MachineProfile, Resources
 from omnimer_ray.planning.plan import make_plan
 from omnimer_ray.planning.units import LedgerUnit, StageUnit, Unit
 
 FINISHED = str(Searcher.FINISHED)
+ATTEMPTS = LOST.attempts or 0
 
 
 def unit(name: str, *needs: str) -> Unit:
@@ -45,7 +46,7 @@ class Told:
             self.lines.append(reason)
 
     def give_up(self, unit: Unit, attempts: Sequence[Attempt]) -> None:
-        self.lines.append(f"{unit.id} given up after {[attempt['outcome'] for attempt in attempts]}")
+        self.lines.append(f"{unit.id} given up after {[str(attempt['outcome']) for attempt in attempts]}")
 
 
 def searcher(
@@ -219,6 +220,20 @@ def test_a_unit_that_stopped_unasked_is_handed_out_again() -> None:
     end(plan, "t1", "stopped")
     assert given(plan, "t2") == "one"
     assert plan.attempts["one"] == [{"outcome": "lost_worker", "reason": "it stopped, and nobody had asked it to", "micro_batch": None}]
+
+
+def test_a_pruned_unit_is_over_and_no_failure() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    end(plan, "t1", "pruned", reason="below the others")
+    assert (plan.failed, plan.attempts["one"], given(plan, "t2")) == ({}, [], FINISHED)
+
+
+def test_an_unknown_outcome_fails_loudly() -> None:
+    plan = searcher(unit("one"))
+    assert given(plan, "t1") == "one"
+    with pytest.raises(ValueError, match="'tired' is not a valid FailureKind"):
+        end(plan, "t1", "tired")
 
 
 def test_an_end_that_could_not_be_booked_is_told_twice() -> None:

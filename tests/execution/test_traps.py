@@ -159,7 +159,7 @@ def test_after_a_failed_process_group_the_next_trial_starts(folder: Path, fault:
     watch = Told(at_end=lambda: (folder / fault).unlink(missing_ok=True))
     ended = run(folder, names, watch)
     assert ended == Outcome(tuple(sorted(names)), {}, (), False)
-    lost, again = [f"start {names[0]}", f"{names[0]} lost_worker"], [line for name in names for line in (f"start {name}", f"{name} done")]
+    lost, again = [f"start {names[0]}", f"{names[0]} not_started"], [line for name in names for line in (f"start {name}", f"{name} done")]
     assert watch.lines == lost + again
     assert all(written(folder, name, workers=2) for name in names)
     check_that_all_is_free()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from making import clip, sweep_of, tiny_config
 
-from omnimer_ray.execution.tune_trial import record_failure
+from omnimer_ray.execution.failures import FailureKind, record_failure
 from omnimer_ray.machine.profile import MachineProfile, load_profile, pace
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning import forecast
@@ -70,7 +70,7 @@ def test_what_is_recorded_takes_no_more_time(tmp_path: Path) -> None:
     assert told.endswith(" h, 2 at once, by the rates of 1 finished runs")
     assert forecast.time_left(sweep, None)[0] == 2 * whole
     for unit in sweep.plan.units[3:]:
-        record_failure(sweep.folder, unit, "diverged", "nan")
+        record_failure(sweep.folder, unit, FailureKind.DIVERGED, "nan")
     left, told = forecast.time_left(sweep, None)
     assert left == pytest.approx(3 * (10 + 160 * 0.1)), "three parts of the ledger"
     assert told == "about 80 s, one after the other, by the rates of 1 finished runs"

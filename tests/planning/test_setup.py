@@ -8,7 +8,7 @@ import pytest
 from making import clip, sweep_of
 
 from omnimer_ray.errors import ConfigError, ResultsError
-from omnimer_ray.execution.tune_trial import record_failure
+from omnimer_ray.execution.failures import FailureKind, record_failure
 from omnimer_ray.machine.profile import PROFILES
 from omnimer_ray.model.bases import TINY_FOLDER, locate, on_this_node
 from omnimer_ray.planning.description import States
@@ -128,7 +128,7 @@ def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
     write_record(record_folder(done, sweep.folder), {"outcome": "done"})
     assert started.stage is not None
     (sweep.folder / "stages" / started.stage.key).mkdir(parents=True)
-    record_failure(sweep.folder, failed, "diverged", "nan")
+    record_failure(sweep.folder, failed, FailureKind.DIVERGED, "nan")
     assert sweep.states() == States(done=2, failed=1, resumable=2, new=13)
     assert (sweep.outcome(done), sweep.outcome(started), sweep.outcome(failed)) == ("done", None, "diverged")
     assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
@@ -139,7 +139,7 @@ def test_failures_are_forgotten_on_request_and_nothing_else(sweep: Sweep) -> Non
     done, failed = one(sweep, "Base / sentiment, seed 0"), one(sweep, "Zero-shot / emotion")
     record_folder(done, sweep.folder).mkdir(parents=True)
     write_record(record_folder(done, sweep.folder), {"outcome": "done"})
-    record_failure(sweep.folder, failed, "out_of_memory", "no more")
+    record_failure(sweep.folder, failed, FailureKind.OUT_OF_MEMORY, "no more")
     sweep.forget_failures()
     assert (sweep.outcome(done), sweep.outcome(failed)) == ("done", None)
 
