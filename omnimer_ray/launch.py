@@ -20,7 +20,7 @@ from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.execution.lease import Lease, Leases, holder
-from omnimer_ray.execution.progress import Progress, describe, say_plainly
+from omnimer_ray.execution.progress import Progress, console_logger, describe
 from omnimer_ray.machine.profile import concurrency, local_resources
 from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
@@ -45,20 +45,20 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     """Do all that the command does; returns its exit code. Bad input raises an OmniMERError before any worker starts."""
     console = console or Console()
     _check_place(request)
-    say = say_plainly(console)
+    log = console_logger(console)
     sweep = prepare(request)
     at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
     _check_stages(sweep)
     check_ledgers(sweep)
     if sweep.search is not None:
         _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
-    say(f"{sweep.file.name}: {sweep.file.question}")
-    description.say_all(description.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), say)
+    log(f"{sweep.file.name}: {sweep.file.question}")
+    description.log_all(description.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), log)
     if sweep.search is not None:
-        description.say_all(description.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), say)
+        description.log_all(description.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), log)
     fit = forecast.memory(sweep)
-    say(f"memory   {fit.text}")
-    say(f"time     {forecast.time_left(sweep, at_once)[1]}")
+    log(f"memory   {fit.text}")
+    log(f"time     {forecast.time_left(sweep, at_once)[1]}")
     if dry_run:
         return DONE
     lease: Lease | None = None
@@ -69,14 +69,14 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
             if request.retry:
                 sweep.forget_failures()
             if request.corpus == "mini":  # planned from its recipe; from here on its media must exist
-                sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=say))
+                sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=log))
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
         if lease is not None and lease.lost:
             raise ResultsError(
                 f"{sweep.folder} was taken over by another sweep while this one was suspended; this one stopped, and what was finished is kept"
             ) from None
-        say(f"stopped at once; what was finished is kept. Resume with:  {request.command}")
+        log(f"stopped at once; what was finished is kept. Resume with:  {request.command}")
         return INTERRUPTED
 
 
@@ -99,21 +99,21 @@ def _terminable() -> Iterator[None]:
 
 def status(request: Request, console: Console | None = None) -> int:
     """Print a sweep's progress, read from its folder only: works from another terminal, or another machine that shares the folder."""
-    say = say_plainly(console or Console())
+    log = console_logger(console or Console())
     sweep = prepare(request)
     held = holder(sweep.folder)
-    say(f"{sweep.folder}: {f'running, pid {held[1]} on {held[0]}' if held else 'not running'}")
+    log(f"{sweep.folder}: {f'running, pid {held[1]} on {held[0]}' if held else 'not running'}")
     if sweep.search is not None:
-        say(description.counted(sweep.search, read_trials(sweep.folder)))
+        log(description.counted(sweep.search, read_trials(sweep.folder)))
     states = sweep.states()
-    say(f"{states.done} units done, {states.failed} failed, {states.resumable} started, {states.new} not started")
+    log(f"{states.done} units done, {states.failed} failed, {states.resumable} started, {states.new} not started")
     for unit in sweep.plan.units:
         outcome = sweep.outcome(unit)
         if outcome is None and sweep.has_started(unit):
-            say(f"  {describe(unit, sweep.folder)}")
+            log(f"  {describe(unit, sweep.folder)}")
         elif outcome not in (None, "done"):
-            say(f"  {unit.title}: {outcome}")
-    say(f"resume with:  {request.command}")
+            log(f"  {unit.title}: {outcome}")
+    log(f"resume with:  {request.command}")
     return DONE
 
 
@@ -150,31 +150,31 @@ def _run_search(sweep: Sweep, console: Console) -> int:
     from analysis import write_search
     from omnimer_ray.search.runner import closing, run_trials
 
-    say = say_plainly(console)
+    log = console_logger(console)
     write_plan(sweep)
-    _prepare_clips(sweep, say)
+    _prepare_clips(sweep, log)
     code = run_trials(sweep, console)
-    say(f"trials: {write_search(sweep.folder)[0]}")
+    log(f"trials: {write_search(sweep.folder)[0]}")
     if code != DONE:
         return code
     sweep = sweep._replace(plan=sweep.make_plan())
-    description.say_all(description.variant_lines(sweep.plan, sweep.corpus), say)
+    description.log_all(description.variant_lines(sweep.plan, sweep.corpus), log)
     _check_stages(sweep)
     code = _run(sweep, console)
-    description.say_all(closing(sweep), say)
+    description.log_all(closing(sweep), log)
     return code
 
 
 def _run(sweep: Sweep, console: Console) -> int:
-    say = say_plainly(console)
+    log = console_logger(console)
     outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
     write_plan(sweep)
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
-        _prepare_clips(sweep, say)
+        _prepare_clips(sweep, log)
         ended = _execute(sweep, console)
     else:
-        say("nothing is left to start; the tables are built again")
+        log("nothing is left to start; the tables are built again")
         write_clips(sweep)
     write_ledger(sweep)
     for unit in sweep.plan.units:  # files that were not written when the unit ended
@@ -182,9 +182,9 @@ def _run(sweep: Sweep, console: Console) -> int:
     from analysis import terminal_tables, write_all
 
     files = write_all(sweep.folder)
-    say(terminal_tables(sweep.folder))
-    say(f"tables: {sweep.folder / 'tables'}    report: {files[-1]}")
-    return _report(ended, sweep, say)
+    log(terminal_tables(sweep.folder))
+    log(f"tables: {sweep.folder / 'tables'}    report: {files[-1]}")
+    return _report(ended, sweep, log)
 
 
 def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
@@ -196,12 +196,12 @@ def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
     return any(outcome is None and name not in blocked for name, outcome in outcomes.items())
 
 
-def _prepare_clips(sweep: Sweep, say: Callable[[str], None]) -> None:
+def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> None:
     """Decode and check all media; clips.parquet is written first of all, so that the folder of a running sweep can be loaded."""
     from omnimer_ray.media.prepare import prepare_media
 
     for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
-        prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, say)
+        prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
 
 
@@ -210,13 +210,13 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
 
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
-    with Leases(sweep.unfinished_ledgers(sweep.plan.units), say_plainly(console)) as leases:
+    with Leases(sweep.unfinished_ledgers(sweep.plan.units), console_logger(console)) as leases:
         outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}  # another sweep may have built a ledger meanwhile
         recorded = [name for name, outcome in outcomes.items() if outcome is not None]
         progress = Progress(console, job.folder, extents, recorded, partial(_after_unit, sweep, leases))
         todo = [unit for unit in sweep.plan.units if outcomes[unit.id] is None]
         done = [name for name, outcome in outcomes.items() if outcome == "done"]
-        return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, say_plainly(console))
+        return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, console_logger(console))
 
 
 def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:
@@ -232,19 +232,19 @@ def _write_takeaways(sweep: Sweep, unit: Unit) -> None:
     write_card(sweep, unit)
 
 
-def _report(ended: Outcome | None, sweep: Sweep, say: Callable[[str], None]) -> int:
+def _report(ended: Outcome | None, sweep: Sweep, log: Callable[[str], None]) -> int:
     """Log what failed or was not started, and the command that resumes; returns the exit code."""
     units = {unit.id: unit for unit in sweep.plan.units}
     recorded = [name for name, unit in units.items() if sweep.outcome(unit) not in (None, "done")]
     failed, left, stopped = (ended.failed, ended.left, ended.stopped) if ended else ({}, (), False)
     for name, reason in failed.items():
-        say(f"failed: {units[name].title}: {reason}")
+        log(f"failed: {units[name].title}: {reason}")
     if left:
-        say(f"{len(left)} units were not started" + ("" if stopped else ", because a unit that they need failed"))
+        log(f"{len(left)} units were not started" + ("" if stopped else ", because a unit that they need failed"))
     if recorded:
-        say(f"{len(recorded)} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
+        log(f"{len(recorded)} units are recorded as failed. Start them again with:  {sweep.request.command} --retry failed")
     if stopped or set(failed) - set(recorded):
-        say(f"what was finished is kept. Resume with:  {sweep.request.command}")
+        log(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED if failed or left or recorded else DONE
 
 

@@ -1,6 +1,8 @@
 """Small made-up configs, clips and spaces for tests of what needs no model."""
 
 import json
+import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ from search_spaces.ablations import space as ablations
 CORPUS = CorpusConfig(name="mini", fingerprint="c0ffee")
 BASE = BaseConfig(name="tiny", revision="beef", precision="fp32")
 ALL = ("audio", "text", "video")
+ROOT = Path(__file__).parent.parent
 
 
 # Another valid value of every field of a run that uses them all; `method` has one value yet.
@@ -164,3 +167,11 @@ __all__ = [
     "tiny_config",
     "whole_config",
 ]
+
+
+def make_command(*words: str) -> str:
+    """Return the last command that `make WORDS` would run; also inside another make, whose variables and options are not inherited."""
+    inherited = ("SEEDS", "KILLS", "PYTEST", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in inherited}
+    ended = subprocess.run(["make", "-n", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return ended.stdout.splitlines()[-1].strip()

@@ -34,20 +34,20 @@ def check(
     from omnimer_ray.corpora.check import tables
     from omnimer_ray.corpora.suspicious import suspicious
 
-    where: dict[str, Any] = {"cache": cache, "media": media, "exclude": tuple(exclude or ()), "progress": _say}
+    where: dict[str, Any] = {"cache": cache, "media": media, "exclude": tuple(exclude or ()), "progress": _log}
     wrong: CorpusError | None = None
     try:
         found = load(corpus, **where)
     except CorpusError as error:
         wrong = error
         found = _annotations_alone(corpus, where, error)
-    _say(f"corpus {corpus}, fingerprint {found.fingerprint}" + ("" if wrong is None else " (of the annotations alone)"))
+    _log(f"corpus {corpus}, fingerprint {found.fingerprint}" + ("" if wrong is None else " (of the annotations alone)"))
     if found.stand_in:
-        _say(f"STAND-IN: {found.stand_in}")
+        _log(f"STAND-IN: {found.stand_in}")
     if found.excluded:
-        _say(f"{len(found.excluded)} clips excluded: {', '.join(found.excluded)}")
+        _log(f"{len(found.excluded)} clips excluded: {', '.join(found.excluded)}")
     for table in tables(found):
-        _say(f"\n{table}")
+        _log(f"\n{table}")
     media_faults, media_suspicions = _media(found)
     _section("Warnings", list(found.warnings))
     _section("Suspicious", [*suspicious(found), *media_suspicions])
@@ -69,8 +69,8 @@ def stand_ins(
     name, _, path = corpus.partition(":")
     if name != "indomer" or not path:
         raise ConfigError(f"corpus {corpus!r}: stand-ins are made for indomer:PATH")
-    made = make(Path(path), out, cache=cache or default_cache(), limit=limit, max_sec=max_sec, progress=_say)
-    _say(f"{made} clips with stand-in media in {out}; use it as indomer:{out}")
+    made = make(Path(path), out, cache=cache or default_cache(), limit=limit, max_sec=max_sec, progress=_log)
+    _log(f"{made} clips with stand-in media in {out}; use it as indomer:{out}")
 
 
 def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
@@ -78,7 +78,7 @@ def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
     from omnimer_ray.media.lengths import probe_clips
 
     try:
-        return probe_clips(corpus.clips, _say)
+        return probe_clips(corpus.clips, _log)
     except MissingExtraError as error:
         return [], [f"media were not decoded: {error}"]
 
@@ -92,12 +92,12 @@ def _annotations_alone(corpus: str, where: dict[str, Any], error: CorpusError) -
 
 
 def _section(title: str, lines: list[str]) -> None:
-    _say(f"\n{title}:" + ("" if lines else " nothing"))
+    _log(f"\n{title}:" + ("" if lines else " nothing"))
     for line in lines:
-        _say(f"  {line}")
+        _log(f"  {line}")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     typer.echo(line)
 
 

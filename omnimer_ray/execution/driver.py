@@ -241,12 +241,12 @@ def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning
     return job
 
 
-def carry_out(job: Job, searcher: PlanSearcher, progress: Progress, say: Callable[[str], None]) -> Outcome:
+def carry_out(job: Job, searcher: PlanSearcher, progress: Progress, log: Callable[[str], None]) -> Outcome:
     """Starts or joins Ray, runs what the searcher hands out, and leaves Ray."""
-    say("starting Ray" if job.profile.address is None else f"joining the Ray cluster at {job.profile.address}")
+    log("starting Ray" if job.profile.address is None else f"joining the Ray cluster at {job.profile.address}")
     try:
         concurrency(job.profile, connect(job.profile, local_resources()))  # raises if the cluster can never hold one run
-        with Interruption(job.stop_file, say), progress:
+        with Interruption(job.stop_file, log), progress:
             return execute(searcher, job)
     finally:
         ray.shutdown()
@@ -267,8 +267,8 @@ def _trial_resources(profile: MachineProfile, session: str, config: dict[str, An
 class Interruption:
     """Ctrl-C once: no new units, running ones write a checkpoint and stop. Twice, or SIGTERM: stop at once."""
 
-    def __init__(self, stop_file: Path, say: Callable[[str], None]) -> None:
-        self.stop_file, self.say = stop_file, say
+    def __init__(self, stop_file: Path, log: Callable[[str], None]) -> None:
+        self.stop_file, self.log = stop_file, log
 
     def __enter__(self) -> None:
         self.stop_file.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +286,7 @@ class Interruption:
         if self.stop_file.exists():
             self._at_once(number, frame)
         self.stop_file.write_text(f"asked at {time.time()}\n")
-        self.say("stopping: running units write a checkpoint after their step; Ctrl-C again stops at once")
+        self.log("stopping: running units write a checkpoint after their step; Ctrl-C again stops at once")
 
     def _at_once(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -88,9 +88,9 @@ class Lease:
 class Leases:
     """Leases of several folders, for `with`. Waits for a folder that another sweep holds; each can be released early."""
 
-    def __init__(self, folders: Iterable[Path], say: Callable[[str], None]) -> None:
+    def __init__(self, folders: Iterable[Path], log: Callable[[str], None]) -> None:
         self.leases = {folder: Lease(folder) for folder in sorted(set(folders))}  # sorted: two drivers never wait for each other
-        self.say = say
+        self.log = log
 
     def __enter__(self) -> Self:
         for lease in self.leases.values():
@@ -114,7 +114,7 @@ class Leases:
             except LeaseHeldError:
                 host, pid = holder(lease.folder) or ("another host", 0)
                 if attempt % REPORT_EVERY == 0:
-                    self.say(f"waiting: {lease.folder} is being written by another sweep (pid {pid} on {host}); its answers will be shared")
+                    self.log(f"waiting: {lease.folder} is being written by another sweep (pid {pid} on {host}); its answers will be shared")
                 time.sleep(RETRY_SEC)
 
 

@@ -44,20 +44,20 @@ class Progress:
     def start(self, unit: Unit) -> None:
         """Log that a unit was started."""
         self.running[unit.id] = unit
-        self._say(f"start  {unit.title}")
+        self._log(f"start  {unit.title}")
 
     def end(self, unit: Unit, outcome: str, reason: str | None) -> None:
         """Log a unit's outcome."""
         del self.running[unit.id]
         if outcome == "done":
             self.finished.add(unit.id)
-            self._say(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
+            self._log(f"done   {unit.title}{_loss(last_step(unit, self.folder))}{self._matched(unit)}")
         else:
-            self._say(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
+            self._log(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
         try:
             self.after(unit)
         except OmniMERError as error:  # the sweep continues, and writes it again at its end
-            self._say(str(error))
+            self._log(str(error))
 
     def wait(self, reason: str | None) -> None:
         """Log what a ready unit waits for, if it waits: after a few seconds, then once a minute."""
@@ -67,10 +67,10 @@ class Progress:
         self.waiting = reason
         if reason is not None and now >= self._next_report:
             self._next_report = now + WAITING_EVERY_SEC
-            self._say(reason)
+            self._log(reason)
 
-    def _say(self, text: str) -> None:
-        say_plainly(self.console)(f"[{self._clock()}] {text}")
+    def _log(self, text: str) -> None:
+        console_logger(self.console)(f"[{self._clock()}] {text}")
 
     def __enter__(self) -> Self:
         if self._status:
@@ -92,7 +92,7 @@ class Progress:
                 self._status.update(self._line())
             elif time.monotonic() - last >= PLAIN_EVERY_SEC and (self.running or not self.waiting):
                 last = time.monotonic()
-                self._say(self._line())
+                self._log(self._line())
 
     def _matched(self, unit: Unit) -> str:
         """Where LoRA was placed, from the stage's record."""
@@ -140,7 +140,7 @@ def last_step(unit: Unit, folder: Path) -> dict[str, Any]:
     return _parse(lines[-1]) if lines else {}
 
 
-def say_plainly(console: Console) -> Callable[[str], None]:
+def console_logger(console: Console) -> Callable[[str], None]:
     """A function that prints a line without markup, highlighting or wrapping."""
     return lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -46,7 +46,7 @@ def suspicious_lengths(name: str, lengths: Lengths) -> list[str]:
     return lines
 
 
-def probe_clips(clips: Sequence[Clip], say: Callable[[str], None]) -> Probed:
+def probe_clips(clips: Sequence[Clip], log: Callable[[str], None]) -> Probed:
     """Decode the files of all clips that have a video. Raises MissingExtraError without the packages that decode."""
     clips, probed, last = [clip for clip in clips if clip.video_path], Probed([], []), time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -57,7 +57,7 @@ def probe_clips(clips: Sequence[Clip], say: Callable[[str], None]) -> Probed:
                 probed.suspicious.extend(suspicious_lengths(clip.id, found))
             if time.monotonic() - last > REPORT_EVERY_SEC:
                 last = time.monotonic()
-                say(f"media: {done} of {len(clips)} clips decoded")
+                log(f"media: {done} of {len(clips)} clips decoded")
     return probed
 
 

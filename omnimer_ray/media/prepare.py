@@ -28,7 +28,7 @@ class Seen(NamedTuple):
     suspicious: list[str]
 
 
-def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, say: Callable[[str], None]) -> None:
+def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, log: Callable[[str], None]) -> None:
     """Fill the media cache, and log suspicious findings. Raises one CorpusError with the faults of all clips, one per line."""
     if not clips:
         return
@@ -42,11 +42,11 @@ def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, proces
             suspicious.extend(seen.suspicious)
             if time.monotonic() - last > REPORT_EVERY_SEC:
                 last = time.monotonic()
-                say(f"media: {done} of {len(clips)} clips decoded and checked")
+                log(f"media: {done} of {len(clips)} clips decoded and checked")
     for line in suspicious[:MOST_LINES]:
-        say(f"suspicious: {line}")
+        log(f"suspicious: {line}")
     if len(suspicious) > MOST_LINES:
-        say(f"suspicious: {len(suspicious) - MOST_LINES} more clips; python -m omnimer_ray.corpora check lists them")
+        log(f"suspicious: {len(suspicious) - MOST_LINES} more clips; python -m omnimer_ray.corpora check lists them")
     if faults:
         raise CorpusError(f"{len(faults)} of {len(clips)} clips cannot be used:\n" + "\n".join(faults))
 

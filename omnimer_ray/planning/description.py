@@ -130,7 +130,7 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def say_all(told: list[str], say: Callable[[str], None]) -> None:
+def log_all(told: list[str], log: Callable[[str], None]) -> None:
     """Log the lines."""
     for line in told:
-        say(line)
+        log(line)

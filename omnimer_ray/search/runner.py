@@ -11,7 +11,7 @@ from rich.console import Console
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.execution.driver import PlanSearcher, Watcher, carry_out, make_job
 from omnimer_ray.execution.lease import Leases
-from omnimer_ray.execution.progress import Progress, say_plainly
+from omnimer_ray.execution.progress import Progress, console_logger
 from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.planning.description import counted
 from omnimer_ray.planning.extents import Extent, extent
@@ -82,7 +82,7 @@ def _ids(asked: Asked) -> tuple[str, ...]:
 
 def run_trials(sweep: Sweep, console: Console) -> int:
     """Run until all trials have ended. Returns DONE, or FAILED or INTERRUPTED: then the same command resumes."""
-    search, say = sweep.search, say_plainly(console)
+    search, log = sweep.search, console_logger(console)
     assert search is not None
     training = sweep.corpus.split("train")
     job = make_job(sweep, sweep.folder / "trials", training, Pruning(search.rungs, search.reduction))
@@ -91,19 +91,19 @@ def run_trials(sweep: Sweep, console: Console) -> int:
     failed, stopped = list[str](), False
     if not is_over(search, study.trials()):
         ledgers = ledger_units(search)
-        with Leases(sweep.unfinished_ledgers(ledgers), say):
+        with Leases(sweep.unfinished_ledgers(ledgers), log):
             done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
             expected = Expected(sweep, ledgers, study)
             progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
             searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
-            ended = carry_out(job, searcher, progress, say)
+            ended = carry_out(job, searcher, progress, log)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
     for line in failed:
-        say(f"failed: {line}")
-    say(f"{counted(search, study.trials())}; study: {sweep.folder / 'trials' / 'study.journal'}")
+        log(f"failed: {line}")
+    log(f"{counted(search, study.trials())}; study: {sweep.folder / 'trials' / 'study.journal'}")
     if is_over(search, study.trials()):
         return DONE
-    say(f"what was finished is kept. Resume with:  {sweep.request.command}")
+    log(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED
 
 

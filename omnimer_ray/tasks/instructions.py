@@ -145,13 +145,13 @@ def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None)
         given=words[given] if given else "",
     )
     parts: list[Part] = []
-    _say(parts, f"Instruction. {prompt.instruction}\nInput.")
+    _add_text(parts, f"Instruction. {prompt.instruction}\nInput.")
     for modality in prompt.modalities:
         lead, _ = _INPUT[modality].split("{")
-        _say(parts, f" {lead}" + (_harmless(clip.text) if modality == "text" else ""))
+        _add_text(parts, f" {lead}" + (_harmless(clip.text) if modality == "text" else ""))
         if modality != "text":
             parts.append({"type": modality})
-    _say(parts, f"\nTask. {task}\nReturn (JSON only). {prompt.schema}")
+    _add_text(parts, f"\nTask. {task}\nReturn (JSON only). {prompt.schema}")
     return [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, {"role": "user", "content": parts}]
 
 
@@ -221,7 +221,7 @@ def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
             assert_never(unknown)
 
 
-def _say(parts: list[Part], text: str) -> None:
+def _add_text(parts: list[Part], text: str) -> None:
     if parts and parts[-1]["type"] == "text":
         parts[-1] = {"type": "text", "text": parts[-1]["text"] + text}
     else:

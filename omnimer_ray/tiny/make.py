@@ -71,7 +71,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
         schedule = Schedule(items, epochs=epochs, global_batch=24, block=8, seed=SEED, stage_position=position, mixture=mixture)
         with tempfile.TemporaryDirectory() as folder:
             engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
-            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _say, lambda step: False)
+            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _log, lambda step: False)
             trained = parameters(engine)
             engine.destroy()
         with torch.no_grad():
@@ -104,7 +104,7 @@ def _texts(clips: tuple[Clip, ...], items: Mapping[Kind, tuple[Item, ...]]) -> I
     yield from (item.answer for kind in items for item in items[kind])
 
 
-def _say(step: object) -> None:
+def _log(step: object) -> None:
     if step.step % 25 == 0:  # type: ignore[attr-defined]
         print(step, flush=True)
 

@@ -190,12 +190,12 @@ def test_a_ledger_that_another_sweep_writes_is_waited_for(
     monkeypatch.setattr(lease, "RETRY_SEC", 0.05)
     said: list[str] = []
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         said.append(line)
         driver.kill()
         driver.wait()
 
-    with Leases([tmp_path], say):
+    with Leases([tmp_path], log):
         assert holder(tmp_path) == (HERE, os.getpid())
     assert said == [f"waiting: {tmp_path} is being written by another sweep (pid {driver.pid} on {HERE}); its answers will be shared"]
 

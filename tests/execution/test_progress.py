@@ -11,7 +11,7 @@ from rich.console import Console
 
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.execution import progress
-from omnimer_ray.execution.progress import Progress, describe, last_step, say_plainly
+from omnimer_ray.execution.progress import Progress, console_logger, describe, last_step
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.plan import make_plan
 from omnimer_ray.planning.units import LedgerUnit, StageUnit, Unit, record_folder
@@ -145,7 +145,7 @@ def test_on_a_terminal_one_line_changes(tmp_path: Path) -> None:
 
 def test_lines_are_neither_folded_nor_read_as_markup() -> None:
     console = Console(file=io.StringIO(), width=10)
-    say_plainly(console)("[bold] a line that is longer than ten columns [/oops]")
+    console_logger(console)("[bold] a line that is longer than ten columns [/oops]")
     assert lines_of(console) == ["[bold] a line that is longer than ten columns [/oops]"]
 
 

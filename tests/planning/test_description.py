@@ -8,7 +8,7 @@ from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.model.bases import TINY_NOTICE, Base
 from omnimer_ray.planning import description
-from omnimer_ray.planning.description import States, differences, lines, say_all, search_lines, summary, variant_lines
+from omnimer_ray.planning.description import States, differences, lines, log_all, search_lines, summary, variant_lines
 from omnimer_ray.planning.plan import make_plan
 from omnimer_ray.planning.search_space import Search, Trial
 from omnimer_ray.planning.space import SearchSpace
@@ -98,7 +98,7 @@ def test_merged_variants_are_told_and_have_no_line() -> None:
 
 def test_lines_are_said_one_by_one() -> None:
     heard: list[str] = []
-    say_all(["a", "b"], heard.append)
+    log_all(["a", "b"], heard.append)
     assert heard == ["a", "b"]
     assert description.lines is lines
 

@@ -70,7 +70,7 @@ def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
     espeak = _espeak()
     if voice not in espeak.variants:
         raise ConfigError(f"unknown voice {voice!r}; {near(voice, espeak.variants)}")
-    return _shaped(espeak.say(text, voice, prosody), prosody)
+    return _shaped(espeak.speak(text, voice, prosody), prosody)
 
 
 class _Espeak:
@@ -83,16 +83,16 @@ class _Espeak:
         self.pieces: list[Waveform] = []
         self.callback = _CALLBACK(self._collect)  # kept here: ctypes does not keep it alive
 
-    def say(self, text: str, voice: str, prosody: Prosody) -> Waveform:
+    def speak(self, text: str, voice: str, prosody: Prosody) -> Waveform:
         """The samples as espeak-ng makes them."""
         library = ctypes.CDLL(self.library_path)
         try:
-            return self._say(library, text.replace("\0", " ").encode() + b"\0", voice, prosody)
+            return self._speak(library, text.replace("\0", " ").encode() + b"\0", voice, prosody)
         finally:
             library.espeak_Terminate()
             _ctypes.dlclose(library._handle)
 
-    def _say(self, library: ctypes.CDLL, text: bytes, voice: str, prosody: Prosody) -> Waveform:
+    def _speak(self, library: ctypes.CDLL, text: bytes, voice: str, prosody: Prosody) -> Waveform:
         if library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(self.data), _DO_NOT_EXIT) != RATE_HZ:
             raise ConfigError(f"espeak-ng did not start with its data in {self.data}; install the package espeakng-loader again")
         self.pieces.clear()
