@@ -206,7 +206,8 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> None:
 
 
 def _execute(sweep: Sweep, console: Console) -> Outcome:
-    from omnimer_ray.execution.driver import PlanSearcher, carry_out, make_job
+    from omnimer_ray.execution.driver import make_job, run_with_ray
+    from omnimer_ray.execution.searcher import PlanSearcher
 
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
@@ -216,7 +217,7 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
         progress = Progress(console, job.folder, extents, recorded, partial(_after_unit, sweep, leases))
         todo = [unit for unit in sweep.plan.units if outcomes[unit.id] is None]
         done = [name for name, outcome in outcomes.items() if outcome == "done"]
-        return carry_out(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, console_logger(console))
+        return run_with_ray(job, PlanSearcher(todo, done, job.stop_file.exists, progress), progress, console_logger(console))
 
 
 def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:

@@ -33,6 +33,7 @@ LAYERS = """
 LAYER = {room: number for number, line in enumerate(reversed(LAYERS.strip().splitlines())) for room in line.split()}
 TORCH_SIDE = {
     "execution.driver",
+    "execution.searcher",
     "model.adapters",
     "model.generation",
     "model.inputs",

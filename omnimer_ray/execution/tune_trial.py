@@ -1,4 +1,4 @@
-"""What one Ray Tune trial does: it starts a Ray Train worker group for the next unit of a plan, and says what became of it."""
+"""One Ray Tune trial: run a unit of a plan in a Ray Train worker group, and report its outcome."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 
 def run_unit(config: dict[str, Any], job: Job) -> None:
-    """The Tune trainable: one worker group for one unit; what became of it is the trial's one report."""
+    """Tune trainable: run one unit in one worker group, and report its outcome once."""
     from ray import tune
 
-    tried = config.get("tried", [])
-    tune.report(_fit(_job_after(job, tried), config["unit"], tried))
+    attempts = config.get("attempts", [])
+    tune.report(_fit(_job_after(job, attempts), config["unit"], attempts))
 
 
-def classify_dead_trial(job: Job, unit: Unit, tried: Sequence[Attempt], text: str) -> Attempt:
-    """Outcome of a unit whose trial's process died: the reason that its watchdog wrote, else by what Ray wrote."""
+def classify_dead_trial(job: Job, unit: Unit, attempts: Sequence[Attempt], text: str) -> Attempt:
+    """Return the outcome of a unit whose trial's process died: by the watchdog's reason if it wrote one, else by Ray's text."""
     if _is_recorded(job, unit):
         return {"outcome": "done"}
-    return {**classify_text(text), **_hung(job, unit), "micro_batch": _job_after(job, tried).profile.micro_batch}
+    return {**classify_text(text), **_hung(job, unit), "micro_batch": _job_after(job, attempts).profile.micro_batch}
 
 
-def _job_after(job: Job, tried: Sequence[Attempt]) -> Job:
-    """The job for the next attempt: with a smaller micro-batch after one that ran out of memory."""
-    return replace(job, profile=smaller(job.profile)) if needs_less_memory(tried) else job
+def _job_after(job: Job, attempts: Sequence[Attempt]) -> Job:
+    """Return the job of the next attempt: with a smaller micro-batch after an attempt that ran out of memory."""
+    return replace(job, profile=smaller(job.profile)) if needs_less_memory(attempts) else job
 
 
 def _hung(job: Job, unit: Unit) -> dict[str, Any]:
-    """What a watchdog said when it ended a worker of the unit; it counts once."""
+    """Return the outcome `hung` if a watchdog killed a worker of the unit, and delete the watchdog's file; else nothing."""
     path = job.hung_file(unit)
     if not path.exists():
         return {}
@@ -51,10 +51,10 @@ def _hung(job: Job, unit: Unit) -> dict[str, Any]:
     return {"outcome": FailureKind.HUNG, "reason": reason}
 
 
-def _fit(job: Job, unit: Unit, tried: Sequence[Attempt]) -> dict[str, Any]:
+def _fit(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> dict[str, Any]:
     try:
-        return dict(_trainer(job, unit, tried).fit().return_value)
-    except Exception as error:  # raised by a worker, here or through Train; the kind decides what follows
+        return dict(_trainer(job, unit, attempts).fit().return_value)
+    except Exception as error:  # raised in a worker, here or through Train; its kind decides about retries
         if _is_recorded(job, unit):
             return {"outcome": "done"}
         _write_trace(job.work / "errors" / f"{unit.id}.txt", error)
@@ -67,7 +67,7 @@ def _write_trace(path: Path, error: Exception) -> None:
         path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
 
-def _trainer(job: Job, unit: Unit, tried: Sequence[Attempt]) -> TorchTrainer:
+def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
     import ray.train
     import ray.train.torch
 
@@ -75,15 +75,15 @@ def _trainer(job: Job, unit: Unit, tried: Sequence[Attempt]) -> TorchTrainer:
     per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(unit, job.session)}
     return ray.train.torch.TorchTrainer(
         work,
-        train_loop_config={"job": job, "unit": unit, "tried": tried, "began": time.time()},
+        train_loop_config={"job": job, "unit": unit, "attempts": attempts, "began": time.time()},
         scaling_config=ray.train.ScalingConfig(
             num_workers=profile.workers_per_run,
             use_gpu=profile.gpus_per_worker > 0 and profile.workers_per_run > 0,
             resources_per_worker={name: amount for name, amount in per_worker.items() if amount} if profile.workers_per_run else None,
             accelerator_type=profile.accelerator_type,
         ),
-        # Train would resume from its own state under the same name; ours are our own checkpoints. Nor may it retry by itself: it does
-        # not release a group whose set-up failed, and would wait for the cores that this group holds.
+        # A new name each time: Train would resume from its own state under an old name, and our checkpoints are the state. No retries
+        # by Train: it does not release a worker group whose set-up failed, and would wait for the cores that this group holds.
         run_config=ray.train.RunConfig(
             name=f"{unit.id}-{job.session}-{time.time_ns()}",
             storage_path=str(job.work / "train"),
@@ -96,5 +96,5 @@ def _trainer(job: Job, unit: Unit, tried: Sequence[Attempt]) -> TorchTrainer:
 
 
 def _is_recorded(job: Job, unit: Unit) -> bool:
-    """Whether it died only when everything was written: nothing is to be done again, and validation is not opened twice."""
+    """Whether the unit died after its record was written: then nothing is repeated, and validation is not evaluated twice."""
     return not isinstance(unit, LedgerUnit) and recorded_outcome(unit, job.folder) == "done"

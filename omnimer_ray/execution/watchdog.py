@@ -1,7 +1,7 @@
-"""Ends a process whose unit stands still. A process of its own, since a thread would stand still with the rest.
+"""Kill a worker process that hangs. A separate process, because a thread would hang with the others.
 
-It runs by its path, so it needs nothing but Python: `python -I watchdog.py '{"pid": ..., ...}'`. Kept instead of
-`faulthandler.dump_traceback_later`, because that thread stops with a stopped process, and each rank would have to restart it by itself.
+It is started by its path, so it needs nothing but Python: `python -I watchdog.py '{"pid": ..., ...}'`. Kept instead of
+`faulthandler.dump_traceback_later`, because the thread of that function stops with a stopped process, and each rank would have to restart it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LOOK_EVERY_SEC = 1.0
+POLL_SEC = 1.0
 
 
 class Watchdog:
-    """While it is entered, kill this process once it calls no `beat` and none of `files` changes for too long; `told` then holds the reason."""
+    """Kill this process if, while the context is entered, it neither calls `beat` nor changes one of `files` for too long; write `reason_file` before."""
 
-    def __init__(self, files: Sequence[Path], startup_sec: float, step_sec: float, told: Path) -> None:
-        told.unlink(missing_ok=True)
+    def __init__(self, files: Sequence[Path], startup_sec: float, step_sec: float, reason_file: Path) -> None:
+        reason_file.unlink(missing_ok=True)
         about = {"pid": os.getpid(), "files": [str(file) for file in files], "startup_sec": startup_sec, "step_sec": step_sec}
-        self.about = {**about, "told": str(told)}
+        self.about = {**about, "reason_file": str(reason_file)}
 
     def __enter__(self) -> Self:
-        self.trace = tempfile.TemporaryFile()  # its time is the heartbeat, its contents are the stacks of a hung process
+        self.trace = tempfile.TemporaryFile()  # its time is the heartbeat; its contents will be the stacks
         faulthandler.register(signal.SIGUSR1, self.trace, all_threads=True)
         descriptor = self.trace.fileno()
         command = [sys.executable, "-I", __file__, json.dumps({**self.about, "trace": descriptor})]
@@ -50,35 +50,35 @@ class Watchdog:
         self.trace.close()
 
 
-def stands_still(pid: int, files: Sequence[str | int], startup_sec: float, step_sec: float) -> str | None:
-    """Returns why the parent is taken to stand still; None once it is gone.
+def find_hang(pid: int, files: Sequence[str | int], startup_sec: float, step_sec: float) -> str | None:
+    """Wait until the parent hangs and return the reason, or None once the parent has ended.
 
-    Time is counted in looks, so that a machine that slept does not count as a worker that did.
+    Time is counted in polls, so that a suspended machine does not count as a hung worker.
     """
-    seen, still, limit = _signs(files), 0.0, startup_sec
+    last, idle_sec, limit = _states(files), 0.0, startup_sec
     while os.getppid() == pid:
-        tick = min(LOOK_EVERY_SEC, limit / 4)
+        tick = min(POLL_SEC, limit / 4)
         time.sleep(tick)
-        if (now := _signs(files)) != seen:
-            seen, still, limit = now, 0.0, step_sec
+        if (now := _states(files)) != last:
+            last, idle_sec, limit = now, 0.0, step_sec
             continue
-        still += tick
-        if still > limit:
+        idle_sec += tick
+        if idle_sec > limit:
             name = "startup_timeout_sec, before its first micro-batch or answer" if limit == startup_sec else "step_timeout_sec"
-            return f"it finished no micro-batch and no answer for {still:.0f} s ({name}); raise that in the machine profile if it was only slow"
+            return f"it finished no micro-batch and no answer for {idle_sec:.0f} s ({name}); raise that in the machine profile if it was only slow"
     return None
 
 
-def _signs(files: Sequence[str | int]) -> list[tuple[int, int, int] | None]:
-    """Return what changes when a worker writes its progress; `files` are paths and descriptors."""
-    signs: list[tuple[int, int, int] | None] = []
+def _states(files: Sequence[str | int]) -> list[tuple[int, int, int] | None]:
+    """Return inode, size and time of each file, a path or a descriptor; None for a missing file."""
+    states: list[tuple[int, int, int] | None] = []
     for file in files:
         try:
             found = os.stat(file)  # noqa: PTH116  a descriptor has no path
-            signs.append((found.st_ino, found.st_size, found.st_mtime_ns))
+            states.append((found.st_ino, found.st_size, found.st_mtime_ns))
         except OSError:
-            signs.append(None)
-    return signs
+            states.append(None)
+    return states
 
 
 def _dump(pid: int, descriptor: int) -> str:
@@ -104,20 +104,20 @@ def _innermost(trace: str) -> str:
 def main(about: str) -> None:
     """Watch until the parent is gone; write the reason and the stacks of a hung parent, then kill it."""
     given = json.loads(about)
-    told, descriptor = Path(given.pop("told")), given.pop("trace")
+    reason_file, descriptor = Path(given.pop("reason_file")), given.pop("trace")
     given["files"].append(descriptor)
-    reason = stands_still(**given)
+    reason = find_hang(**given)
     if reason is not None:
-        _write(told, reason)  # before the signal, which may end a system call with an error
+        _write(reason_file, reason)  # before the signal, which may end a system call with an error
         if trace := _dump(given["pid"], descriptor):
-            stacks = told.with_suffix(f".{given['pid']}.stacks")
+            stacks = reason_file.with_suffix(f".{given['pid']}.stacks")
             _write(stacks, trace)
-            _write(told, f"{reason}; it hung at {_innermost(trace)}, all stacks are in {stacks}")
+            _write(reason_file, f"{reason}; it hung at {_innermost(trace)}, all stacks are in {stacks}")
         os.kill(given["pid"], signal.SIGKILL)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a whole file; the watchdogs of the other workers may write the same one."""
+    """Write a file atomically, because the watchdogs of other workers may write the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")

@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from omnimer_ray.corpora.select import development_splits
-from omnimer_ray.execution.driver import PlanSearcher, Watcher, carry_out, make_job
+from omnimer_ray.execution.driver import make_job, run_with_ray
 from omnimer_ray.execution.lease import Leases
 from omnimer_ray.execution.progress import Progress, console_logger
+from omnimer_ray.execution.searcher import PlanSearcher, Watcher
 from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.planning.description import counted
 from omnimer_ray.planning.extents import Extent, extent
@@ -27,7 +28,7 @@ DONE, FAILED, INTERRUPTED = 0, 4, 130
 class StudySearcher(PlanSearcher):
     """Hands out units; when none is ready it takes another trial from the study, until `num_trials` are drawn."""
 
-    driver = ("stopped", "watch", "study", "expect")
+    driver = ("stopped", "watcher", "study", "expect")
 
     def __init__(
         self,
@@ -35,11 +36,11 @@ class StudySearcher(PlanSearcher):
         ledgers: Iterable[Unit],
         done: Iterable[str],
         stopped: Callable[[], bool],
-        watch: Watcher,
+        watcher: Watcher,
         expect: Callable[[Unit], None] = lambda unit: None,
     ) -> None:
         ledgers, done = list(ledgers), set(done)
-        super().__init__([unit for unit in ledgers if unit.id not in done], done, stopped, watch)
+        super().__init__([unit for unit in ledgers if unit.id not in done], done, stopped, watcher)
         self.study, self.expect = study, expect
         self.ledgers = {unit.id for unit in ledgers}
         study.settle()
@@ -96,7 +97,7 @@ def run_trials(sweep: Sweep, console: Console) -> int:
             expected = Expected(sweep, ledgers, study)
             progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
             searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
-            ended = carry_out(job, searcher, progress, log)
+            ended = run_with_ray(job, searcher, progress, log)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
     for line in failed:
         log(f"failed: {line}")

@@ -21,8 +21,9 @@ ray = pytest.importorskip("ray")
 from making import tiny_config  # noqa: E402
 from ray.util.placement_group import placement_group, remove_placement_group  # noqa: E402
 
-from omnimer_ray.execution.driver import Outcome, PlanSearcher, connect, execute  # noqa: E402
+from omnimer_ray.execution.driver import Outcome, connect, execute  # noqa: E402
 from omnimer_ray.execution.handout import Job  # noqa: E402
+from omnimer_ray.execution.searcher import PlanSearcher  # noqa: E402
 from omnimer_ray.machine.profile import MachineProfile, Resources  # noqa: E402
 from omnimer_ray.model.bases import locate  # noqa: E402
 from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Unit  # noqa: E402

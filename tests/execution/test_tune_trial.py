@@ -18,14 +18,14 @@ from omnimer_ray.records import write_record
 UNITS = make_plan(ablations(tiny_config())).units
 
 
-def test_units_of_a_plan_are_known_by_a_few_bytes_of_memory() -> None:
-    marks = [placement_group_tag(unit, "one") for unit in UNITS]
-    assert len(set(marks)) == len(UNITS)
-    assert not set(marks) & {placement_group_tag(unit, "another sweep on the same cluster") for unit in UNITS}
-    assert all(1 <= number <= 2**20 for number in marks)
+def test_each_unit_of_a_plan_has_a_placement_group_tag_of_its_own() -> None:
+    tags = [placement_group_tag(unit, "one") for unit in UNITS]
+    assert len(set(tags)) == len(UNITS)
+    assert not set(tags) & {placement_group_tag(unit, "another sweep on the same cluster") for unit in UNITS}
+    assert all(1 <= tag <= 2**20 for tag in tags)
 
 
-def test_what_died_when_all_was_written_is_done(tmp_path: Path) -> None:
+def test_a_trial_that_died_after_its_record_was_written_is_done(tmp_path: Path) -> None:
     job = Job(tmp_path, tmp_path / "ledgers", tmp_path, locate("tiny"), load_profile("laptop"), "1")
     unit = next(unit for unit in UNITS if isinstance(unit, RunUnit))
     assert classify_dead_trial(job, unit, [], "")["outcome"] == "lost_worker"
@@ -39,7 +39,7 @@ def job(folder: Path) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("told", "kind", "reason"),
+    ("text", "kind", "reason"),
     [
         ("", "lost_worker", "its process died"),
         ("The actor died unexpectedly.\nThe actor is dead because its worker process has died.", "lost_worker", None),
@@ -51,15 +51,19 @@ def job(folder: Path) -> Job:
         ("ValueError: something new", "lost_worker", None),
     ],
 )
-def test_what_became_of_a_process_that_died(told: str, kind: str, reason: str | None, tmp_path: Path) -> None:
-    result = classify_dead_trial(job(tmp_path), UNITS[0], [], told)
-    assert result == {"outcome": kind, "reason": reason or told.splitlines()[-1], "micro_batch": 8}
+def test_the_kind_of_a_dead_trial(text: str, kind: str, reason: str | None, tmp_path: Path) -> None:
+    result = classify_dead_trial(job(tmp_path), UNITS[0], [], text)
+    assert result == {"outcome": kind, "reason": reason or text.splitlines()[-1], "micro_batch": 8}
 
 
-def test_a_watchdogs_word_counts_once(tmp_path: Path) -> None:
-    told = tmp_path / ".sweep" / "hung" / f"{UNITS[0].id}.txt"
-    told.parent.mkdir(parents=True)
-    told.write_text("it took no step")
-    tried = [{"outcome": FailureKind.OUT_OF_MEMORY, "reason": "no more", "micro_batch": 8}]
-    assert classify_dead_trial(job(tmp_path), UNITS[0], tried, "died") == {"outcome": "hung", "reason": "it took no step", "micro_batch": 4}
-    assert classify_dead_trial(job(tmp_path), UNITS[0], tried, "died")["outcome"] == "lost_worker"
+def test_the_reason_of_a_watchdog_is_used_once(tmp_path: Path) -> None:
+    path = tmp_path / ".sweep" / "hung" / f"{UNITS[0].id}.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("it took no step")
+    attempts = [{"outcome": FailureKind.OUT_OF_MEMORY, "reason": "no more", "micro_batch": 8}]
+    assert classify_dead_trial(job(tmp_path), UNITS[0], attempts, "died") == {
+        "outcome": "hung",
+        "reason": "it took no step",
+        "micro_batch": 4,
+    }
+    assert classify_dead_trial(job(tmp_path), UNITS[0], attempts, "died")["outcome"] == "lost_worker"

@@ -1,4 +1,4 @@
-"""A process that stands still is ended, and why is told; one that works is left alone."""
+"""A process that hangs is killed and the reason is written; a process that works is not killed."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from omnimer_ray.execution import watchdog
 
-STILL = """if True:
+HANG = """if True:
     import sys, time
     from pathlib import Path
     from omnimer_ray.execution.watchdog import Watchdog
@@ -22,7 +22,7 @@ STILL = """if True:
         for micro_batch in range(6 if sys.argv[3] == "beat" else 0):
             time.sleep(0.5)
             watchdog.beat()
-        if sys.argv[3] == "stand":
+        if sys.argv[3] == "sleep":
             time.sleep(60)
         if sys.argv[3] == "stop":
             import os, signal
@@ -37,31 +37,31 @@ STILL = """if True:
 
 def run(place: Path, steps: int, then: str) -> "tuple[subprocess.CompletedProcess[str], float]":
     began = time.monotonic()
-    words = [sys.executable, "-c", STILL, str(place), str(steps), then]
+    words = [sys.executable, "-c", HANG, str(place), str(steps), then]
     return subprocess.run(words, capture_output=True, text=True, timeout=50), time.monotonic() - began
 
 
-@pytest.mark.parametrize("then", ["stand", "stop", "hold"])
-def test_one_that_stands_still_is_ended_within_twice_its_time(tmp_path: Path, then: str) -> None:
+@pytest.mark.parametrize("then", ["sleep", "stop", "hold"])
+def test_a_hung_process_is_killed_within_twice_its_timeout(tmp_path: Path, then: str) -> None:
     (tmp_path / "hung").mkdir()
-    (tmp_path / "hung" / "unit.txt").write_text("of an earlier attempt")
+    (tmp_path / "hung" / "unit.txt").write_text("reason of an earlier attempt")
     ended, sec = run(tmp_path, 3, then)
     assert (ended.returncode, ended.stdout) == (-9, "")
     assert 2.5 < sec < 1.5 + 2 * 1.0 + 2 + 2 * (then == "stop")  # three steps, the time, starting Python twice, waiting for stacks
-    told = (tmp_path / "hung" / "unit.txt").read_text()
+    written = (tmp_path / "hung" / "unit.txt").read_text()
     reason = "it finished no micro-batch and no answer for 1 s (step_timeout_sec); raise that in the machine profile if it was only slow"
     stacks = [path for path in (tmp_path / "hung").iterdir() if path.name != "unit.txt"]
     if then == "stop":
-        assert (told, stacks) == (reason, [])  # a stopped process cannot write its stacks
+        assert (written, stacks) == (reason, [])  # a stopped process cannot write its stacks
     else:
         line = next(
-            number for number, text in enumerate(STILL.splitlines(), 1) if "sleep(60)" in text and ("PyDLL" in text) == (then == "hold")
+            number for number, text in enumerate(HANG.splitlines(), 1) if "sleep(60)" in text and ("PyDLL" in text) == (then == "hold")
         )
-        assert told == f"{reason}; it hung at <string>:{line} in <module>, all stacks are in {stacks[0]}"
+        assert written == f"{reason}; it hung at <string>:{line} in <module>, all stacks are in {stacks[0]}"
         assert f'File "<string>", line {line} in <module>' in stacks[0].read_text()
 
 
-def test_the_thread_that_runs_the_package_is_named() -> None:
+def test_the_frame_of_the_thread_that_runs_the_package_is_reported() -> None:
     trace = (
         'Thread 0x01 (most recent call first):\n  File "/x/torch/c10d.py", line 7 in all_reduce\n  File "/x/omnimer_ray/loop.py", line 9 in train\n\n'
         'Current thread 0x02 (most recent call first):\n  File "/x/ray/main.py", line 1 in main_loop\n'
@@ -71,24 +71,24 @@ def test_the_thread_that_runs_the_package_is_named() -> None:
     assert watchdog._innermost("Fatal") == "an unknown place"
 
 
-def test_the_first_step_has_more_time(tmp_path: Path) -> None:
-    ended, sec = run(tmp_path, 0, "stand")
+def test_the_first_step_has_a_longer_timeout(tmp_path: Path) -> None:
+    ended, sec = run(tmp_path, 0, "sleep")
     assert ended.returncode == -9
     assert sec > 4
     assert "for 5 s (startup_timeout_sec, before its first micro-batch or answer)" in (tmp_path / "hung" / "unit.txt").read_text()
 
 
-def test_one_that_works_is_left_alone(tmp_path: Path) -> None:
+def test_a_process_that_works_is_not_killed(tmp_path: Path) -> None:
     ended, _ = run(tmp_path, 5, "end")
     assert (ended.returncode, ended.stdout) == (0, "whole\n")
     assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]
 
 
-def test_a_step_that_takes_longer_than_its_time_is_no_hang_while_micro_batches_end(tmp_path: Path) -> None:
+def test_a_step_longer_than_the_timeout_is_no_hang_while_micro_batches_end(tmp_path: Path) -> None:
     ended, sec = run(tmp_path, 1, "beat")
     assert (ended.returncode, ended.stdout) == (0, "whole\n")
     assert sec > 3, "three times the limit without a step"
 
 
-def test_without_its_parent_it_ends() -> None:
-    assert watchdog.stands_still(pid=0, files=[], startup_sec=1, step_sec=1) is None
+def test_the_watchdog_ends_with_its_parent() -> None:
+    assert watchdog.find_hang(pid=0, files=[], startup_sec=1, step_sec=1) is None

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from making import tiny_config
 from optuna.trial import TrialState
-from test_driver import FINISHED, Told, end
+from recording import FINISHED, RecordingWatcher, end
 
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.pruning import judge
@@ -34,7 +34,7 @@ def start(tmp_path: Path) -> Callable[..., StudySearcher]:
     def make(search: Search = SEARCH, ledger: bool = True, stopped: Callable[[], bool] = lambda: False) -> StudySearcher:
         units = ledger_units(search)
         done = [unit.id for unit in units] if ledger else []
-        return StudySearcher(study(tmp_path, search), units, done, stopped, Told())
+        return StudySearcher(study(tmp_path, search), units, done, stopped, RecordingWatcher())
 
     return make
 
@@ -289,5 +289,5 @@ def test_the_journal_opens_by_its_name_alone(tmp_path: Path) -> None:
 
 def test_tune_can_pickle_it(start: Callable[..., StudySearcher]) -> None:
     plan = start()
-    plan.watch = Told(threading.Lock())
+    plan.watcher = RecordingWatcher(threading.Lock())
     assert pickle.loads(pickle.dumps(plan)).done == plan.done
