@@ -35,7 +35,17 @@ class MachineError(OmniMERError):
 
 
 class ResultsError(OmniMERError):
-    """A results folder is in use, full, or holds something that does not belong to the run."""
+    """A results folder is in use or damaged, or contains files that do not belong to the run."""
+
+
+class StorageError(ResultsError):
+    """A file cannot be written: the disk is full, read-only or unreachable."""
+
+
+class SweepStoppedError(OmniMERError):
+    """A sweep ended before its units, because of the disk or of Ray; what was finished is kept."""
+
+    exit_code = 4
 
 
 class LeaseHeldError(ResultsError):

@@ -18,7 +18,8 @@ from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.doctor import quick_findings, refuse
-from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.errors import ConfigError, ResultsError, StorageError, SweepStoppedError
+from omnimer_ray.execution.failures import ends_sweep
 from omnimer_ray.execution.lease import Lease, Leases, holder
 from omnimer_ray.execution.progress import Progress, console_logger, describe
 from omnimer_ray.machine.profile import concurrency, local_resources
@@ -78,6 +79,12 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
             ) from None
         log(f"stopped at once; what was finished is kept. Resume with:  {request.command}")
         return INTERRUPTED
+    except (SweepStoppedError, StorageError, OSError) as error:
+        if lease is None or not (isinstance(error, SweepStoppedError) or ends_sweep(error)):
+            raise
+        log(f"stopped: {error}")
+        log(f"what was finished is kept. Resume with:  {request.command}")
+        return FAILED
 
 
 @contextmanager

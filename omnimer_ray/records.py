@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnimer_ray.errors import ResultsError
+from omnimer_ray.errors import ResultsError, StorageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -77,7 +77,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise ResultsError(
+        raise StorageError(
             f"cannot write {path}: {error.strerror or error}; finished work is kept; fix this and run the same command again"
         ) from error
     finally:

@@ -13,7 +13,7 @@ import typer
 
 from omnimer_ray.errors import ConfigError, OmniMERError
 
-DONE, FAILED, INTERRUPTED = 0, 4, 130  # beside the exit codes of the errors: 2 usage, 3 bad data
+DONE, FAILED, INTERRUPTED = 0, 4, 130  # beside the exit codes of the errors: 2 usage, 3 bad data, 4 stopped
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -41,7 +41,7 @@ def sweep(
 ) -> None:
     """Run a search space, or resume it: the same command again skips what is recorded and resumes what was cut off.
 
-    Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed, 130 interrupted.
+    Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed or the sweep was stopped by a full disk or by Ray, 130 interrupted.
     """
     if list_ or name is None:
         _print_spaces()

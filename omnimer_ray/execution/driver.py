@@ -6,6 +6,7 @@ The records in the results folder are the state of a sweep; Tune's own state is 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -22,8 +23,9 @@ from ray import tune
 
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.errors import SweepStoppedError
 from omnimer_ray.execution.capacity import Capacity, placement_group_tag, remove_placement_group
-from omnimer_ray.execution.failures import record_attempts
+from omnimer_ray.execution.failures import classify, record_attempts, write_trace
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.progress import Progress
 from omnimer_ray.execution.searcher import PlanSearcher
@@ -58,7 +60,7 @@ def run_with_ray(job: Job, searcher: PlanSearcher, progress: Progress, log: Call
     log("starting Ray" if job.profile.address is None else f"joining the Ray cluster at {job.profile.address}")
     try:
         concurrency(job.profile, connect(job.profile, local_resources()))  # raises if the cluster can never hold one run
-        with Interruption(job.stop_file, log), progress:
+        with Interruption(job.stop_file, log), progress, _ray_log(job.work / "ray.log"):
             return execute(searcher, job)
     finally:
         ray.shutdown()
@@ -107,8 +109,35 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
             os.environ.update({name: value} if value is not None else {})
 
 
+class _FileHandler(logging.FileHandler):
+    """A log file that loses lines, instead of writing to the terminal, if its disk is full."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message; opening the file may fail as well."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ignore an error of writing."""
+
+
+@contextlib.contextmanager
+def _ray_log(path: Path) -> Iterator[None]:
+    """Write Ray's log messages of this process to a file: they repeat traces of failures that the driver reports in one line."""
+    logger = logging.getLogger("ray")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_FileHandler(path, encoding="utf-8", delay=True)], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
 def execute(searcher: PlanSearcher, job: Job) -> Outcome:
-    """Run the searcher's units, as many at once as the live nodes hold. Returns when no further unit can start."""
+    """Run the searcher's units, as many at once as the live nodes hold. Returns when no further unit can start.
+
+    Raises SweepStoppedError if the results folder cannot be written, or if Ray Tune itself fails.
+    """
     done_before, errors = set(searcher.done), TrialErrors()
     searcher.classify_dead = lambda trial_id, unit, attempts: classify_dead_trial(job, unit, attempts, errors.read(trial_id))
     searcher.has_room = Capacity(job.profile, job.session, searcher.watcher.wait)
@@ -124,7 +153,14 @@ def execute(searcher: PlanSearcher, job: Job) -> Outcome:
             name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0), callbacks=[errors]
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception as error:
+        write_trace(job.work / "errors" / "tune.txt", error)
+        reason = f"Ray Tune failed with {type(error).__name__}: {classify(error)['reason']}"
+        raise SweepStoppedError(reason) from error
+    if searcher.fault is not None:
+        raise SweepStoppedError(f"{job.folder} cannot be written ({searcher.fault}); free some space or make it writable")
     return Outcome(
         tuple(sorted(searcher.done - done_before)), searcher.failed, tuple(unit.id for unit in searcher.pending), job.stop_file.exists()
     )
@@ -171,7 +207,8 @@ class Interruption:
             self.handlers = signal.signal(signal.SIGINT, self._stop), signal.signal(signal.SIGTERM, self._stop_at_once)
 
     def __exit__(self, *error: object) -> None:
-        self.stop_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that became read-only
+            self.stop_file.unlink()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self.handlers[0])
             signal.signal(signal.SIGTERM, self.handlers[1])

@@ -6,9 +6,11 @@ To add a kind: a line in FailureKind, a line in POLICIES, and the errors that me
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +32,8 @@ class FailureKind(StrEnum):
     LOST_NODE = "lost_node"
     LOST_WORKER = "lost_worker"
     NOT_STARTED = "not_started"  # a worker group that failed before any line of the unit ran
-    STORAGE = "storage"  # full, read-only, or damaged results
+    STORAGE = "storage"  # the disk is full or read-only
+    DAMAGED = "damaged"  # files of the results folder
     MACHINE = "machine"  # something is absent on a node or cannot be reached from it
 
 
@@ -42,10 +45,11 @@ class Retry(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """Policy of one kind: its retries, and whether the last failure is recorded."""
+    """Policy of one kind: its retries, whether the last failure is recorded, and whether no further unit is started."""
 
     retry: Retry
     recorded: bool
+    ends_sweep: bool = False
 
 
 NEVER, LOST, LESS_MEMORY, ALWAYS = Retry(1), Retry(3), Retry(2, less_memory=True), Retry(None)
@@ -59,7 +63,8 @@ POLICIES: Mapping[FailureKind, Policy] = {
     FailureKind.LOST_NODE: Policy(LOST, recorded=False),
     FailureKind.LOST_WORKER: Policy(LOST, recorded=True),
     FailureKind.NOT_STARTED: Policy(LOST, recorded=False),
-    FailureKind.STORAGE: Policy(NEVER, recorded=False),
+    FailureKind.STORAGE: Policy(NEVER, recorded=False, ends_sweep=True),
+    FailureKind.DAMAGED: Policy(NEVER, recorded=False),
     FailureKind.MACHINE: Policy(NEVER, recorded=False),
 }
 ORDER = list(FailureKind)
@@ -71,7 +76,8 @@ TYPES: Mapping[str, FailureKind] = {
     "omnimer_ray.CorpusError": FailureKind.BAD_DATA,
     "omnimer_ray.ConfigError": FailureKind.FAILED,
     "omnimer_ray.BaseModelError": FailureKind.FAILED,
-    "omnimer_ray.ResultsError": FailureKind.STORAGE,
+    "omnimer_ray.StorageError": FailureKind.STORAGE,
+    "omnimer_ray.ResultsError": FailureKind.DAMAGED,
     "omnimer_ray.MachineError": FailureKind.MACHINE,
     "omnimer_ray.MissingExtraError": FailureKind.MACHINE,
     "builtins.MemoryError": FailureKind.OUT_OF_MEMORY,
@@ -89,7 +95,7 @@ TYPES: Mapping[str, FailureKind] = {
     "ray.WorkerHealthCheckTimeoutError": FailureKind.LOST_WORKER,
     "ray.CollectiveTimeoutError": FailureKind.LOST_WORKER,
     "ray.OutOfMemoryError": FailureKind.OUT_OF_MEMORY,
-    "ray.OutOfDiskError": FailureKind.STORAGE,
+    "ray.OutOfDiskError": FailureKind.MACHINE,  # of one node
     "ray.RuntimeEnvSetupError": FailureKind.MACHINE,
     "ray.InsufficientClusterResourcesError": FailureKind.MACHINE,
 }
@@ -163,6 +169,11 @@ def should_retry(attempts: Sequence[Attempt]) -> bool:
     return allowed is None or len(_counted(attempts)) < allowed
 
 
+def ends_sweep(error: BaseException) -> bool:
+    """Whether no further unit is started after this error, because no unit could be finished."""
+    return _policy(classify(error)).ends_sweep
+
+
 def needs_less_memory(attempts: Iterable[Attempt]) -> bool:
     """Whether the next attempt takes a smaller micro-batch."""
     return any(_policy(attempt).retry.less_memory for attempt in attempts)
@@ -192,6 +203,13 @@ def record_failure(folder: Path, unit: Unit, kind: FailureKind, reason: str, att
     place = record_folder(unit, folder)
     place.mkdir(parents=True, exist_ok=True)
     write_record(place, {**about, "outcome": kind, "reason": reason})
+
+
+def write_trace(path: Path, error: BaseException) -> None:
+    """Write an error's trace to a file, if the disk is not full."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
 
 def _policy(attempt: Attempt) -> Policy:

@@ -42,6 +42,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.pending, self.done = list(units), set(done)
         self.running: dict[str, Unit] = {}  # by trial id
         self.failed: dict[str, str] = {}  # unit id -> reason
+        self.fault: str | None = None  # reason why no further unit is started
         self.attempts: dict[str, list[Attempt]] = defaultdict(list)  # failed attempts by unit id
         self.stopped, self.watcher = stopped, watcher
         self.classify_dead: Callable[[str, Unit, Sequence[Attempt]], Attempt] = _classify_as_lost  # a trial that died without a report
@@ -54,7 +55,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
         FINISHED only if no unit can start any more, because Tune never asks again after it.
         """
-        if self.stopped():
+        if self.stopped() or self.fault is not None:
             return str(Searcher.FINISHED)
         if (self.ready() or self.may_grow()) and not self.has_room(self.running.values()):
             return None
@@ -107,6 +108,8 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         else:
             self.failed[unit.id] = f"{attempt['outcome']}: {attempt['reason']}"
             self.record_failed(unit, attempts)
+        if POLICIES[attempt["outcome"]].ends_sweep:
+            self.fault = attempt["reason"]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that Tune pickles, and that is never restored, without the callbacks of the driver."""

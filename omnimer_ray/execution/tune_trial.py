@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnimer_ray.execution.capacity import placement_group_tag
-from omnimer_ray.execution.failures import Attempt, FailureKind, classify, classify_text, needs_less_memory
+from omnimer_ray.execution.failures import Attempt, FailureKind, classify, classify_text, needs_less_memory, write_trace
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.worker import work
 from omnimer_ray.machine.profile import smaller
@@ -57,14 +54,8 @@ def _fit(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> dict[str, Any]:
     except Exception as error:  # raised in a worker, here or through Train; its kind decides about retries
         if _is_recorded(job, unit):
             return {"outcome": "done"}
-        _write_trace(job.work / "errors" / f"{unit.id}.txt", error)
+        write_trace(job.work / "errors" / f"{unit.id}.txt", error)
         return {**classify(error), **_hung(job, unit), "micro_batch": job.profile.micro_batch}
-
-
-def _write_trace(path: Path, error: Exception) -> None:
-    with contextlib.suppress(OSError):  # the error may be that the disk is full
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
 
 def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
