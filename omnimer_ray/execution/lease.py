@@ -119,7 +119,7 @@ class Leases:
 
 
 def holder(folder: Path) -> tuple[str, int] | None:
-    """Host and pid of the live driver of a folder, or None. On this host the pid decides, for another host the heartbeat's age."""
+    """Host and pid of the live driver of a folder, or None. Liveness follows from the pid on this host, from the heartbeat on another."""
     path = _path(folder)
     try:
         held, age = _read(path), _server_time(path) - path.stat().st_mtime
@@ -131,14 +131,14 @@ def holder(folder: Path) -> tuple[str, int] | None:
 
 
 def _server_time(path: Path) -> float:
-    """The file server's clock, by a file that it stamps now: this machine's clock may differ from it by minutes."""
+    """Time of the file server, from the modification time of a new file: this machine's clock may differ by minutes."""
     probe = path.with_name(f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
     try:
         probe.touch()
         os.utime(probe)
         return probe.stat().st_mtime
     except OSError:
-        return time.time()  # read-only for this user: only --status asks then
+        return time.time()  # read-only for this user, who can only use --status
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()
