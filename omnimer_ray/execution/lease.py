@@ -1,4 +1,4 @@
-"""One writer per folder: a lease file with host, pid and a heartbeat. A sweep holds one of its results folder and of each ledger it builds."""
+"""One writer per folder: a lease file with host, pid and a heartbeat. A sweep has one for its results folder and one for each ledger it builds."""
 
 from __future__ import annotations
 

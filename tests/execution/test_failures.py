@@ -179,7 +179,7 @@ def test_every_kind_has_a_policy_and_every_error_of_the_package_has_a_kind() -> 
     assert all(any(f"omnimer_ray.{base.__name__}" in TYPES for base in kind.__mro__) for kind in ours)
 
 
-def test_an_unknown_kind_fails_loudly() -> None:
+def test_an_unknown_kind_raises_an_error() -> None:
     with pytest.raises(ValueError, match="'tired' is not a valid FailureKind"):
         should_retry([{"outcome": "tired", "reason": None, "micro_batch": None}])
 
