@@ -1,4 +1,4 @@
-"""A watcher that records what a searcher reports, and one trial's end, for tests of searchers without a cluster."""
+"""Helpers for tests of searchers without a cluster: a watcher that records the searcher's reports, and the end of a trial."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ FINISHED = str(Searcher.FINISHED)
 
 
 class RecordingWatcher:
-    """Records what it receives as lines; like the driver's watcher it cannot be pickled, if it has a lock."""
+    """Records each report as a line. With a lock it cannot be pickled, like the driver's watcher."""
 
     def __init__(self, lock: object = None) -> None:
         self.lock = lock

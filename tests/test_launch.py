@@ -18,7 +18,7 @@ from rich.console import Console
 from analysis import load
 from omnimer_ray import launch
 from omnimer_ray.doctor import quick_findings, work
-from omnimer_ray.errors import ConfigError, MachineError, ResultsError
+from omnimer_ray.errors import ConfigError, MachineError, ResultsError, StorageError, SweepStoppedError
 from omnimer_ray.execution import lease
 from omnimer_ray.execution.driver import Outcome
 from omnimer_ray.execution.failures import FailureKind, record_failure
@@ -284,6 +284,36 @@ def test_a_sigterm_before_any_worker_started_ends_like_ctrl_c(given: Sweep, monk
     assert code == 130
     assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SweepStoppedError("Ray Tune failed with TuneError: the head died"),
+        StorageError("cannot write x: No space left on device"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_a_sweep_that_the_machine_stopped_ends_with_the_reason_and_the_command_that_resumes(
+    given: Sweep, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stopped(*arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(launch, "read_corpus", lambda *arguments, **named: given.corpus)
+    monkeypatch.setattr(launch, "_run", stopped)
+    code, text = run(given)
+    assert code == 4
+    assert text.endswith(f"stopped: {error}\nwhat was finished is kept. Resume with:  {COMMAND}\n")
+
+
+def test_other_errors_of_files_keep_their_trace(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*arguments: object, **named: object) -> None:
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(launch, "read_corpus", missing)
+    with pytest.raises(FileNotFoundError):
+        run(given)
 
 
 def test_a_sweep_whose_folder_was_taken_over_stops_and_names_it(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

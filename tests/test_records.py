@@ -82,7 +82,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, write: st
         path = pathlib.Path({str(tmp_path / "made")!r})
         {write}"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ResultsError: cannot write" in ended.stderr.splitlines()[-1]
+    assert "StorageError: cannot write" in ended.stderr.splitlines()[-1]
     assert "File too large; finished work is kept; fix this and run the same command again" in ended.stderr
     assert [file.name for file in tmp_path.iterdir()] == []
 

@@ -1,7 +1,7 @@
-"""Free resources of a Ray cluster: whether another worker group can start now, and what a unit that cannot start waits for.
+"""Free resources of a Ray cluster: whether another worker group can start now, and the missing resources if it cannot.
 
-Each unit asks for a few bytes of memory of its own. Its placement group is found by them, so that the groups of other drivers, and
-units that are started but do not hold their cores yet, are told apart.
+Each unit requests its own small number of bytes of memory. The number identifies the unit's placement group, so that the groups of
+other drivers are not counted, and a started unit is known to have no resources yet if its group is not placed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from omnimer_ray.machine.profile import MachineProfile, num_workers
 from omnimer_ray.planning.units import Unit
 
-LOOK_EVERY_SEC = 1.0
-NAMES = {"CPU": ("core", "cores"), "GPU": ("GPU", "GPUs")}  # as Ray counts them -> for people
+READ_EVERY_SEC = 1.0
+NAMES = {"CPU": ("core", "cores"), "GPU": ("GPU", "GPUs")}  # Ray's name -> singular and plural in messages
 
 
 class Node(NamedTuple):
-    """A live node: its resources in all, and those that nothing holds."""
+    """A live node: its total and its unallocated resources."""
 
     total: Mapping[str, float]
     free: Mapping[str, float]
@@ -33,9 +33,9 @@ class Room(NamedTuple):
 
 
 def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, starting: int) -> Room:
-    """Decide whether one more worker group fits. `starting` of the `running` units do not hold their resources yet.
+    """Decide whether one more worker group fits. `starting` of the `running` units have no resources allocated yet.
 
-    A cluster that is filled by our own units is no reason to report: the next unit starts when one of them ends.
+    If this sweep's own units fill the cluster, no reason is reported: the next unit starts when one of them ends.
     """
     limit = num_groups(profile, (node.total for node in nodes))
     if profile.max_concurrent_runs is not None:
@@ -48,23 +48,23 @@ def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, star
 
 
 def num_groups(profile: MachineProfile, nodes: Iterable[Mapping[str, float]]) -> int:
-    """Number of worker groups that nodes hold; the workers of a group may be on several nodes."""
+    """Number of worker groups that fit on the nodes; the workers of a group may be on several nodes."""
     return num_workers(profile, nodes) // max(1, profile.workers_per_run)
 
 
 def describe_shortage(profile: MachineProfile, nodes: Sequence[Node]) -> str:
-    """`waiting for 2 cores on one node: 1 free of 4`, node by node."""
+    """Describe the resources of a worker group and the free ones of each node: `waiting for 2 cores on one node: 1 free of 4 cores`."""
     amounts = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker}
-    asked = {name: amount for name, amount in amounts.items() if amount}
-    worker = " and ".join(_count(name, amount) for name, amount in asked.items())
+    requested = {name: amount for name, amount in amounts.items() if amount}
+    worker = " and ".join(_count(name, amount) for name, amount in requested.items())
     several = f"{profile.workers_per_run} workers with " if profile.workers_per_run > 1 else ""
     kind = f" of type {profile.accelerator_type}" if profile.accelerator_type else ""
-    free = "; ".join(_describe_free(asked, node) for node in nodes) or "no node is alive"
+    free = "; ".join(_describe_free(requested, node) for node in nodes) or "no node is alive"
     return f"waiting for {several}{worker}{kind} on one node{' each' if several else ''}: {free}"
 
 
-def _describe_free(asked: Mapping[str, float], node: Node) -> str:
-    parts = (f"{node.free.get(name, 0.0):g} free of {_count(name, node.total.get(name, 0.0))}" for name in asked)
+def _describe_free(requested: Mapping[str, float], node: Node) -> str:
+    parts = (f"{node.free.get(name, 0.0):g} free of {_count(name, node.total.get(name, 0.0))}" for name in requested)
     return " and ".join(parts)
 
 
@@ -76,12 +76,12 @@ class Capacity:
     """Callable for the searcher: whether another unit can start now. Reads Ray's state at most once a second."""
 
     def __init__(self, profile: MachineProfile, session: str, report: Callable[[str | None], None]) -> None:
-        """`report` receives what a unit waits for, or None, at each call."""
+        """`report` is called each time with the reason why no unit can start, or None."""
         self.profile, self.session, self.report = profile, session, report
         self.nodes, self.held, self.read_at = list[Node](), set[float](), float("-inf")
 
     def __call__(self, running: Collection[Unit]) -> bool:
-        if time.monotonic() - self.read_at >= LOOK_EVERY_SEC:
+        if time.monotonic() - self.read_at >= READ_EVERY_SEC:
             self.nodes, self.held, self.read_at = live_nodes(), held_tags(), time.monotonic()
         starting = sum(placement_group_tag(unit, self.session) not in self.held for unit in running)
         room = find_room(self.profile, self.nodes, len(running), starting)
@@ -99,12 +99,12 @@ def live_nodes() -> list[Node]:
 
 
 def held_tags() -> set[float]:
-    """Tags of the placement groups that hold their resources."""
+    """Tags of the placement groups whose resources are allocated."""
     return {bundle["memory"] for group in _groups().values() if group["state"] == "CREATED" for bundle in _tagged(group)}
 
 
 def placement_group_tag(unit: Unit, session: str) -> int:
-    """Bytes of memory that a unit's workers ask for: negligible as an amount, and a number to find its placement group by."""
+    """Bytes of memory that a unit's workers request: a negligible amount that identifies the unit's placement group."""
     return 1 + zlib.crc32(f"{session} {unit.id}".encode()) % 2**20
 
 

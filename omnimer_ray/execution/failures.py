@@ -21,17 +21,17 @@ from omnimer_ray.records import write_record
 
 
 class FailureKind(StrEnum):
-    """Outcomes of a failed attempt, as records name them. If the workers of a group fail differently, the first kind of this list holds."""
+    """Outcomes of a failed attempt, as in records. If the workers of a group fail differently, the kind that comes first here applies."""
 
     DIVERGED = "diverged"
     OUT_OF_MEMORY = "out_of_memory"
     BAD_DATA = "bad_data"
     FAILED = "failed"  # a wrong setting or base, or an error of no known type
     HUNG = "hung"  # ended by its watchdog
-    WAITING = "waiting"  # its resources were taken before its worker group held them
+    WAITING = "waiting"  # its resources were taken before its worker group was placed
     LOST_NODE = "lost_node"
     LOST_WORKER = "lost_worker"
-    NOT_STARTED = "not_started"  # a worker group that failed before any line of the unit ran
+    NOT_STARTED = "not_started"  # the worker group failed before any code of the unit ran
     STORAGE = "storage"  # the disk is full or read-only
     DAMAGED = "damaged"  # files of the results folder
     MACHINE = "machine"  # something is absent on a node or cannot be reached from it
@@ -80,6 +80,7 @@ TYPES: Mapping[str, FailureKind] = {
     "omnimer_ray.ResultsError": FailureKind.DAMAGED,
     "omnimer_ray.MachineError": FailureKind.MACHINE,
     "omnimer_ray.MissingExtraError": FailureKind.MACHINE,
+    "omnimer_ray.SweepStoppedError": FailureKind.MACHINE,
     "builtins.MemoryError": FailureKind.OUT_OF_MEMORY,
     "builtins.ImportError": FailureKind.MACHINE,  # each node has its own environment
     "torch.OutOfMemoryError": FailureKind.OUT_OF_MEMORY,
@@ -104,16 +105,16 @@ LOSSES: Mapping[str, FailureKind] = {
     "ray.RayActorError": FailureKind.LOST_WORKER,
     "ray.WorkerCrashedError": FailureKind.LOST_WORKER,
     "ray.RaySystemError": FailureKind.LOST_NODE,
-    "torch.DistError": FailureKind.LOST_WORKER,  # on the ranks that are left
+    "torch.DistError": FailureKind.LOST_WORKER,  # on the remaining ranks
     "builtins.ConnectionResetError": FailureKind.LOST_WORKER,
     "builtins.ConnectionAbortedError": FailureKind.LOST_WORKER,
     "builtins.BrokenPipeError": FailureKind.LOST_WORKER,
 }
-CLIENTS = ("huggingface_hub", "requests", "httpx", "httpx2", "urllib3", "urllib", "aiohttp")  # all that they raise: unreachable
+CLIENTS = ("huggingface_hub", "requests", "httpx", "httpx2", "urllib3", "urllib", "aiohttp")  # any error of theirs: unreachable
 ERRNOS: Mapping[int, FailureKind] = {
     **dict.fromkeys((errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.ESTALE), FailureKind.STORAGE),
     errno.ENOMEM: FailureKind.OUT_OF_MEMORY,
-}  # any other error of the system, such as an absent file, is the machine's
+}  # any other system error, such as an absent file, is of kind MACHINE
 MESSAGES: Mapping[FailureKind, tuple[str, ...]] = {  # of errors without a type of their own
     FailureKind.OUT_OF_MEMORY: (
         "out of memory",
@@ -156,7 +157,7 @@ def classify(error: BaseException) -> Attempt:
 
 
 def classify_text(text: str) -> Attempt:
-    """Kind and reason of a process that died, by what Ray wrote. A dead process proves nothing about the results of its unit."""
+    """Kind and reason of a process that died, by Ray's message. The death of a process is no evidence about its unit's results."""
     kind = (_kind_of_text(text) if text.strip() else None) or FailureKind.LOST_WORKER
     if POLICIES[kind].recorded and kind is not FailureKind.OUT_OF_MEMORY:
         kind = FailureKind.LOST_WORKER
@@ -200,9 +201,9 @@ def record_failure(folder: Path, unit: Unit, kind: FailureKind, reason: str, att
             "fold": config.corpus.fold,
             "seed": config.seed if config.training else None,
         }
-    place = record_folder(unit, folder)
-    place.mkdir(parents=True, exist_ok=True)
-    write_record(place, {**about, "outcome": kind, "reason": reason})
+    path = record_folder(unit, folder)
+    path.mkdir(parents=True, exist_ok=True)
+    write_record(path, {**about, "outcome": kind, "reason": reason})
 
 
 def write_trace(path: Path, error: BaseException) -> None:
@@ -228,7 +229,7 @@ def _kind(error: BaseException) -> FailureKind | None:
     if (kind := _kind_of_type(classes, str(error))) is not None:
         return kind
     if isinstance(error, OSError):
-        return _kind_of_errno(error.errno) if error.errno else None  # a library's own has no number
+        return _kind_of_errno(error.errno) if error.errno else None  # an OSError that a library raises has no number
     return _kind_of_text(str(error))
 
 
@@ -275,5 +276,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _last_line(text: str) -> str:
-    """The last line, where traces have the error itself; without Ray's guesses at what may have ended a process."""
+    """The last line, where traces have the error itself; without Ray's list of possible causes of a process's end."""
     return (text.strip().splitlines() or [""])[-1].partition(" Some common causes include")[0]

@@ -1,4 +1,4 @@
-"""What every worker of a sweep receives: folders, base, machine profile, and the clips."""
+"""Data that every worker of a sweep receives: folders, base, machine profile and clips."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Job:
 
     @property
     def stop_file(self) -> Path:
-        """Exists once the sweep was asked to stop."""
+        """Exists after a request to stop the sweep."""
         return self.work / "stop"
 
     def progress_file(self, unit: Unit) -> Path:

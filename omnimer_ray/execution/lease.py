@@ -1,4 +1,4 @@
-"""One writer per folder: a lease file with host, pid and a heartbeat. A sweep holds one of its results folder and of each ledger it builds."""
+"""One writer per folder: a lease file with host, pid and a heartbeat. A sweep has one for its results folder and one for each ledger it builds."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Leases:
 
 
 def holder(folder: Path) -> tuple[str, int] | None:
-    """Host and pid of the live driver of a folder, or None. On this host the pid decides, for another host the heartbeat's age."""
+    """Host and pid of the live driver of a folder, or None. Liveness follows from the pid on this host, from the heartbeat on another."""
     path = _path(folder)
     try:
         held, age = _read(path), _server_time(path) - path.stat().st_mtime
@@ -132,14 +132,14 @@ def holder(folder: Path) -> tuple[str, int] | None:
 
 
 def _server_time(path: Path) -> float:
-    """The file server's clock, by a file that it stamps now: this machine's clock may differ from it by minutes."""
+    """Time of the file server, from the modification time of a new file: this machine's clock may differ by minutes."""
     probe = path.with_name(f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
     try:
         probe.touch()
         os.utime(probe)
         return probe.stat().st_mtime
     except OSError:
-        return time.time()  # read-only for this user: only --status asks then
+        return time.time()  # read-only for this user, who can only use --status
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()

@@ -20,7 +20,7 @@ from omnimer_ray.planning.extents import Extent, duration
 from omnimer_ray.planning.units import Unit, trained_stage
 from omnimer_ray.records import RECORD
 
-LOOK_EVERY_SEC, PLAIN_EVERY_SEC, WAITING_EVERY_SEC = 1.0, 15.0, 60.0
+UPDATE_EVERY_SEC, PLAIN_EVERY_SEC, WAITING_EVERY_SEC = 1.0, 15.0, 60.0
 WAITING_AFTER_SEC = 10.0  # the cores of a finished unit are free only after a few seconds
 
 
@@ -33,12 +33,12 @@ class Progress:
         """`after` is called with each unit whose trial has ended; an OmniMERError that it raises is printed."""
         self.console, self.folder, self.extents, self.after = console, folder, extents, after
         self.finished = set(recorded)
-        self.already = sum(extents[name].work for name in list(self.finished))
+        self.recorded_work = sum(extents[name].work for name in list(self.finished))
         self.running: dict[str, Unit] = {}
         self.began = time.monotonic()
-        self.waiting: str | None = None  # what a ready unit waits for
-        self._next_report = 0.0  # of it
-        self._left = threading.Event()
+        self.waiting: str | None = None  # reason why a ready unit waits
+        self._next_report = 0.0  # time of the next log line with this reason
+        self._exited = threading.Event()
         self._status = console.status("starting workers") if console.is_terminal else None
 
     def start(self, unit: Unit) -> None:
@@ -56,11 +56,11 @@ class Progress:
             self._log(f"{outcome.replace('_', ' '):6} {unit.title}{f': {reason}' if reason else ''}")
         try:
             self.after(unit)
-        except OmniMERError as error:  # the sweep continues, and writes it again at its end
+        except OmniMERError as error:  # the sweep continues, and its outputs are written again at its end
             self._log(str(error))
 
     def wait(self, reason: str | None) -> None:
-        """Log what a ready unit waits for, if it waits: after a few seconds, then once a minute."""
+        """Log the reason why a ready unit waits: after a few seconds, then once a minute. None: no unit waits."""
         now = time.monotonic()
         if reason is not None and self.waiting is None:
             self._next_report = now + WAITING_AFTER_SEC
@@ -80,14 +80,14 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._left.set()
+        self._exited.set()
         self._thread.join(timeout=5)
         if self._status:
             self._status.stop()
 
     def _watch(self) -> None:
         last = time.monotonic()
-        while not self._left.wait(LOOK_EVERY_SEC):
+        while not self._exited.wait(UPDATE_EVERY_SEC):
             if self._status:
                 self._status.update(self._line())
             elif time.monotonic() - last >= PLAIN_EVERY_SEC and (self.running or not self.waiting):
@@ -107,16 +107,16 @@ class Progress:
     def _time_left(self) -> str:
         total = sum(extent.work for extent in list(self.extents.values()))  # a search adds units meanwhile
         done = sum(self.extents[name].work for name in list(self.finished)) + sum(
-            self._partly(unit) for unit in list(self.running.values())
+            self._work_so_far(unit) for unit in list(self.running.values())
         )
-        gained, elapsed = done - self.already, time.monotonic() - self.began
+        gained, elapsed = done - self.recorded_work, time.monotonic() - self.began
         if gained <= 0 or elapsed < 20:
             return ""
         return f", about {duration((total - done) / gained * elapsed)} left"
 
-    def _partly(self, unit: Unit) -> float:
-        history, whole = last_step(unit, self.folder), self.extents[unit.id]
-        return history["step"] * whole.batch if history else 0.0
+    def _work_so_far(self, unit: Unit) -> float:
+        history = last_step(unit, self.folder)
+        return history["step"] * self.extents[unit.id].batch if history else 0.0
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
@@ -150,7 +150,7 @@ def _loss(history: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a file; none if it does not exist: its worker may have removed it."""
+    """Lines of a file; an empty list if it does not exist, since its worker may have removed it."""
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether another unit fits on a cluster: nodes that are full, occupied by another driver, dead, or that joined."""
+"""Room for another unit on a cluster whose nodes are free, full, occupied by another driver, dead, or new."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def profile(**changes: Any) -> MachineProfile:
 
 
 def node(cpus: float, free: float, **cards: float) -> Node:
-    """`gpus` and `free_gpus` are its cards."""
+    """A node with cores and memory. `gpus` and `free_gpus` are the numbers of its cards."""
     gpus = {"GPU": cards["gpus"], RTX_3090: 1.0} if cards else {}
     free_gpus = {"GPU": cards["free_gpus"], RTX_3090: 0.9} if cards else {}
     return Node({"CPU": cpus, "memory": 9e9, **gpus}, {"CPU": free, "memory": 9e9, **free_gpus})
@@ -34,7 +34,7 @@ CARDS = profile(cpus_per_worker=4, gpus_per_worker=1, workers_per_run=2, acceler
         (profile(), [node(1, 1), node(1, 1)], 0, 0, Room(True)),
         (profile(), [node(1, 1), node(1, 1)], 1, 1, Room(True)),
         (profile(), [node(1, 0), node(1, 1)], 1, 0, Room(True)),
-        (profile(), [node(1, 0), node(1, 0)], 2, 0, Room(False)),  # all of it is ours: no reason to report
+        (profile(), [node(1, 0), node(1, 0)], 2, 0, Room(False)),  # full of this sweep's units: no reason is reported
         (profile(), [node(1, 1), node(1, 1)], 2, 2, Room(False)),
         (profile(), [node(1, 0)], 2, 1, Room(False)),  # a node died: its unit has not ended yet
         (profile(), [node(1, 0)], 0, 0, Room(False, "waiting for 1 core on one node: 0 free of 1 core")),
@@ -72,27 +72,27 @@ def test_room_for_another_unit(profile: MachineProfile, nodes: list[Node], runni
     assert find_room(profile, nodes, running, starting) == room
 
 
-def test_units_that_hold_nothing_yet_are_counted_and_ray_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One core is free; the unit that was handed out last will take it."""
+def test_units_without_resources_yet_are_counted_and_rays_state_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One core is free; the unit that was started last will take it."""
     one, two = (AnyUnit(name) for name in ("one", "two"))
     groups: Mapping[str, Any] = {
         "a": {"state": "CREATED", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(one, "ours")}}},
         "b": {"state": "PENDING", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(two, "ours")}}},
         "c": {"state": "CREATED", "bundles": {0: {"CPU": 1.0}}},
     }
-    looks = list[str]()
+    reads = list[str]()
     reports = list[str | None]()
-    monkeypatch.setattr(capacity, "live_nodes", lambda: looks.append("nodes") or [node(3, 1)])
+    monkeypatch.setattr(capacity, "live_nodes", lambda: reads.append("nodes") or [node(3, 1)])
     monkeypatch.setattr(capacity, "_groups", lambda: groups)
     now = [100.0]
     monkeypatch.setattr(capacity.time, "monotonic", lambda: now[0])
-    ask = Capacity(profile(), "ours", reports.append)
-    assert ask([one])
-    assert not ask([one, two])
-    assert len(looks) == 1
+    has_room = Capacity(profile(), "ours", reports.append)
+    assert has_room([one])
+    assert not has_room([one, two])
+    assert len(reads) == 1
     now[0] += 1
     assert not Capacity(profile(), "another driver", reports.append)([one])
-    assert ask([])
-    assert len(looks) == 3
+    assert has_room([])
+    assert len(reads) == 3
     waiting = "waiting for 1 core on one node: 1 free of 3 cores"
     assert reports == [None, waiting, waiting, None]

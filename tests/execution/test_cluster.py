@@ -1,4 +1,4 @@
-"""Profiles fit the machines they are for; Ray's and Kubernetes' files are what those read; what is written down can be typed."""
+"""Machine profiles fit their machines, files for Ray and Kubernetes are valid, and documented commands can be parsed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from omnimer_ray.training.schedule import Item, micro_batches
 
 ROOT = PROFILES.parent
 QWEN_7B = Shape(vision_width=1280)
-MACHINES = {  # profile -> the machine that it is for, and how many runs go on there
+MACHINES = {  # profile -> resources of its machine, and number of concurrent runs
     "laptop": (Resources(2, 0), 2),
     "laptop_two_workers": (Resources(2, 0), 1),
     "gpu": (Resources(16, 1), 1),
@@ -40,18 +40,18 @@ def read(name: str) -> Any:
 
 
 def options(app: typer.Typer, command: str) -> dict[str, Any]:
-    """The command's options as it would read them; click raises where there is none of that name."""
+    """Parse a command's options; click raises an error for an unknown option."""
     module, *words = shlex.split(command)[2:]
     assert shlex.split(command)[:2] == ["python", "-m"]
     assert module in ("omnimer_ray.sweep", "omnimer_ray.doctor")
     return get_command(app).make_context(module, words).params
 
 
-def test_every_file_is_a_profile_or_known() -> None:
+def test_every_file_is_a_profile_or_one_of_the_other_known_files() -> None:
     assert {path.stem for path in PROFILES.glob("*.yaml")} == set(MACHINES) | OTHER_FILES
 
 
-def test_a_listing_of_profiles_names_no_other_file() -> None:
+def test_the_list_of_known_profiles_in_an_error_has_no_other_file() -> None:
     with pytest.raises(MachineError) as raised:
         load_profile("zzz")
     known = ", ".join(repr(name) for name in sorted(MACHINES))
@@ -59,7 +59,7 @@ def test_a_listing_of_profiles_names_no_other_file() -> None:
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_profile_fits_the_machine_that_it_is_for(name: str) -> None:
+def test_the_number_of_concurrent_runs_of_a_profile_on_its_machine(name: str) -> None:
     profile, (offered, runs) = load_profile(name), MACHINES[name]
     assert concurrency(profile, offered) == runs
     block = tuple(Item(str(index), "sentiment", "") for index in range(paper_config().block))
@@ -67,14 +67,14 @@ def test_a_profile_fits_the_machine_that_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (offered, _) in MACHINES.items() if offered.gpus])
-def test_items_of_thirty_seconds_are_decoded_and_trained_on_24_gib(name: str) -> None:
+def test_items_of_thirty_seconds_fit_24_gib_in_training_and_decoding(name: str) -> None:
     config = paper_config(base__precision="bf16")
     setup = setup_of(load_profile(name), config)
     assert refusal(24.0, QWEN_7B, setup, longest_item(config)) is None
     assert estimate(QWEN_7B, setup, longest_item(config)).evaluation_gib < 24
 
 
-def test_the_cluster_file_is_what_the_launcher_reads() -> None:
+def test_the_cluster_file_is_valid_for_rays_launcher() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     ray = pytest.importorskip("ray")
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -92,13 +92,13 @@ def test_the_cluster_file_is_what_the_launcher_reads() -> None:
 
 
 @pytest.mark.parametrize("name", ["onprem.yaml", "rayjob.yaml"])
-def test_every_placeholder_is_marked(name: str) -> None:
+def test_every_placeholder_is_marked_with_change(name: str) -> None:
     for line in (PROFILES / name).read_text().splitlines():
         if re.search(r"HEAD_HOST|BOX_|YOUR_|/PATH/|REGISTRY", line.split("#")[0]):
             assert "CHANGE" in line.partition("#")[2], line
 
 
-def test_the_job_of_kubernetes_runs_a_command_that_there_is() -> None:
+def test_the_kubernetes_job_runs_a_valid_command_on_enough_resources() -> None:
     job = read("rayjob.yaml")
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
@@ -122,23 +122,23 @@ def test_the_job_of_kubernetes_runs_a_command_that_there_is() -> None:
     assert concurrency(load_profile(Path(given["machine"]).stem), offered) == 4
 
 
-def test_the_runtime_environment_is_one_to_ray() -> None:
+def test_the_runtime_environments_are_valid_for_ray() -> None:
     runtime_env = pytest.importorskip("ray.runtime_env")
     for given in (read("runtime_env.yaml"), yaml.safe_load(read("rayjob.yaml")["spec"]["runtimeEnvYAML"])):
         given.pop("working_dir", None)  # uploaded by the client, before this check
         assert runtime_env.RuntimeEnv(**given)["env_vars"] == {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "600"}
 
 
-def test_an_upload_holds_the_code_and_no_data(tmp_path: Path) -> None:
+def test_an_upload_contains_the_code_and_no_data(tmp_path: Path) -> None:
     packaging = pytest.importorskip("ray._private.runtime_env.packaging")
     excludes = packaging.get_excludes_from_ignore_files(ROOT, include_gitignore=True)
 
-    def goes_along(path: str) -> bool:
+    def is_uploaded(path: str) -> bool:
         return not any(exclude(ROOT / path) for exclude in excludes)
 
     assert all(
         map(
-            goes_along,
+            is_uploaded,
             ("omnimer_ray/sweep.py", "search_spaces/ablations.py", "cluster/rtx3090.yaml", "omnimer_ray/tiny/weights/model.safetensors"),
         )
     )
@@ -152,11 +152,11 @@ def test_an_upload_holds_the_code_and_no_data(tmp_path: Path) -> None:
         "docs/a.png",
         ".git/objects/pack/a.pack",
     )
-    assert not any(map(goes_along, data))
+    assert not any(map(is_uploaded, data))
 
 
 def test_an_upload_is_small() -> None:
-    """Beside the code, the tiny base is all that weighs."""
+    """The tiny base is its only large part."""
     packaging = pytest.importorskip("ray._private.runtime_env.packaging")
     excludes = packaging.get_excludes_from_ignore_files(ROOT, include_gitignore=True)
 
@@ -167,18 +167,18 @@ def test_an_upload_is_small() -> None:
     assert size(ROOT) < 12 * 2**20
 
 
-def commands_of_the_page() -> list[str]:
+def documented_commands() -> list[str]:
     text = (PROFILES / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
     return re.findall(r"python -m omnimer_ray\.(?:sweep|doctor) [^\n`]+", text)
 
 
-@pytest.mark.parametrize("command", commands_of_the_page())
-def test_commands_of_the_page_can_be_typed(command: str) -> None:
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_documented_command_can_be_parsed(command: str) -> None:
     given = options(doctor_app if "doctor" in command else sweep_app, command)
     assert load_profile(given["machine"])
     assert given["results"].is_absolute()
 
 
-def test_the_page_tells_of_every_profile() -> None:
+def test_the_documentation_lists_every_profile() -> None:
     table = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", (PROFILES / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(table) == set(MACHINES)

@@ -41,7 +41,7 @@ def test_a_profile_without_cards_hides_the_cards_of_the_machine(monkeypatch: pyt
 
 def interrupt(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
-    time.sleep(0)  # handlers run between two steps of the main thread
+    time.sleep(0)  # signal handlers run between two instructions of the main thread
 
 
 def test_the_first_ctrl_c_requests_a_stop_and_the_second_stops_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Kinds of failures: which error is of which kind, what is retried, and what is recorded."""
+"""Kinds of failures: the kind of each error, the number of retries, and which failures are recorded."""
 
 import builtins
 import errno
@@ -23,6 +23,7 @@ from omnimer_ray.errors import (
     MissingExtraError,
     OmniMERError,
     ResultsError,
+    StorageError,
 )
 from omnimer_ray.execution.failures import (
     LOSSES,
@@ -51,11 +52,11 @@ from ray.train.v2.api import exceptions as api_errors  # noqa: E402
 
 
 class Wrapped(Exception):
-    """As Ray Train's errors: the worker's own is an attribute."""
+    """Like Ray Train's errors: the error of the worker is an attribute."""
 
-    def __init__(self, **below: Any) -> None:
+    def __init__(self, **attributes: Any) -> None:
         super().__init__("Training failed due to worker errors:\nmuch text")
-        vars(self).update(below)
+        vars(self).update(attributes)
 
 
 DIED = ray.exceptions.RayActorError(error_msg="The actor died unexpectedly.\nThe actor is dead because its worker process has died.")
@@ -77,8 +78,9 @@ KILLED = MachineError("clip_1: its decoder was killed from outside (SIGKILL), as
         (RuntimeError("Traceback\n  ...\nomnimer_ray.errors.DivergedError: the loss is inf"), "diverged", None),
         (AssertionError(), "failed", "AssertionError"),
         (ValueError("something new"), "failed", "something new"),
-        (ResultsError("cannot write x: No space left on device"), "storage", "cannot write x: No space left on device"),
-        (LeaseHeldError("in use"), "storage", None),
+        (StorageError("cannot write x: No space left on device"), "storage", "cannot write x: No space left on device"),
+        (ResultsError("adapter_model.safetensors is damaged"), "damaged", None),
+        (LeaseHeldError("in use"), "damaged", None),
         (OSError(errno.ENOSPC, "No space left on device"), "storage", "[Errno 28] No space left on device"),
         (OSError(errno.EROFS, "Read-only file system", "/nfs/x"), "storage", None),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "storage", None),
@@ -120,9 +122,9 @@ def test_kind_and_reason_of_an_error(error: Exception, kind: str, reason: str | 
     assert classify(error) == {"outcome": FailureKind(kind), "reason": reason or str(error).splitlines()[-1]}
 
 
-def test_the_workers_own_error_is_found_below_rays() -> None:
-    deep = Wrapped(worker_failures={0: Wrapped(cause=DivergedError("the loss is nan"))})
-    assert classify(deep) == {"outcome": "diverged", "reason": "the loss is nan"}
+def test_the_error_of_a_worker_is_found_inside_rays_wrappers() -> None:
+    nested = Wrapped(worker_failures={0: Wrapped(cause=DivergedError("the loss is nan"))})
+    assert classify(nested) == {"outcome": "diverged", "reason": "the loss is nan"}
     assert classify(Wrapped(worker_failures={1: Wrapped(health_check_failure=DIED)}))["outcome"] == "lost_worker"
     assert classify(Wrapped(controller_failure=DIED))["outcome"] == "lost_worker"
     assert classify(Wrapped(cause="no error"))["outcome"] == "failed"
@@ -130,13 +132,13 @@ def test_the_workers_own_error_is_found_below_rays() -> None:
 
 
 def test_an_error_of_no_known_type_is_secondary_to_a_lost_worker() -> None:
-    collateral = RuntimeError("collective aborted")
-    assert classify(Wrapped(worker_failures={0: collateral, 1: DIED}))["outcome"] == "lost_worker"
+    secondary = RuntimeError("collective aborted")
+    assert classify(Wrapped(worker_failures={0: secondary, 1: DIED}))["outcome"] == "lost_worker"
     assert classify(Wrapped(worker_failures={0: OSError("broken pipe"), 1: DIED}))["outcome"] == "lost_worker"
 
 
 def test_an_error_in_the_set_up_of_a_process_group_is_never_recorded() -> None:
-    """A node whose network has another name: before, it was recorded as lost_worker after three attempts."""
+    """Regression: a node whose network interface has another name was recorded as lost_worker after three attempts."""
     error = Wrapped(controller_failure=RuntimeError("Unable to find address for: nowhere"))
     assert classify(error)["outcome"] == "failed"
     error.args = ("Training failed:\n  File config.py, in _setup_torch_process_group\nRuntimeError: Unable to find address",)
@@ -144,11 +146,11 @@ def test_an_error_in_the_set_up_of_a_process_group_is_never_recorded() -> None:
     assert not POLICIES[FailureKind.NOT_STARTED].recorded
 
 
-def test_a_failure_that_would_come_again_goes_before_a_lost_worker() -> None:
+def test_a_diverged_worker_has_precedence_over_a_lost_worker() -> None:
     assert classify(Wrapped(worker_failures={0: DIED, 1: DivergedError("nan")}))["outcome"] == "diverged"
 
 
-def test_rays_own_errors_are_known() -> None:
+def test_the_kinds_of_ray_trains_own_errors() -> None:
     died = train_errors.WorkerHealthCheckFailedError("A worker health check failed.", failure=ray.exceptions.ActorDiedError())
     assert classify(api_errors.WorkerGroupError("errors", {0: died}))["outcome"] == "lost_worker"
     error = api_errors.ControllerError(train_errors.WorkerGroupStartupTimeoutError(num_workers=2))
@@ -156,7 +158,7 @@ def test_rays_own_errors_are_known() -> None:
 
 
 def test_every_class_in_the_tables_exists() -> None:
-    """A library that renames one of its errors fails here."""
+    """This test fails if a library renames one of its errors."""
     modules = {
         "omnimer_ray": [errors],
         "builtins": [builtins],
@@ -170,7 +172,7 @@ def test_every_class_in_the_tables_exists() -> None:
         assert found[0].__module__.partition(".")[0] == package
 
 
-def test_every_kind_has_a_policy_and_every_error_of_ours_a_kind() -> None:
+def test_every_kind_has_a_policy_and_every_error_of_the_package_has_a_kind() -> None:
     assert set(POLICIES) == set(FailureKind)
     assert set(MESSAGES) | set(TYPES.values()) | set(LOSSES.values()) | {FailureKind.HUNG} == set(FailureKind)
     ours = [
@@ -179,12 +181,12 @@ def test_every_kind_has_a_policy_and_every_error_of_ours_a_kind() -> None:
     assert all(any(f"omnimer_ray.{base.__name__}" in TYPES for base in kind.__mro__) for kind in ours)
 
 
-def test_an_unknown_kind_fails_loudly() -> None:
+def test_an_unknown_kind_raises_an_error() -> None:
     with pytest.raises(ValueError, match="'tired' is not a valid FailureKind"):
         should_retry([{"outcome": "tired", "reason": None, "micro_batch": None}])
 
 
-def test_the_kinds_are_known_without_torch_and_ray() -> None:
+def test_the_failures_module_imports_neither_torch_nor_ray() -> None:
     code = "import sys, omnimer_ray.execution.failures; print(sorted({'torch', 'ray'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -193,12 +195,12 @@ UNITS = make_plan(ablations(tiny_config())).units
 
 
 @pytest.mark.parametrize("kind", FailureKind)
-def test_a_recorded_failure_is_the_units_outcome(tmp_path: Path, kind: FailureKind) -> None:
+def test_a_recorded_failure_is_read_as_the_units_outcome(tmp_path: Path, kind: FailureKind) -> None:
     for unit in UNITS:
         record_failure(tmp_path, unit, kind, "the reason")
         if not isinstance(unit, LedgerUnit):
             assert recorded_outcome(unit, tmp_path) == kind
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a part of the ledger has no record"
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a ledger unit has no record"
 
 
 def config_of(unit: Unit) -> RunConfig:
@@ -207,7 +209,7 @@ def config_of(unit: Unit) -> RunConfig:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
+def test_the_record_of_a_failed_run_identifies_the_run(tmp_path: Path, training: bool) -> None:
     unit = next(unit for unit in UNITS if isinstance(unit, RunUnit) and unit.run.config.training is training)
     record_failure(tmp_path, unit, FailureKind.DIVERGED, "nan")
     record = read_record(record_folder(unit, tmp_path))
@@ -226,11 +228,11 @@ def test_a_runs_failure_says_which_run(tmp_path: Path, training: bool) -> None:
 
 
 def failed(*outcomes: str) -> list[Attempt]:
-    return [{"outcome": outcome, "reason": f"reason {place}", "micro_batch": 8} for place, outcome in enumerate(outcomes, 1)]
+    return [{"outcome": outcome, "reason": f"reason {number}", "micro_batch": 8} for number, outcome in enumerate(outcomes, 1)]
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "once_more", "recorded"),
+    ("outcomes", "retried", "recorded"),
     [
         (["out_of_memory"], True, None),
         (["out_of_memory"] * 2, False, "out_of_memory"),
@@ -247,11 +249,13 @@ def failed(*outcomes: str) -> list[Attempt]:
         (["machine"], False, None),
     ],
 )
-def test_what_is_started_again_and_what_is_recorded(outcomes: list[str], once_more: bool, recorded: str | None, tmp_path: Path) -> None:
-    """A lost machine says nothing against a run; three lost workers, or ones that stood still, within one sweep do."""
+def test_which_failures_are_retried_and_which_are_recorded(
+    outcomes: list[str], retried: bool, recorded: str | None, tmp_path: Path
+) -> None:
+    """Failures of a machine are not recorded as a run's; three lost or hung workers within one sweep are."""
     attempts, unit = failed(*outcomes), next(unit for unit in UNITS if isinstance(unit, RunUnit))
-    assert should_retry(attempts) is once_more
-    if not once_more:
+    assert should_retry(attempts) is retried
+    if not retried:
         record_attempts(tmp_path, unit, attempts)
         record = read_record(record_folder(unit, tmp_path)) if recorded else None
         assert recorded_outcome(unit, tmp_path) == recorded

@@ -1,4 +1,4 @@
-"""What a worker is handed: the job's folders and the manifest of clips."""
+"""The data that a worker receives: the job's folders and the manifest of clips."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,27 +26,27 @@ def round_trip(path: Path, clips: Sequence[Clip], **changes: Any) -> list[Clip]:
     return read_manifest(path, tiny_config(**changes))
 
 
-def test_a_manifest_gives_the_same_clips_back(tmp_path: Path) -> None:
+def test_clips_are_read_back_from_a_manifest_unchanged(tmp_path: Path) -> None:
     clips = [*CLIPS, replace(CLIPS[0], id="c_1", audio_path=Path("/corpus/c_1.wav"), text='é "kutip" \u2028', video_path=None)]
     assert round_trip(tmp_path / "manifest.json", clips) == clips
 
 
-def test_a_manifest_gives_the_splits_of_a_fold(tmp_path: Path) -> None:
+def test_clips_of_a_manifest_have_the_splits_of_the_runs_fold(tmp_path: Path) -> None:
     clips = [clip(f"{video}_{index}", split="validation" if video == "e" else "train") for video in "abcde" for index in range(3)]
     folded = round_trip(tmp_path / "manifest.json", clips, corpus__folds=5, corpus__fold=1)
     assert folded == list(fold_splits(clips, 5, 1))
     assert {clip.split for clip in folded} == {"train", "validation"}
     shared = round_trip(tmp_path / "manifest.json", clips, corpus__folds=5)
-    assert {clip.split for clip in shared} == {"train"}, "supervision is made of every clip that some fold trains on"
+    assert {clip.split for clip in shared} == {"train"}, "supervision covers every clip that any fold trains on"
 
 
-def test_a_manifest_gives_a_trial_train_and_development_and_no_other_clip(tmp_path: Path) -> None:
+def test_a_trial_reads_only_training_and_development_clips(tmp_path: Path) -> None:
     clips = [clip(f"{video}_{index}", split="validation" if video == "e" else "train") for video in "abcde" for index in range(3)]
-    seen = round_trip(tmp_path / "manifest.json", clips, corpus__development=2)
-    assert {found.split for found in seen} == {"train", "development"}
-    assert {found.source_video for found in seen} == set("abcd")
+    read = round_trip(tmp_path / "manifest.json", clips, corpus__development=2)
+    assert {clip.split for clip in read} == {"train", "development"}
+    assert {clip.source_video for clip in read} == set("abcd")
 
 
-def test_a_jobs_own_state_is_apart_from_the_results(tmp_path: Path) -> None:
+def test_the_state_of_a_running_sweep_is_in_a_subfolder_of_the_results(tmp_path: Path) -> None:
     job = Job(tmp_path, tmp_path, tmp_path, locate("tiny"), None, "1")  # type: ignore[arg-type]
     assert (job.work, job.stop_file) == (tmp_path / ".sweep", tmp_path / ".sweep" / "stop")

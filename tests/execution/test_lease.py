@@ -1,4 +1,4 @@
-"""One sweep per results folder, whatever became of the one before."""
+"""One sweep per results folder, also after an earlier sweep was killed or its host failed."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def start(folder: Path, code: str = HOLD) -> "subprocess.Popen[str]":
 
 @pytest.fixture
 def driver(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A live second process that holds the lease of `tmp_path`."""
+    """A second, live process that has the lease of `tmp_path`."""
     process = start(tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -45,8 +45,8 @@ def driver(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
     process.communicate()
 
 
-def leave(folder: Path, age_sec: float = 0.0, **content: Any) -> Path:
-    """A lease as a driver that is gone left it."""
+def write_lease(folder: Path, age_sec: float = 0.0, **content: Any) -> Path:
+    """Write the lease file of another driver, last touched `age_sec` ago; return its path."""
     path = folder / ".sweep" / "lease.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
@@ -60,7 +60,7 @@ def dead_pid() -> int:
     return process.pid
 
 
-def test_a_lease_stands_while_it_is_held(tmp_path: Path) -> None:
+def test_a_lease_has_a_holder_until_it_is_released(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     with Lease(tmp_path):
         assert holder(tmp_path) == (HERE, os.getpid())
@@ -68,13 +68,13 @@ def test_a_lease_stands_while_it_is_held(tmp_path: Path) -> None:
     assert not (tmp_path / ".sweep" / "lease.json").exists()
 
 
-def test_a_live_driver_keeps_others_out(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
+def test_a_folder_of_a_live_driver_is_refused_to_others(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
     with pytest.raises(ResultsError) as raised, Lease(tmp_path):
         pass
     assert str(raised.value) == (
         f"{tmp_path} is in use by another sweep (pid {driver.pid} on {HERE}); wait for it, stop it, or give another --results"
     )
-    assert holder(tmp_path) == (HERE, driver.pid), "whoever is refused leaves the lease alone"
+    assert holder(tmp_path) == (HERE, driver.pid), "a refused driver does not change the lease"
 
 
 def test_a_killed_drivers_lease_is_taken_over_at_once(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
@@ -84,27 +84,27 @@ def test_a_killed_drivers_lease_is_taken_over_at_once(tmp_path: Path, driver: "s
         assert holder(tmp_path) == (HERE, os.getpid())
 
 
-def test_a_zombie_holds_nothing(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
+def test_the_lease_of_a_zombie_is_expired(tmp_path: Path, driver: "subprocess.Popen[str]") -> None:
     driver.send_signal(signal.SIGKILL)
-    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has asked how it ended
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # dead, and its exit status is not collected yet
     assert holder(tmp_path) is None
 
 
-def test_another_process_with_the_same_number_holds_nothing(tmp_path: Path) -> None:
-    leave(tmp_path, host=HERE, pid=os.getpid(), started="1")
+def test_the_lease_of_another_process_with_the_same_pid_is_expired(tmp_path: Path) -> None:
+    write_lease(tmp_path, host=HERE, pid=os.getpid(), started="1")
     with Lease(tmp_path):
         pass
 
 
-def test_a_dead_pids_lease_is_taken_over(tmp_path: Path) -> None:
-    leave(tmp_path, host=HERE, pid=dead_pid())
+def test_the_lease_of_a_dead_pid_is_taken_over(tmp_path: Path) -> None:
+    write_lease(tmp_path, host=HERE, pid=dead_pid())
     with Lease(tmp_path):
         assert holder(tmp_path) == (HERE, os.getpid())
 
 
 @pytest.mark.parametrize(("age_sec", "alive"), [(0.0, True), (STALE_SEC - 5, True), (STALE_SEC + 5, False)])
-def test_another_hosts_driver_lives_by_its_heartbeat(tmp_path: Path, age_sec: float, alive: bool) -> None:
-    leave(tmp_path, age_sec, host="elsewhere", pid=1)
+def test_the_lease_of_another_host_expires_without_heartbeats(tmp_path: Path, age_sec: float, alive: bool) -> None:
+    write_lease(tmp_path, age_sec, host="elsewhere", pid=1)
     if alive:
         with pytest.raises(ResultsError, match=r"in use by another sweep \(pid 1 on elsewhere\); wait for it"), Lease(tmp_path):
             pass
@@ -113,7 +113,7 @@ def test_another_hosts_driver_lives_by_its_heartbeat(tmp_path: Path, age_sec: fl
             assert holder(tmp_path) == (HERE, os.getpid())
 
 
-def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heartbeat_touches_the_lease_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
     with Lease(tmp_path) as held:
         os.utime(held.path, (0, 0))
@@ -124,17 +124,18 @@ def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("offset_sec", [-90.0, 90.0, 3600.0])
-def test_a_clock_that_differs_from_the_file_servers_expires_no_lease(
+def test_a_clock_that_differs_from_the_file_servers_does_not_expire_a_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset_sec: float
 ) -> None:
-    leave(tmp_path, host="elsewhere", pid=1)
-    here = time.time
-    monkeypatch.setattr(time, "time", lambda: here() + offset_sec)
+    write_lease(tmp_path, host="elsewhere", pid=1)
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() + offset_sec)
     assert holder(tmp_path) == ("elsewhere", 1)
-    leave_age = STALE_SEC + 5
-    os.utime(tmp_path / ".sweep" / "lease.json", (here() - leave_age,) * 2)
+    os.utime(tmp_path / ".sweep" / "lease.json", (true_time() - STALE_SEC - 5,) * 2)
     assert holder(tmp_path) is None
-    assert [path.name for path in (tmp_path / ".sweep").iterdir()] == ["lease.json"], "the file that asks for the time is deleted"
+    assert [path.name for path in (tmp_path / ".sweep").iterdir()] == ["lease.json"], (
+        "the file that is used to read the server's time is deleted"
+    )
 
 
 def test_a_driver_whose_lease_was_taken_over_is_interrupted(tmp_path: Path) -> None:
@@ -157,13 +158,13 @@ def test_a_driver_whose_lease_was_taken_over_is_interrupted(tmp_path: Path) -> N
     process = start(tmp_path, code)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    path = leave(tmp_path, host="elsewhere", pid=1)
+    path = write_lease(tmp_path, host="elsewhere", pid=1)
     out, err = process.communicate(timeout=20)
     assert (out, err) == ("True\n", "")
-    assert json.loads(path.read_text())["host"] == "elsewhere", "the new driver's lease is left alone"
+    assert json.loads(path.read_text())["host"] == "elsewhere", "the new driver's lease is unchanged"
 
 
-def test_a_lease_file_that_was_deleted_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_lease_file_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SEC", 0.01)
     with Lease(tmp_path) as held:
         held.path.unlink()
@@ -174,7 +175,7 @@ def test_a_lease_file_that_was_deleted_is_written_again(tmp_path: Path, monkeypa
         assert not held.lost
 
 
-def test_several_leases_are_taken_and_released_one_by_one(tmp_path: Path) -> None:
+def test_several_leases_are_taken_together_and_can_be_released_separately(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     with Leases([two, one, one], print) as leases:
         assert holder(one) == holder(two) == (HERE, os.getpid())
@@ -184,38 +185,38 @@ def test_several_leases_are_taken_and_released_one_by_one(tmp_path: Path) -> Non
     assert holder(two) is None
 
 
-def test_a_ledger_that_another_sweep_writes_is_waited_for(
+def test_leases_wait_for_a_ledger_that_another_sweep_writes(
     tmp_path: Path, driver: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RETRY_SEC", 0.05)
-    said: list[str] = []
+    lines: list[str] = []
 
     def log(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         driver.kill()
         driver.wait()
 
     with Leases([tmp_path], log):
         assert holder(tmp_path) == (HERE, os.getpid())
-    assert said == [f"waiting: {tmp_path} is being written by another sweep (pid {driver.pid} on {HERE}); its answers will be shared"]
+    assert lines == [f"waiting: {tmp_path} is being written by another sweep (pid {driver.pid} on {HERE}); its answers will be shared"]
 
 
-def test_a_lease_that_another_host_took_over_is_not_removed(tmp_path: Path) -> None:
+def test_the_release_of_a_lost_lease_does_not_remove_the_new_one(tmp_path: Path) -> None:
     with Lease(tmp_path):
-        path = leave(tmp_path, host="elsewhere", pid=1)
+        path = write_lease(tmp_path, host="elsewhere", pid=1)
     assert json.loads(path.read_text())["host"] == "elsewhere"
 
 
 @pytest.mark.parametrize(
     "text", ["", '{"host": "' + HERE, "[1]", "{}", '{"host": "here", "pid": "x"}', f'{{"host": "{HERE}", "pid": 99999999999999999999}}']
 )
-def test_a_file_that_is_no_lease_is_replaced(tmp_path: Path, text: str) -> None:
-    leave(tmp_path).write_text(text)
+def test_an_invalid_lease_file_is_replaced(tmp_path: Path, text: str) -> None:
+    write_lease(tmp_path).write_text(text)
     with Lease(tmp_path):
         assert holder(tmp_path) == (HERE, os.getpid())
 
 
-def test_of_many_that_find_a_dead_drivers_lease_one_takes_it(tmp_path: Path) -> None:
+def test_only_one_of_several_drivers_takes_over_an_expired_lease(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
         from pathlib import Path
@@ -230,21 +231,30 @@ def test_of_many_that_find_a_dead_drivers_lease_one_takes_it(tmp_path: Path) -> 
         except ResultsError as error:
             assert "is in use by another sweep" in str(error)
     """
-    leave(tmp_path, host=HERE, pid=dead_pid())
-    rivals = [start(tmp_path, code) for _ in range(4)]
+    write_lease(tmp_path, host=HERE, pid=dead_pid())
+    drivers = [start(tmp_path, code) for _ in range(4)]
     time.sleep(0.5)
     (tmp_path / "go").touch()
-    told = [rival.communicate(timeout=30) for rival in rivals]
-    assert "".join(out for out, _ in told) == "held", told
+    outputs = [driver.communicate(timeout=30) for driver in drivers]
+    assert "".join(out for out, _ in outputs) == "held", outputs
 
 
-def test_a_results_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_lease_in_a_folder_that_became_read_only_is_released_without_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with Lease(tmp_path) as held:
+        monkeypatch.setattr(Path, "unlink", read_only)
+    assert held.path.exists()
+
+
+def test_the_error_for_a_results_folder_that_cannot_be_made_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError, match=r"^cannot write in .*file/ablations/\.sweep: Not a directory; give another --results$"):
         Lease(tmp_path / "file" / "ablations").__enter__()
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_full_disk_names_the_lease_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, *args: object, **named: object) -> int:
         raise OSError(28, "No space left on device")
 

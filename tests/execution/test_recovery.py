@@ -1,4 +1,4 @@
-"""A killed sweep, started again, ends where an undisturbed one ends: to the bit. `make chaos` is the long form."""
+"""A sweep that is killed and started again has the same results, bit for bit, as an undisturbed one. `make chaos` is the long form."""
 
 import random
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 
 
 @pytest.mark.timeout(1800)
-def test_kills_change_nothing(tmp_path: Path, shared_cache: Path) -> None:
+def test_the_results_are_bitwise_equal_after_kills_and_restarts(tmp_path: Path, shared_cache: Path) -> None:
     left = chaos.contents(chaos.undisturbed(tmp_path / "undisturbed", "laptop", 48))
-    assert sum(name.startswith("stages/") and name.endswith("record.json") for name in left) == 5  # stage I once, for both tasks
+    assert sum(name.startswith("stages/") and name.endswith("record.json") for name in left) == 5  # both tasks share stage I
     assert sum(name.startswith("runs/") and name.endswith("record.json") for name in left) == 4
     ending = chaos.disturbed(tmp_path / "disturbed", "laptop", 48, kills=3, chance=random.Random(1), between=(2, 10))
     assert sum(ending.kills.values()) == 3
@@ -18,7 +18,7 @@ def test_kills_change_nothing(tmp_path: Path, shared_cache: Path) -> None:
     assert chaos.different(left, chaos.contents(chaos.folder(tmp_path / "disturbed"))) == []
 
 
-def test_what_differs_is_named() -> None:
+def test_differences_are_listed_except_the_machine_profile_in_tables() -> None:
     left = {"runs/a/predictions.parquet": b"1", "tables/emotion.md": b"sweep --machine laptop --results results"}
     assert chaos.different(left, dict(left)) == []
     assert chaos.different(left, {**left, "runs/a/predictions.parquet": b"2"}) == ["runs/a/predictions.parquet"]

@@ -86,7 +86,7 @@ def test_all_units_of_a_plan_are_started_after_their_needs() -> None:
 def test_finished_is_returned_only_if_no_unit_runs() -> None:
     search = searcher(unit("one"))
     assert suggested(search, "t1") == "one"
-    assert suggested(search, "t2") is None, "Tune never asks again after FINISHED, and the running unit may be lost"
+    assert suggested(search, "t2") is None, "Tune calls no searcher again after FINISHED, and the running unit may be lost"
     end(search, "t1")
     assert suggested(search, "t2") == FINISHED
 
@@ -190,7 +190,16 @@ def test_a_pruned_unit_is_not_a_failure() -> None:
     assert (search.failed, search.attempts["one"], suggested(search, "t2")) == ({}, [], FINISHED)
 
 
-def test_an_unknown_outcome_fails_loudly() -> None:
+def test_after_a_full_disk_no_further_unit_is_started() -> None:
+    search = searcher(unit("one"), unit("two"), unit("three"))
+    assert [suggested(search, "t1"), suggested(search, "t2")] == ["one", "two"]
+    end(search, "t1", "storage", reason="No space left on device")
+    assert suggested(search, "t3") == FINISHED
+    end(search, "t2")
+    assert (search.fault, search.done, search.failed) == ("No space left on device", {"two"}, {"one": "storage: No space left on device"})
+
+
+def test_an_unknown_outcome_raises_an_error() -> None:
     search = searcher(unit("one"))
     assert suggested(search, "t1") == "one"
     with pytest.raises(ValueError, match="'tired' is not a valid FailureKind"):

@@ -13,11 +13,11 @@ HANG = """if True:
     import sys, time
     from pathlib import Path
     from omnimer_ray.execution.watchdog import Watchdog
-    place, steps = Path(sys.argv[1]), int(sys.argv[2])
-    with Watchdog([place / "progress.json", place / "history.jsonl"], 4.0, 1.0, place / "hung" / "unit.txt") as watchdog:
+    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    with Watchdog([folder / "progress.json", folder / "history.jsonl"], 4.0, 1.0, folder / "hung" / "unit.txt") as watchdog:
         for step in range(steps):
             time.sleep(0.5)
-            with (place / "history.jsonl").open("a") as file:
+            with (folder / "history.jsonl").open("a") as file:
                 file.write(f"{step}\\n")
         for micro_batch in range(6 if sys.argv[3] == "beat" else 0):
             time.sleep(0.5)
@@ -31,13 +31,13 @@ HANG = """if True:
             import ctypes
             while True:
                 ctypes.PyDLL(None).sleep(60)  # with the GIL held: no thread of Python runs
-    print("whole")
+    print("ended")
 """
 
 
-def run(place: Path, steps: int, then: str) -> "tuple[subprocess.CompletedProcess[str], float]":
+def run(folder: Path, steps: int, then: str) -> "tuple[subprocess.CompletedProcess[str], float]":
     began = time.monotonic()
-    words = [sys.executable, "-c", HANG, str(place), str(steps), then]
+    words = [sys.executable, "-c", HANG, str(folder), str(steps), then]
     return subprocess.run(words, capture_output=True, text=True, timeout=50), time.monotonic() - began
 
 
@@ -80,13 +80,13 @@ def test_the_first_step_has_a_longer_timeout(tmp_path: Path) -> None:
 
 def test_a_process_that_works_is_not_killed(tmp_path: Path) -> None:
     ended, _ = run(tmp_path, 5, "end")
-    assert (ended.returncode, ended.stdout) == (0, "whole\n")
+    assert (ended.returncode, ended.stdout) == (0, "ended\n")
     assert list(tmp_path.iterdir()) == [tmp_path / "history.jsonl"]
 
 
 def test_a_step_longer_than_the_timeout_is_no_hang_while_micro_batches_end(tmp_path: Path) -> None:
     ended, sec = run(tmp_path, 1, "beat")
-    assert (ended.returncode, ended.stdout) == (0, "whole\n")
+    assert (ended.returncode, ended.stdout) == (0, "ended\n")
     assert sec > 3, "three times the limit without a step"
 
 

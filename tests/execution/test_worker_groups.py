@@ -1,4 +1,4 @@
-"""Worker groups of two, a whole sweep long: the same runs as with one worker each, but for the order in which numbers are added."""
+"""A whole sweep with two workers per run: equal to one with a single worker, except for the order of floating-point additions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import chaos
 import pytest
 
-DRIFT = 1e-4  # relative L2 of an adapter
+MAX_DISTANCE = 1e-4  # relative L2 distance of adapters
 
 
 def predictions(folder: Path) -> dict[str, list[str | None]]:
@@ -17,28 +17,28 @@ def predictions(folder: Path) -> dict[str, list[str | None]]:
     return {path.parent.name: pl.read_parquet(path)["prediction"].to_list() for path in sorted(folder.glob("runs/*/predictions.parquet"))}
 
 
-def drifts(left: Path, right: Path) -> dict[str, float]:
-    """By stage: how far the adapters are apart, in parts of their length."""
+def adapter_distances(left: Path, right: Path) -> dict[str, float]:
+    """Stage -> L2 distance of the adapters of two sweeps, relative to the norm of the left one."""
     import torch
     from safetensors.torch import load_file
 
-    found = {}
+    distances = {}
     for path in sorted(left.glob("stages/*/adapter_model.safetensors")):
         one, other = load_file(path), load_file(right / path.relative_to(left))
         assert one.keys() == other.keys()
-        apart = torch.stack([(one[name] - other[name]).norm() for name in one]).norm()
-        found[path.parent.name] = float(apart / torch.stack([tensor.norm() for tensor in one.values()]).norm())
-    return found
+        distance = torch.stack([(one[name] - other[name]).norm() for name in one]).norm()
+        distances[path.parent.name] = float(distance / torch.stack([tensor.norm() for tensor in one.values()]).norm())
+    return distances
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_two_workers_a_run_make_what_one_makes(tmp_path: Path, shared_cache: Path) -> None:
+def test_runs_with_two_workers_equal_runs_with_one(tmp_path: Path, shared_cache: Path) -> None:
     one, two = (chaos.undisturbed(tmp_path / machine, machine, 48) for machine in ("laptop", "laptop_two_workers"))
     costs = [json.loads(path.read_text()) for path in sorted(two.glob("runs/*/cost.json"))]
     assert [cost["workers"] for cost in costs] == [2] * 4
-    apart = drifts(one, two)
-    print(apart)
-    assert len(apart) == 5
-    assert max(apart.values()) < DRIFT
+    distances = adapter_distances(one, two)
+    print(distances)
+    assert len(distances) == 5
+    assert max(distances.values()) < MAX_DISTANCE
     assert predictions(one) == predictions(two)
