@@ -83,8 +83,8 @@ def place(workers: int) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def cluster(here: Place) -> Iterator[tuple[str, str]]:
-    """A head and a second raylet, one core each; the cluster's address and the dashboard's."""
+def cluster(here: Place) -> Iterator[tuple[str, str, Sequence[subprocess.Popen[bytes]]]]:
+    """A head and a second raylet, one core each; yields the cluster's address, the dashboard's, and the two processes."""
     gcs, dashboard = _free_ports(2)
     common = ["--num-cpus=1", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000", "--disable-usage-stats", "--block"]
     head = ["--head", f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
@@ -105,7 +105,7 @@ def cluster(here: Place) -> Iterator[tuple[str, str]]:
             with log.open("w") as output:
                 started.append(subprocess.Popen([RAY, "start", *words, *common, *own], env=here.environment, stdout=output, stderr=output))
             _until(lambda log=log: "--block" in log.read_text(), 120, f"node {name} does not start; see {log}")
-        yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}"
+        yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", started
     finally:
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
@@ -157,7 +157,7 @@ def show(space: str, limit: int, workers: int) -> Ending:
     sec: dict[str, float] = {}
     with place(workers) as here:
         words = here.sweep(space, limit, here.profile)
-        with cluster(here) as (address, dashboard):
+        with cluster(here) as (address, dashboard, _):
             told = refusals(here, address, dashboard)
             with _timed(sec, "until the stop"):
                 submit(here, dashboard, words, "first")

@@ -109,8 +109,11 @@ def placement_group_tag(unit: Unit, session: str) -> int:
 
 
 def remove_placement_group(unit: Unit, session: str) -> None:
-    """Remove the placement group of a unit whose trial has ended. Ray keeps it, with its cores and cards, until the driver ends, if
-    the group's set-up failed, or if the trial's or the controller's process died and no dashboard runs.
+    """Remove the placement group of a unit whose trial has ended.
+
+    Ray keeps a worker group's, with its cores and cards, until the driver ends, if the group's set-up failed, or if the trial's or the
+    controller's process died and no dashboard runs. Tune keeps a trial's own for up to 10 minutes if no other trial runs: it waits for
+    the searcher's next unit before it stops the actor, and that unit would wait for the same cores.
     """
     import ray
     from ray.util.placement_group import PlacementGroup

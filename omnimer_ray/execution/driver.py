@@ -142,8 +142,7 @@ def execute(searcher: PlanSearcher, job: Job) -> Outcome:
     searcher.classify_dead = lambda trial_id, unit, attempts: classify_dead_trial(job, unit, attempts, errors.read(trial_id))
     searcher.has_room = Capacity(job.profile, job.session, searcher.watcher.wait)
     searcher.record_failed = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
-    if job.profile.workers_per_run:  # otherwise the placement group is the trial's own, and Tune removes it
-        searcher.release = lambda unit: remove_placement_group(unit, job.session)
+    searcher.release = lambda unit: remove_placement_group(unit, job.session)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), partial(_trial_resources, job.profile, job.session))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     tuner = tune.Tuner(

@@ -211,6 +211,19 @@ def test_an_error_of_tune_itself_ends_the_sweep_with_its_trace_in_a_file(folder:
     wait_for_free_cores()
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_units_run_one_after_the_other_on_the_only_free_core(folder: Path, workers: int) -> None:
+    """Regression: Tune waits up to 10 minutes for the searcher's next unit before it frees the core of a trial without a worker group."""
+    other_driver = placement_group([{"CPU": 1}])
+    assert other_driver.wait(10)
+    names = [f"first on one core {workers}", f"second on one core {workers}"]
+    watcher = Watcher()
+    assert run(folder, names, watcher, workers) == Outcome(tuple(names), {}, (), False)
+    assert watcher.lines == [line for name in names for line in (f"start {name}", f"{name} done")]
+    remove_placement_group(other_driver)
+    wait_for_free_cores()
+
+
 def test_a_worker_group_whose_cores_are_taken_waits_for_them(folder: Path) -> None:
     """Regression: another driver takes a core between the start of a unit and of its group. The unit was lost after three timeouts."""
     groups: list[Any] = []
