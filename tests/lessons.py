@@ -18,7 +18,7 @@ from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, join_alone, start_engine, train, train_step
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train, train_step
 from omnimer_ray.training.schedule import Item, Schedule
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_OF)
@@ -112,7 +112,7 @@ def adapted(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
 
 def steps_seen(parts: Parts, placement: Placement, averages: Averages = AVERAGES, precision: str = "fp32") -> dict[tuple[str, bool], Step]:
     """One step at rate 0 for each of `averages`, through DeepSpeed."""
-    join_alone()
+    init_single_process_group()
     model, encoder = adapted(parts, precision)
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), placement)
     seen = _watch(engine)
@@ -133,7 +133,7 @@ def stage(
     poison: Poison | None = None,
 ) -> Trained:
     """Trains a stage of eight steps from whatever exists in `folder`; asks it to stop after `stop_after` steps of this process."""
-    join_alone()
+    init_single_process_group()
     model, encoder = adapted(parts)
     if poison is not None:
         poison.hook(model)

@@ -61,7 +61,7 @@ def test_stop_and_resume_is_bit_equal(parts: Parts, straight: Trained, begun: Pa
     assert standing(begun) == ["000003", "000005"]
     assert_same(stage(parts, EVERY_3, begun), straight, first_step=6)
     assert standing(begun) == ["000005", "000006"]
-    checkpoints.forget(begun)
+    checkpoints.delete(begun)
     assert not (begun / "checkpoints").exists()
 
 
@@ -151,7 +151,7 @@ def test_with_all_checkpoints_damaged_it_starts_anew(parts: Parts, straight: Tra
 
 
 def test_a_checkpoint_of_another_stage_is_refused(parts: Parts, begun: Path) -> None:
-    text = f"{begun}/checkpoints/000005 belongs to stage stage, not other; remove it, and the stage starts anew"
+    text = f"{begun}/checkpoints/000005 belongs to stage stage, not other; delete it to restart the stage"
     with pytest.raises(ResultsError) as caught:
         stage(parts, EVERY_3, begun, identity="other")
     assert str(caught.value) == text

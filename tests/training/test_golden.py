@@ -29,7 +29,7 @@ from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import Run, Stage
 from omnimer_ray.tasks.supervision import eligible, freeze
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, join_alone, start_engine, train
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 TOLERANCE = 1e-4
@@ -57,7 +57,7 @@ def write_ledgers(parts: Parts, run: Run, ledgers: Path) -> None:
 
 def trained(parts: Parts, stage: Stage, base: Base, results: Path, ledgers: Path) -> dict[str, Any]:
     """Train a stage as a worker does, from its predecessor's adapter; returns its steps before rounding down, and the loss of each step."""
-    join_alone()
+    init_single_process_group()
     thinker, config = load_thinker(base, "fp32"), stage.config
     model, _ = place_lora(thinker.model, config.lora, config.seed)
     if stage.predecessor is not None:

@@ -20,7 +20,7 @@ from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.training import loop
-from omnimer_ray.training.loop import AnswerLoss, Placement, join_alone, learning_rate, start_engine, train_step
+from omnimer_ray.training.loop import AnswerLoss, Placement, init_single_process_group, learning_rate, start_engine, train_step
 from omnimer_ray.training.schedule import Item
 
 LIMIT = 1e-5  # relative L2, fp32
@@ -119,7 +119,7 @@ def test_loss_of_an_adapted_model_is_that_of_its_logits(parts: Parts) -> None:
 
 
 def test_a_heartbeat_for_every_micro_batch(parts: Parts) -> None:
-    join_alone()
+    init_single_process_group()
     model, encoder = adapted(parts)
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(4))
     beats: list[float] = []
@@ -238,7 +238,7 @@ def test_a_real_divergence_is_seen(parts: Parts, tmp_path: Path) -> None:
 
 def test_many_clips_are_not_all_named() -> None:
     items = [tuple(Item(f"clip_{number}", "prosody", "") for number in range(10))]
-    assert loop._diverged(7, math.inf, 1.0, items) == (
+    assert loop._divergence_message(7, math.inf, 1.0, items) == (
         "the loss of step 7 is inf; its clips: clip_0, clip_1, clip_2, clip_3, clip_4, clip_5, clip_6, clip_7 ...; "
         "try a smaller optimizer.learning_rate"
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from omnimer_ray.training.ranks import of_rank_0
+from omnimer_ray.training.ranks import broadcast_from_rank_0
 
 
 @pytest.mark.parametrize(("rank", "made"), [(0, ["seen here"]), (1, [])])
@@ -21,5 +21,5 @@ def test_rank_0_looks_and_the_others_are_told(rank: int, made: list[str], monkey
         looked.append("seen here")
         return looked[-1]
 
-    assert of_rank_0(look) == "seen here"
+    assert broadcast_from_rank_0(look) == "seen here"
     assert looked == made
