@@ -14,7 +14,7 @@ import pytest
 from small_hub import COMMIT, OTHER, cached, point_at, serving
 
 from omnimer_ray.errors import BaseModelError, MachineError, MissingExtraError
-from omnimer_ray.model.bases import TINY_FOLDER, Base, confirm, locate, on_this_node
+from omnimer_ray.model.bases import TINY_FOLDER, Base, confirm, find_on_this_node, locate
 
 HUB_NAME = "Qwen/Qwen2.5-Omni-7B"
 NODE = platform.node()
@@ -58,7 +58,7 @@ def test_a_full_models_config_tells_the_width_of_its_thinker(tmp_path: Path) -> 
 
 def test_a_config_without_the_thinkers_width_is_refused(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "mine", config_json='{"model_type": "qwen2_5_omni", "thinker_config": {}}')
-    with pytest.raises(BaseModelError, match=r"gives no text_config\.hidden_size of its Thinker; download the checkpoint again"):
+    with pytest.raises(BaseModelError, match=r"has no text_config\.hidden_size for the Thinker; download the checkpoint again"):
         locate(str(folder))
 
 
@@ -173,22 +173,22 @@ def test_a_hub_name_that_is_not_available_is_named(tmp_path: Path) -> None:
     with pytest.raises(BaseModelError) as raised:
         locate("Qwen/Qwen2.5-Omni-8B")
     assert str(raised.value) == (
-        f"base 'Qwen/Qwen2.5-Omni-8B' is not in the hub cache {tmp_path / 'hub'}, and the hub did not give it (ConnectError); "
-        "run `hf download Qwen/Qwen2.5-Omni-8B` where there is a network, or give a folder; "
+        f"base 'Qwen/Qwen2.5-Omni-8B' is not in the hub cache {tmp_path / 'hub'} and could not be fetched from the hub (ConnectError); "
+        "run `hf download Qwen/Qwen2.5-Omni-8B` with network access, or give a folder; "
         "did you mean 'Qwen/Qwen2.5-Omni-7B' or 'Qwen/Qwen2.5-Omni-3B'?"
     )
     with pytest.raises(BaseModelError) as raised:
         locate(f"{HUB_NAME}@{COMMIT}")
     assert str(raised.value) == (
-        f"base '{HUB_NAME}' at {COMMIT} is not in the hub cache {tmp_path / 'hub'}, and the hub did not give it (ConnectError); "
-        f"run `hf download {HUB_NAME} --revision {COMMIT}` where there is a network, or give a folder"
+        f"base '{HUB_NAME}' at {COMMIT} is not in the hub cache {tmp_path / 'hub'} and could not be fetched from the hub (ConnectError); "
+        f"run `hf download {HUB_NAME} --revision {COMMIT}` with network access, or give a folder"
     )
 
 
 def test_a_known_hub_name_that_cannot_be_had_is_not_proposed_again(tmp_path: Path) -> None:
     with pytest.raises(BaseModelError) as raised:
         locate(HUB_NAME)
-    assert str(raised.value).endswith(f"; run `hf download {HUB_NAME}` where there is a network, or give a folder")
+    assert str(raised.value).endswith(f"; run `hf download {HUB_NAME}` with network access, or give a folder")
 
 
 @pytest.mark.parametrize(("name", "width"), [(HUB_NAME, 3584), ("Qwen/Qwen2.5-Omni-3B", 2048), ("some/omni", None)])
@@ -222,15 +222,15 @@ def test_without_the_hubs_client_the_extra_is_named(monkeypatch: pytest.MonkeyPa
 
 def test_tiny_and_a_folder_are_the_same_on_a_worker(whole: Path) -> None:
     for base in (locate("tiny"), locate(str(whole))):
-        assert on_this_node(base) == base
+        assert find_on_this_node(base) == base
     elsewhere = locate("tiny")._replace(folder=Path("/another/installation/weights"))
-    assert on_this_node(elsewhere) == locate("tiny"), "tiny comes with the package of the node"
+    assert find_on_this_node(elsewhere) == locate("tiny"), "tiny comes with the package of the node"
 
 
 def test_a_folder_called_tiny_is_not_the_tiny_base(tmp_path: Path) -> None:
     base = locate(str(checkpoint(tmp_path / "tiny")))
     assert (base.name, base.is_tiny, locate("tiny").is_tiny) == ("tiny", False, True)
-    assert on_this_node(base).folder == tmp_path / "tiny"
+    assert find_on_this_node(base).folder == tmp_path / "tiny"
 
 
 def test_a_folder_that_was_overwritten_since_is_a_machine_fault(whole: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_folder_that_was_overwritten_since_is_a_machine_fault(whole: Path) -> 
     weights.write_text("MORE WEIGHTS")
     os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(MachineError) as raised:
-        on_this_node(base)
+        find_on_this_node(base)
     assert str(raised.value) == (
         f"base 'whole': {whole} on {NODE} has contents with hash {locate(str(whole)).revision}, and the plan was made for {base.revision}; "
         "copy the planned folder there, or give the same command again if the folder was changed on purpose"
@@ -251,7 +251,7 @@ def test_a_folder_that_is_absent_is_a_machine_fault(whole: Path) -> None:
     base = locate(str(whole))
     shutil.rmtree(whole)
     with pytest.raises(MachineError) as raised:
-        on_this_node(base)
+        find_on_this_node(base)
     assert str(raised.value) == f"base 'whole': {whole} cannot be read on {NODE} (No such file or directory); mount or copy it there"
 
 
@@ -260,7 +260,7 @@ def test_a_worker_takes_the_planned_commit_wherever_main_points(tmp_path: Path, 
     base = locate(HUB_NAME)
     cached(tmp_path / "hub", HUB_NAME, whole, commit=OTHER, main=OTHER)
     assert locate(HUB_NAME).revision == OTHER
-    assert on_this_node(base) == base
+    assert find_on_this_node(base) == base
 
 
 def test_a_worker_downloads_the_planned_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
@@ -272,27 +272,27 @@ def test_a_worker_downloads_the_planned_commit(tmp_path: Path, monkeypatch: pyte
     (whole / "spk_dict.pt").write_text("a pickle")
     base = Base(HUB_NAME, None, COMMIT, None, 3584)
     with serving(monkeypatch, HUB_NAME, whole) as asked:
-        found = on_this_node(base)
+        found = find_on_this_node(base)
     assert found == base._replace(folder=part)
     assert {file.name for file in part.iterdir()} == set(FILES)
     assert not [path for path in asked if "spk_dict" in path or "refs" in path]
     point_at(monkeypatch, "http://127.0.0.1:9")
-    assert on_this_node(base) == found, "from now on without the hub"
+    assert find_on_this_node(base) == found, "from now on without the hub"
 
 
 def test_a_hub_that_cannot_be_reached_from_a_worker_is_a_machine_fault(tmp_path: Path, whole: Path) -> None:
     base = Base(HUB_NAME, None, COMMIT, None, 3584)
     with pytest.raises(MachineError) as raised:
-        on_this_node(base)
+        find_on_this_node(base)
     how = f"run `hf download {HUB_NAME} --revision {COMMIT}` there"
     assert str(raised.value) == (
-        f"base '{HUB_NAME}': commit {COMMIT} is absent in the hub cache {tmp_path / 'hub'} on {NODE}, and the hub did not give it "
+        f"base '{HUB_NAME}': commit {COMMIT} is absent in the hub cache {tmp_path / 'hub'} on {NODE} and could not be fetched from the hub "
         f"(LocalEntryNotFoundError); {how}"
     )
     part = cached(tmp_path / "hub", HUB_NAME, whole)
     (part / "tokenizer_config.json").unlink()
-    with pytest.raises(MachineError, match=rf"is not whole \(base .* lacks tokenizer_config\.json; .*\) in the hub cache .*{how}"):
-        on_this_node(base)
+    with pytest.raises(MachineError, match=rf"is incomplete \(base .* lacks tokenizer_config\.json; .*\) in the hub cache .*{how}"):
+        find_on_this_node(base)
 
 
 def test_only_contents_that_are_the_planned_ones_prove_a_fault_of_the_base(tmp_path: Path, whole: Path) -> None:
@@ -317,7 +317,5 @@ def test_a_file_that_cannot_be_read_is_named(whole: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("omnimer_ray.corpora.files._sha256", broken_disk)
     with pytest.raises(MachineError, match=rf"^base 'whole': {whole}/.* cannot be read on {NODE} \(Input/output error\); mount or copy"):
         confirm(base, BaseModelError("whatever"))
-    with pytest.raises(
-        BaseModelError, match=rf"^base '{whole}': {whole}/.* cannot be read \(Input/output error\); look at its permissions$"
-    ):
+    with pytest.raises(BaseModelError, match=rf"^base '{whole}': {whole}/.* cannot be read \(Input/output error\); check its permissions$"):
         locate(str(whole))

@@ -103,9 +103,9 @@ def no_vocabulary(folder: Path) -> None:
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut short": (
         lambda f: (f / TWO).write_bytes((f / TWO).read_bytes()[:-999]),
-        f"{TWO} is no whole safetensors file (*); download it again",
+        f"{TWO} is not a complete safetensors file (*); download it again",
     ),
-    "an HTML page": (lambda f: (f / TWO).write_text("<html>404"), f"{TWO} is no whole safetensors file (*); download it again"),
+    "an HTML page": (lambda f: (f / TWO).write_text("<html>404"), f"{TWO} is not a complete safetensors file (*); download it again"),
     "shard missing": (lambda f: (f / TWO).unlink(), f"Small-Omni lacks {TWO}; download the checkpoint again"),
     "talker's shard missing": (lambda f: (f / TALKER_SHARD).unlink(), f"Small-Omni lacks {TALKER_SHARD}; download the checkpoint again"),
     "shard elsewhere": (
@@ -114,15 +114,15 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "broken index": (
         lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {'),
-        "index.json is no index of weights (*); download it again",
+        "index.json is not a weight index (*); download it again",
     ),
     "another index": (
         lambda f: (f / "model.safetensors.index.json").write_text('{"weights": {}}'),
-        "index.json is no index of weights ('weight_map'); download it again",
+        "index.json is not a weight index ('weight_map'); download it again",
     ),
     "weight missing": (
         lambda f: edit_weights(f, lambda w: w.pop(Q_PROJ)),
-        "of its weights, 1 missing (model.audio_tower.layers.0.self_attn.q_proj.weight); download the checkpoint again",
+        "has wrong weights: 1 missing (model.audio_tower.layers.0.self_attn.q_proj.weight); download the checkpoint again",
     ),
     "another shape": (
         lambda f: edit_weights(f, lambda w: w.update({Q_PROJ: torch.zeros(3, 5)})),
@@ -130,12 +130,12 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "left over": (
         lambda f: edit_weights(f, lambda w: w.update({"thinker.audio_tower.layers.7.fc1.weight": torch.zeros(3)})),
-        "of its weights, 1 left over (model.audio_tower.layers.7.fc1.weight); download the checkpoint again",
+        "has wrong weights: 1 unexpected (model.audio_tower.layers.7.fc1.weight); download the checkpoint again",
     ),
     "pickles only": (only_pickles, "lacks [*].safetensors (weights are read from safetensors only); download the checkpoint again"),
     "no Thinker in the config": (
         lambda f: edit(f, "config.json", lambda config: config.pop("thinker_config")),
-        "config.json gives no text_config.hidden_size of its Thinker; download the checkpoint again",
+        "config.json has no text_config.hidden_size for the Thinker; download the checkpoint again",
     ),
     "another width": (
         lambda f: edit(f, "config.json", lambda config: config["thinker_config"]["text_config"].update(hidden_size=64)),
@@ -195,7 +195,7 @@ def test_a_broken_file_in_a_hub_cache_is_a_machine_fault(hub: Path, tmp_path: Pa
     base = locate("small/omni")
     cut.write_bytes(cut.read_bytes()[:-999])
     with pytest.raises(
-        MachineError, match=rf"{TWO} is no whole safetensors file .*; download it again, on .*: `hf download small/omni --rev"
+        MachineError, match=rf"{TWO} is not a complete safetensors file .*; download it again, on .*: `hf download small/omni --rev"
     ):
         load_thinker(base, "fp32")
 

@@ -187,15 +187,17 @@ def test_neighbours_do_not_change_an_item(tiny: Thinker, encoder: Encoder, corpu
 def test_media_are_read_once_and_forgotten_by_size(tiny: Thinker, recipe: RunConfig, corpus: Corpus, shared_cache: Path) -> None:
     one, two, three = corpus.clips[:3]
     room = Encoder(tiny.processor, recipe, shared_cache)
-    assert room.see(one) is room.see(one)
-    narrow = Encoder(tiny.processor, recipe, shared_cache, memory_bytes=2 * max(room.see(clip).num_bytes for clip in (one, two, three)))
-    first, second = narrow.see(one), narrow.see(two)
-    assert narrow.see(one) is first
-    narrow.see(three)
-    assert narrow.see(one) is first
-    assert narrow.see(two) is not second
+    assert room.media_tensors(one) is room.media_tensors(one)
+    narrow = Encoder(
+        tiny.processor, recipe, shared_cache, memory_bytes=2 * max(room.media_tensors(clip).num_bytes for clip in (one, two, three))
+    )
+    first, second = narrow.media_tensors(one), narrow.media_tensors(two)
+    assert narrow.media_tensors(one) is first
+    narrow.media_tensors(three)
+    assert narrow.media_tensors(one) is first
+    assert narrow.media_tensors(two) is not second
     tight = Encoder(tiny.processor, recipe, shared_cache, memory_bytes=1)
-    assert tight.see(one) is tight.see(one)
+    assert tight.media_tensors(one) is tight.media_tensors(one)
 
 
 def test_a_processor_of_another_model_is_refused(tiny: Thinker, recipe: RunConfig, corpus: Corpus, shared_cache: Path) -> None:
@@ -206,4 +208,4 @@ def test_a_processor_of_another_model_is_refused(tiny: Thinker, recipe: RunConfi
         r"its preprocessor_config.json is not Qwen2.5-Omni's$"
     )
     with pytest.raises(MediaError, match=text):
-        Encoder(processor, recipe, shared_cache).see(corpus.clips[0])
+        Encoder(processor, recipe, shared_cache).media_tensors(corpus.clips[0])

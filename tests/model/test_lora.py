@@ -136,7 +136,7 @@ def test_modules_of_another_name_are_refused() -> None:
     del model.model.language_model.layers[1].self_attn.o_proj
     text = (
         r"^LoRA matched \[7, 8, 0\] projections of language, audio and vision where \[8, 8, 0\] were expected; "
-        "this transformers names its modules differently$"
+        "this version of transformers names its modules differently$"
     )
     with pytest.raises(BaseModelError, match=text):
         place_lora(model, LoraConfig(), seed=0)
