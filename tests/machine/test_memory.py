@@ -99,7 +99,7 @@ def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
         ({"evaluation_batch": 24}, 3000, "it fits with evaluation_batch: 1"),
         ({"micro_batch": 4, "recompute": False}, 1300, "it fits with micro_batch: 1, recompute: true"),
         ({"evaluation_batch": 24, "recompute": False}, 8000, "it fits with evaluation_batch: 1, recompute: true"),
-        ({}, 20_000, "with every saving items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
+        ({}, 20_000, "with all savings items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_would(setup: dict[str, Any], tokens: int, way_out: str) -> None:

@@ -61,7 +61,7 @@ def test_as_many_runs_at_once_as_fit(changes: dict[str, object], offered: Resour
 def test_a_profile_that_asks_for_more_than_there_is(changes: dict[str, object], offered: Resources, text: str) -> None:
     with pytest.raises(MachineError) as raised:
         concurrency(profile(**changes), offered)
-    way_out = "lower workers_per_run or what a worker takes, or choose a profile that fits this machine"
+    way_out = "lower workers_per_run, cpus_per_worker or gpus_per_worker, or choose a profile that fits this machine"
     assert str(raised.value) == text + way_out
 
 
@@ -91,8 +91,8 @@ def test_a_cluster_that_holds_no_worker_is_told_before_ray_waits_for_one() -> No
     with pytest.raises(MachineError) as raised:
         usable(cards, [{"CPU": 16.0, "memory": 7.0}, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}, {}])
     assert str(raised.value) == (
-        "no machine of the cluster holds a worker of this profile: it takes CPU 4, GPU 1, accelerator_type:GeForce-RTX-3090 0.001, "
-        "and they have CPU 16; CPU 8, GPU 1, accelerator_type:T4 1; neither cores nor cards; choose or write a profile that fits them"
+        "no machine of the cluster fits a worker of this profile: it needs CPU 4, GPU 1, accelerator_type:GeForce-RTX-3090 0.001, "
+        "and the machines have CPU 16; CPU 8, GPU 1, accelerator_type:T4 1; no cores and no cards; choose or write a profile that fits them"
     )
 
 
@@ -142,11 +142,11 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path: Path) -> None:
     [
         (
             "gpus_per_worker: 0.5\nworkers_per_run: 2",
-            "gpus_per_worker 0.5 does not go with workers_per_run 2; the workers of a run need a card each: use 1",
+            "gpus_per_worker 0.5 cannot be combined with workers_per_run 2, because each worker of a run needs its own card; use 1",
         ),
         (
             "accelerator_type: GeForce-RTX-3090\nworkers_per_run: 0",
-            "accelerator_type GeForce-RTX-3090 does not go with workers_per_run 0: the trial itself cannot ask for a type of card; use 1",
+            "accelerator_type GeForce-RTX-3090 cannot be combined with workers_per_run 0, because Ray cannot assign a type of card to a trial; use 1",
         ),
         ("gpus_per_worker: 2", "Input should be less than or equal to 1"),
     ],
