@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import lessons
 import peft
 import pytest
+import short_training
 import torch
-from lessons import Parts
 from safetensors import safe_open
+from short_training import Parts
 
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.corpora.clips import Corpus
@@ -63,8 +63,8 @@ def test_a_stranger_loads_it_by_the_lines_of_its_card(
     parts: Parts, tiny_base: Any, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trained stage, on a Thinker that transformers alone has loaded, says bit for bit what the project's own path says."""
-    whole, tensors, _ = lessons.stage(parts, Placement(4), tmp_path)
-    model, encoder = lessons.adapted(parts)
+    whole, tensors, _ = short_training.train_stage(parts, Placement(4), tmp_path)
+    model, encoder = short_training.adapted_thinker(parts)
     adapters.save(model, tensors, tmp_path, tiny_base)
     adapters.load(model, tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import KINDS
+from short_training import KINDS
 
 from omnimer_ray.config import Kind, LoraConfig
 from omnimer_ray.corpora.clips import Corpus

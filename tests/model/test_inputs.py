@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lessons import KINDS, answer
 from numpy.typing import NDArray
+from short_training import KINDS, gold_answer
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
@@ -91,7 +91,7 @@ def test_tokens_by_the_formula(clips: list[Clip], tiny: Thinker, recipe: RunConf
 
 
 def test_a_main_item_of_mini_is_short(encoder: Encoder, corpus: Corpus) -> None:
-    assert max(len(encoder.encode(clip, "emotion", answer(clip, "emotion")).input_ids) for clip in corpus.clips) < 300
+    assert max(len(encoder.encode(clip, "emotion", gold_answer(clip, "emotion")).input_ids) for clip in corpus.clips) < 300
 
 
 def test_the_timeline_is_of_the_true_rate(tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: RunConfig, shared_cache: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_transcript_cannot_write_control_tokens(encoder: Encoder, corpus: Corp
 @pytest.mark.parametrize(("kind", "given"), [*((kind, None) for kind in ALL), *((kind, "negative") for kind in AUXILIARY_OF)])
 def test_labels_are_the_answer(kind: Kind, given: str | None, encoder: Encoder, corpus: Corpus) -> None:
     clips = corpus.clips[:8]
-    answers = [answer(clip, kind, number) for number, clip in enumerate(clips)]
+    answers = [gold_answer(clip, kind, number) for number, clip in enumerate(clips)]
     items = [encoder.encode(clip, kind, text, given) for clip, text in zip(clips, answers, strict=True)]
     rows = labels(items)
     inputs = collate(items, encoder.tokenizer.pad_token_id, "right")
@@ -155,7 +155,7 @@ def test_control_tokens_in_an_answer_are_only_text(encoder: Encoder, corpus: Cor
 
 
 def test_both_sides_of_padding(encoder: Encoder, corpus: Corpus) -> None:
-    items = [encoder.encode(clip, "emotion", answer(clip, "emotion")) for clip in corpus.clips[:5]]
+    items = [encoder.encode(clip, "emotion", gold_answer(clip, "emotion")) for clip in corpus.clips[:5]]
     pad = encoder.tokenizer.pad_token_id
     left, right = (collate(items, pad, side) for side in ("left", "right"))
     lengths = [len(item.input_ids) for item in items]
