@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # tests of the light core load no torch
-    from lessons import Parts
+    from short_training import Parts
     from workers import Workers
 
     from omnimer_ray.config import RunConfig
@@ -113,7 +113,7 @@ def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
 @pytest.fixture(scope="session")
 def parts(corpus: Corpus, recipe: RunConfig, shared_cache: Path) -> Parts:
     """What a worker of a test needs to train."""
-    from lessons import Parts
+    from short_training import Parts
 
     from omnimer_ray.config import OptimizerConfig
 

@@ -24,7 +24,7 @@ from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Sta
 from omnimer_ray.records import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.tasks.instructions import Style
 from omnimer_ray.tasks.supervision import build, freeze, missing
-from omnimer_ray.training.ranks import of_rank_0
+from omnimer_ray.training.ranks import broadcast_from_rank_0
 from omnimer_ray.training.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def _work(job: Job, unit: Unit, attempts: Sequence[dict[str, Any]], began: float
     import torch
     import torch.distributed as dist
 
-    from omnimer_ray.training.loop import join_alone
+    from omnimer_ray.training.loop import init_single_process_group
 
-    join_alone("nccl" if torch.cuda.is_available() else "gloo")
+    init_single_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()  # a process may do several units
@@ -101,11 +101,11 @@ class Worker:
     def supervise(self, part: LedgerPart) -> dict[str, Any]:
         """Build one instruction's part of the ledger: each worker answers its share into a file of its own; rank 0 freezes the whole."""
         kind, ledger = part.kind, self.job.ledgers / part.key
-        todo = of_rank_0(lambda: missing(ledger, kind, self.clips))
+        todo = broadcast_from_rank_0(lambda: missing(ledger, kind, self.clips))
         if todo:
             self._answer_auxiliary(kind, todo, ledger / f"{kind}.{self.rank}.jsonl")
         _barrier()
-        whole = of_rank_0(lambda: not missing(ledger, kind, self.clips))
+        whole = broadcast_from_rank_0(lambda: not missing(ledger, kind, self.clips))
         if whole and self.rank == 0:
             freeze(ledger, kind)
         _barrier()
@@ -154,7 +154,7 @@ class Worker:
         folder = self.job.folder / "stages" / stage.key
         model, matched = place_lora(thinker.model, stage.config.lora, stage.config.seed)
         thinker = thinker._replace(model=model)
-        if of_rank_0(lambda: read_record(folder) is not None):
+        if broadcast_from_rank_0(lambda: read_record(folder) is not None):
             adapters.load(model, folder)
             return thinker, True
         if stage.predecessor is not None:
@@ -171,7 +171,7 @@ class Worker:
             adapters.save(model, tensors, folder, self.base)
             self._write_cost(folder)
             write_record(folder, stage_record(stage, schedule, str(matched), ledger, self.num_workers))
-            checkpoints.forget(folder)
+            checkpoints.delete(folder)
         _barrier()
         adapters.load(model, folder)
         return thinker, True
@@ -232,7 +232,7 @@ class Worker:
             folder = self.job.folder / "runs" / run.signature
             write_json(folder / "config.json", run.config.model_dump(mode="json"))
             write_record(folder, {**record, "outcome": PRUNED, "reason": verdict.reason, "num_steps": steps})
-            checkpoints.forget(self.job.folder / "stages" / run.stages[-1].key)
+            checkpoints.delete(self.job.folder / "stages" / run.stages[-1].key)
         return {"outcome": PRUNED, "reason": verdict.reason}
 
     def _development_f1(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> float:

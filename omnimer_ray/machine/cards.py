@@ -1,4 +1,4 @@
-"""NVIDIA cards of this machine, by nvidia-smi: torch and Ray are not imported."""
+"""NVIDIA cards of this machine, read from nvidia-smi without importing torch or Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
-WSL_FOLDER = "/usr/lib/wsl/lib"  # of nvidia-smi on WSL2, where PATH may lack it
+WSL_FOLDER = "/usr/lib/wsl/lib"  # folder of nvidia-smi on WSL2, which may be missing from PATH
 
 
 class Card(NamedTuple):
@@ -18,12 +18,15 @@ class Card(NamedTuple):
 
     @property
     def accelerator_type(self) -> str:
-        """Ray's accelerator type if it has no shorter name: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
+        """Ray's accelerator type of a card without a shorter name in Ray: 'NVIDIA GeForce RTX 3090' is GeForce-RTX-3090."""
         return self.name.removeprefix("NVIDIA ").strip().replace(" ", "-")
 
 
 def nvidia_cards(limit_sec: float = 10) -> list[Card] | str:
-    """Return the cards, none if there is no nvidia-smi; or the reason why it fails. /proc/driver/nvidia is absent on WSL2."""
+    """Return the cards, an empty list without nvidia-smi, or the reason why nvidia-smi fails.
+
+    /proc/driver/nvidia is not used because it is absent on WSL2.
+    """
     program = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path=WSL_FOLDER)
     if program is None:
         return []

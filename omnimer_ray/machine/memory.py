@@ -1,8 +1,8 @@
-"""Memory of a worker, computed from its base's shape; nothing is loaded.
+"""Estimate of a worker's memory, computed from the base's sizes; nothing is loaded.
 
-D width, I width of the MLP, H heads, K width of keys and values, r rank, A answer tokens, V vocabulary; d, F, h, I of the towers.
-What a layer keeps for its backward pass was counted on a CPU with the real classes, and tests/test_memory.py counts it again;
-no card has confirmed a total yet.
+Symbols: D width, I width of the MLP, H heads, K width of keys and values, r rank, A answer tokens, V vocabulary; audio tower: d width,
+F width of the MLP; vision tower: h width, I width of the MLP. The activations that a layer saves for the backward pass were measured on
+a CPU with the real classes, and tests/machine/test_memory.py measures them again; no total has been confirmed on a GPU yet.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from omnimer_ray.model.dimensions import (
 
 GIB = 2**30
 BYTES = {"fp32": 4, "bf16": 2}
-RESERVE_GIB = 1.0  # the driver's context, NCCL, what the allocator cannot use; an assumption
-PROMPT_TOKENS = 512  # a generous bound of an instruction with its transcript
-COUNTED = {LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION}  # what the formulas for LoRA count
-SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # the cheap ones first
+RESERVE_GIB = 1.0  # assumed, for the CUDA context, NCCL and fragmentation of the allocator
+PROMPT_TOKENS = 512  # a generous upper bound for an instruction with its transcript
+COUNTED = {LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION}  # targets that the formulas for LoRA cover
+SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # cheapest first
 
 
 class Item(NamedTuple):
-    """The tokens of one item."""
+    """Numbers of tokens of one item."""
 
     text: int
     audio: int = 0
@@ -43,12 +43,12 @@ class Item(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All that the language layers see."""
+        """Length of the sequence in the language layers."""
         return self.text + self.audio + self.video + self.answer
 
 
 class Setup(NamedTuple):
-    """What of a run and its machine decides about memory."""
+    """Settings of a run and its machine profile that determine memory."""
 
     lora: LoraConfig = LoraConfig()
     precision: str = "bf16"
@@ -57,45 +57,45 @@ class Setup(NamedTuple):
     evaluation_batch: int = 1
     zero_stage: int = 2
     recompute: bool = True
-    off_card: Collection[str] = ()  # parts of Parameters that are not on the card
+    off_card: Collection[str] = ()  # fields of Parameters that are not in GPU memory
 
 
 class MemoryEstimate(NamedTuple):
-    """GiB of one worker, part by part. Training and evaluation do not meet: a worker needs the larger of them."""
+    """Memory of one worker in GiB, by part. Training and evaluation do not overlap, so a worker needs the larger of the two."""
 
     weights: float
     training_state: float  # LoRA with gradients, Adam's moments and DeepSpeed's buffers
-    kept: float  # activations that wait for their backward pass
-    working: float  # beside them, at the worst moment
-    decoding: float  # cache and widest layer of the evaluation's prompts
+    kept: float  # activations saved for the backward pass
+    working: float  # peak of temporary tensors beside the saved activations
+    decoding: float  # key-value cache and widest layer for the evaluation's prompts
     reserve: float
 
     @property
     def training_gib(self) -> float:
-        """While a step runs."""
+        """Memory during a training step."""
         return self.weights + self.training_state + self.kept + self.working + self.reserve
 
     @property
     def evaluation_gib(self) -> float:
-        """While answers are decoded; the optimizer is gone by then."""
+        """Memory while answers are decoded; the optimizer is freed before."""
         return self.weights + self.decoding + self.reserve
 
     @property
     def total_gib(self) -> float:
-        """What the worker must have."""
+        """Memory that the worker needs."""
         return max(self.training_gib, self.evaluation_gib)
 
 
 def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
-    """What a worker needs for micro-batches of the longest item; padding counts as tokens."""
+    """Estimate a worker's memory for micro-batches of the longest item; padding counts as tokens."""
     size, batch = BYTES[setup.precision], setup.micro_batch
     counted = {name: count for name, count in parameters(shape)._asdict().items() if name not in setup.off_card}
     kept = _language_kept(shape, setup, item.total) + _tower_kept(shape, setup, item)
-    # Backward through an MLP holds the gradients of its three products beside what was kept, and five widths around it
-    # (counted: 6 I + 5 D bytes a token in bf16). The logits' turn is over by then; they hold three fp32 copies of (A, V).
+    # The backward pass through an MLP needs the gradients of its three products beside the saved activations, and some tensors of the
+    # model's width (measured: 6 I + 5 D bytes per token in bf16). The logits, three fp32 copies of (A, V), are freed before that.
     around = size * (3 * shape.mlp + 2.5 * shape.width) * item.total
     logits = 12 * shape.vocabulary * item.answer
-    # Of the prompts the cache keeps keys and values; one layer's MLP is the widest moment, and padded ones have a mask.
+    # Decoding: the cache stores the prompts' keys and values; the peak is in one layer's MLP; padded prompts have an attention mask.
     mask = size * item.total**2 if setup.evaluation_batch > 1 else 0
     prompt = size * 2 * shape.kv_width * shape.layers * item.total + around + mask
     return MemoryEstimate(
@@ -109,7 +109,7 @@ def estimate(shape: Shape, setup: Setup, item: Item) -> MemoryEstimate:
 
 
 def max_tokens(card_gib: float, shape: Shape, setup: Setup, answer: int = 0, audio: int = 0) -> int:
-    """The longest item, in tokens, whose training step fits; `answer` and `audio` of them are tokens of that type. 0: none fits."""
+    """Length in tokens of the longest item whose training step fits, 0 if none fits; `answer` and `audio` of the tokens have that type."""
 
     def needs(tokens: int) -> float:
         return estimate(shape, setup, Item(tokens - answer - audio, audio=audio, answer=answer)).training_gib
@@ -118,7 +118,7 @@ def max_tokens(card_gib: float, shape: Shape, setup: Setup, answer: int = 0, aud
 
 
 def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | None:
-    """Why a worker does not fit, and what of its profile would make it fit; None where it does."""
+    """Reason why a worker does not fit, with the profile settings that would make it fit; None if it fits."""
     needed = estimate(shape, setup, item)
     if needed.total_gib <= card_gib:
         return None
@@ -136,11 +136,11 @@ def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | No
     longest = max_tokens(card_gib, shape, smaller, item.answer)
     if longest == 0:
         return text + "no profile makes this base fit; choose a smaller base or a card with more memory"
-    return text + f"with every saving items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
+    return text + f"with all savings items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
 
 
 def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
-    """As a profile runs a config."""
+    """Setup of a config's run under a machine profile."""
     return Setup(
         lora=config.lora,
         precision=config.base.precision,
@@ -153,7 +153,7 @@ def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
 
 
 def longest_item(config: RunConfig) -> Item:
-    """The longest item that a config's media settings allow; a corpus of short clips stays far below."""
+    """Longest item that a config's media settings allow; items of a corpus of short clips are much shorter."""
     media = config.media
     frames = min(media.max_frames, 2 * -(-int(media.max_sec * media.frames_per_second) // 2))
     video = frames // 2 * (media.max_pixels // 28**2)  # frames in pairs, patches of 14 pixels merged two by two
@@ -161,26 +161,28 @@ def longest_item(config: RunConfig) -> Item:
 
 
 def _language_kept(shape: Shape, setup: Setup, tokens: int) -> float:
-    """Bytes of one item that the language layers keep; with recompute their inputs, and one layer whole.
+    """Bytes per item saved by the language layers; with recompute, the inputs of all layers and the activations of one.
 
-    A layer keeps its norms' inputs in fp32 (2 D); queries, their output, keys and values (2 D + 2 K); gate, its activation and up
-    (3 I); the inputs of four LoRA projections (PEFT copies each to fp32 where the base is bf16) and their products (4 r, fp32);
-    in fp32 a log-sum for each head and a scale for each norm. Frozen projections keep nothing. Where items are padded a mask is
-    kept, and keys and values are repeated for all heads.
+    A layer saves its norms' inputs in fp32 (2 D); queries, attention output, keys and values (2 D + 2 K); gate, its activation and up
+    (3 I); the inputs of four LoRA projections (PEFT copies each to fp32 if the base is bf16) and their products (4 r, fp32); and in
+    fp32 a log-sum for each head and a scale for each norm. Frozen projections save nothing. If items are padded, a mask is saved, and
+    keys and values are repeated for all heads.
     """
     size, padded = BYTES[setup.precision], setup.micro_batch > 1
     attention = 2 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width)
-    inputs = 16 if setup.precision == "bf16" else 4  # bytes; in fp32 three share one, and the fourth is the attention's output
+    inputs = (
+        16 if setup.precision == "bf16" else 4
+    )  # bytes; in fp32, q, k and v share one input, and the input of o is the attention's output
     single = 4 * (2 * shape.width + shape.heads + 2 + 4 * setup.lora.rank)
     layer = size * (attention + 3 * shape.mlp) + inputs * shape.width + single
     return tokens * (shape.layers * size * shape.width + layer if setup.recompute else shape.layers * layer)
 
 
 def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
-    """Bytes of one item that the towers with LoRA keep; a tower without runs and leaves no trace.
+    """Bytes per item saved by the towers with LoRA; a tower without LoRA saves nothing.
 
-    Audio: 6 d + F elements a layer and frame, two frames a token. Vision: 4 h + 3 I elements and 2 h in fp32, four patches a token.
-    Both: LoRA's inputs and products as above; attention goes chunk by chunk, so its output is never its input.
+    Audio: 6 d + F elements per layer and frame, two frames per token. Vision: 4 h + 3 I elements and 2 h in fp32, four patches per token.
+    Both: LoRA's inputs and products as above; attention runs in chunks, so the output projection's input is a separate copy.
     """
     size, targets = BYTES[setup.precision], _targets(setup)
     inputs, single = (16 if setup.precision == "bf16" else 8), 16 * setup.lora.rank
@@ -196,7 +198,7 @@ def _tower_kept(shape: Shape, setup: Setup, item: Item) -> float:
 
 
 def _targets(setup: Setup) -> set[Target]:
-    """The projections that carry LoRA. The formulas here count LoRA on attention; they would be too small for any other."""
+    """Projections with LoRA. Raises ConfigError for other projections than attention, which the formulas do not cover."""
     targets = set(PLACEMENTS[setup.lora.placement])
     if not targets <= COUNTED:
         raise ConfigError(
@@ -206,10 +208,10 @@ def _targets(setup: Setup) -> set[Target]:
 
 
 def _training_state(count: int, setup: Setup) -> float:
-    """Bytes of the fp32 adapter and its optimizer, as DeepSpeed holds them.
+    """Bytes of the fp32 adapter and its optimizer state in DeepSpeed.
 
-    ZeRO shares its copy of the parameters and Adam's moments out among workers, stage 2 the gradients too; never the frozen weights.
+    ZeRO partitions its copy of the parameters and Adam's moments over the workers, stage 2 also the gradients, never the frozen weights.
     """
     gradients = 4 * count / (setup.workers if setup.zero_stage == 2 else 1)
-    bucket = 4 * count  # gradients on their way, as `training.start_engine` sets it
+    bucket = 4 * count  # the reduce bucket, sized in `training.loop.start_engine`
     return 4 * count + gradients + 12 * count / setup.workers + bucket

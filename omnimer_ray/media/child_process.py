@@ -1,8 +1,8 @@
-"""The child process that decodes media: whatever a file does to it, the parent lives on.
+"""Media decoding in child processes, so that a file that crashes the decoder does not crash the parent.
 
-Each thread that decodes at the same time has a child of its own; idle ones wait for the next call. A child ends with its
-parent, by the end of its stdin. Messages: a 4-byte length, a JSON object, and the raw bytes that its field `bytes` counts.
-Kept instead of `multiprocessing.connection`, because its `recv_bytes` has no timeout within a message.
+Each thread that decodes concurrently has its own child; idle children are reused by later calls. A child exits when its parent closes its
+stdin. A message is a 4-byte length, a JSON object, and as many raw bytes as its field `bytes` states.
+`multiprocessing.connection` is not used because its `recv_bytes` has no timeout within a message.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from omnimer_ray.errors import MachineError, MissingExtraError
 from omnimer_ray.media import decode, inspection
 from omnimer_ray.media.container import FETCH, Fault
 
-CPU_LIMIT_SEC = 8  # of processor time without a sign of progress, such as a frame: a looping decoder
-TOTAL_LIMIT_SEC = 300  # of processor time for one file
-WALL_LIMIT_SEC = 60  # without a message: a stalled disk
-MEMORY_LIMIT_GIB = 4  # of address space
+CPU_LIMIT_SEC = 8  # processor time without progress, such as a frame; exceeded by a decoder in an endless loop
+TOTAL_LIMIT_SEC = 300  # processor time for one file
+WALL_LIMIT_SEC = 60  # wall time without a message; exceeded on a stalled disk
+MEMORY_LIMIT_GIB = 4  # address space
 
 _COMMAND = [sys.executable, "-P", "-m", "omnimer_ray.media.child_process"]
 _OPERATIONS = {"video": decode.decode_video, "audio": decode.decode_audio, "probe": inspection.inspect}
 
 
 class Answer(NamedTuple):
-    """What the child sent for one request."""
+    """A child's answer to one request."""
 
     arrays: list[tuple[tuple[int, ...], bytes]]  # shape and raw bytes of each
     done: dict[str, Any]
 
 
-class _GoneError(Fault):
-    """The child died or hangs."""
+class _ChildFailedError(Fault):
+    """The child process died or hangs."""
 
 
-class NodeFault(_GoneError):
-    """The child was killed from outside, or the disk hangs: no fault of the file."""
+class NodeFault(_ChildFailedError):
+    """The child was killed from outside, or the disk hangs; the file is not at fault."""
 
 
 class _Child:
-    """One decoding process, seen from the parent."""
+    """The parent's handle of one decoding process."""
 
     def __init__(self) -> None:
         root = str(Path(__file__).parents[2])
@@ -62,16 +62,16 @@ class _Child:
         env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(_COMMAND, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         try:
-            self._receive()  # its greeting
-        except _GoneError as error:
+            self._receive()  # the `ready` message
+        except _ChildFailedError as error:
             self.close()
-            raise MachineError(f"the media decoder does not start ({error.what}); see what {' '.join(_COMMAND)!r} prints") from None
+            raise MachineError(f"the media decoder does not start ({error.what}); see the output of {' '.join(_COMMAND)!r}") from None
 
     def ask(self, request: dict[str, Any]) -> Answer:
-        """Sends a request and collects its answer; raises Fault where the child says so, _GoneError where it dies or hangs."""
+        """Send a request and return its answer. Raises Fault if the child reports one, _ChildFailedError if it dies or hangs."""
         assert self.process.stdin is not None
         head = json.dumps(request).encode()
-        with contextlib.suppress(BrokenPipeError):  # it died while idle: what follows says how
+        with contextlib.suppress(BrokenPipeError):  # the child died while idle: _receive raises the reason
             self.process.stdin.write(struct.pack("<I", len(head)) + head)
         arrays: list[tuple[tuple[int, ...], bytes]] = []
         while True:
@@ -84,7 +84,7 @@ class _Child:
                 return Answer(arrays, message["done"])
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """Kill the process and close its pipes."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -102,28 +102,28 @@ class _Child:
         poll.register(descriptor, select.POLLIN)
         while len(data) < size:
             if not poll.poll(WALL_LIMIT_SEC * 1000):
-                raise NodeFault(f"nothing of it could be read for {WALL_LIMIT_SEC} s", "look at the disk that it lies on")
+                raise NodeFault(f"no data could be read for {WALL_LIMIT_SEC} s", "check the disk that it is on")
             part = os.read(descriptor, size - len(data))
             if not part:
-                raise _death(self.process.wait())
+                raise _exit_fault(self.process.wait())
             data += part
         return bytes(data)
 
 
-def _death(code: int) -> _GoneError:
-    """Why a child ended."""
+def _exit_fault(code: int) -> _ChildFailedError:
+    """Fault that describes why a child exited."""
     if code == -signal.SIGXCPU:
         limits = f"{CPU_LIMIT_SEC} s of processor time without progress, or {TOTAL_LIMIT_SEC} s in all"
-        return _GoneError(f"decoding it took too long: {limits}", "convert it, to h264 with aac for example")
+        return _ChildFailedError(f"decoding it took too long: {limits}", "convert it, to h264 with aac for example")
     if code == -signal.SIGKILL:
         return NodeFault("its decoder was killed from outside (SIGKILL), as a machine out of memory does", "free memory")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    return _GoneError(f"decoding it ended the decoder's process ({how})")
+    return _ChildFailedError(f"decoding it ended the decoder's process ({how})")
 
 
 @functools.cache
 def need(*packages: str) -> None:
-    """Raises MissingExtraError where one of the packages is not installed."""
+    """Raise MissingExtraError if one of the packages is not installed."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "train")
@@ -134,21 +134,21 @@ _lock = threading.Lock()
 
 
 def ask(request: dict[str, Any]) -> Answer:
-    """One request, answered by a child of this process.
+    """Send a request to a child of this process and return its answer.
 
-    Raises Fault about the file, MissingExtraError without PyAV or Pillow, MachineError where no child starts.
+    Raises Fault for a fault of the file, MissingExtraError without PyAV or Pillow, MachineError if no child starts.
     """
     need("av", "PIL")
     child = _take()
     try:
         answer = child.ask(request)
     except BaseException as error:
-        if isinstance(error, Fault) and not isinstance(error, _GoneError):
-            _give(child)
+        if isinstance(error, Fault) and not isinstance(error, _ChildFailedError):
+            _put_back(child)
         else:
-            child.close()  # dead, or interrupted in the middle of an answer
+            child.close()  # the child is dead, or was interrupted during an answer
         raise
-    _give(child)
+    _put_back(child)
     return answer
 
 
@@ -163,7 +163,7 @@ def _take() -> _Child:
         child.close()
 
 
-def _give(child: _Child) -> None:
+def _put_back(child: _Child) -> None:
     with _lock:
         _idle.append(child)
 
@@ -174,14 +174,14 @@ def _close_idle() -> None:
         _idle.pop().close()
 
 
-os.register_at_fork(after_in_child=_idle.clear)  # a forked process must not talk over its parent's pipes
+os.register_at_fork(after_in_child=_idle.clear)  # a forked process must not use its parent's pipes
 
 
-# Below: the child's side.
+# The child's side:
 
 
 def _allow_time(until: float) -> None:
-    """Grants the next CPU_LIMIT_SEC of processor time; without another grant the kernel ends this process."""
+    """Allow CPU_LIMIT_SEC more of processor time, up to `until`; the kernel kills this process at the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = math.ceil(min(_cpu_sec() + CPU_LIMIT_SEC, until))
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
@@ -193,27 +193,27 @@ def _cpu_sec() -> float:
 
 
 def _answer(request: dict[str, Any], send: decode.Send) -> None:
-    """One request, one answer: messages that end with `done` or `fault`."""
+    """Process one request; the last message sent is `done` or `fault`."""
     try:
         send({"done": _OPERATIONS[request["op"]](request, send)})
     except Fault as fault:
         send({"fault": fault.what, "remedy": fault.remedy})
     except MemoryError:
         send({"fault": f"decoding it needs more than {MEMORY_LIMIT_GIB} GiB of memory", "remedy": "scale it down"})
-    except Exception as error:  # whatever a library makes of a broken file
+    except Exception as error:  # libraries raise any type for a broken file
         send({"fault": f"decoding it failed ({type(error).__name__}: {error})", "remedy": FETCH})
 
 
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answers requests until the parent closes the pipe."""
-    until, said = TOTAL_LIMIT_SEC + _cpu_sec(), 0.0
+    """Process requests until the parent closes the pipe."""
+    until, last_sent = TOTAL_LIMIT_SEC + _cpu_sec(), 0.0
 
     def send(message: dict[str, Any], payload: bytes = b"") -> None:
-        nonlocal said
+        nonlocal last_sent
         _allow_time(until)
-        if "progress" in message and time.monotonic() - said < 1:
+        if "progress" in message and time.monotonic() - last_sent < 1:
             return
-        said = time.monotonic()
+        last_sent = time.monotonic()
         head = json.dumps({**message, "bytes": len(payload)}).encode()
         sink.write(struct.pack("<I", len(head)) + head + payload)
         sink.flush()
@@ -226,14 +226,14 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def main() -> None:
-    """The child's life."""
+    """Entry point of the child process."""
     import av
-    import numpy  # noqa: F401  before the limits: it belongs to the start, not to a file
+    import numpy  # noqa: F401  imported before the limits are set, so that its import does not count for a file
     import PIL.Image  # noqa: F401
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not end up among the answers
+    os.dup2(2, 1)  # output that a library prints must not mix with the messages
     av.logging.set_level(None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_GIB << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))

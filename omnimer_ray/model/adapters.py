@@ -19,7 +19,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base) -> None:
-    """`tensors`: the fp32 parameters of `model` (a PeftModel) by name, as checkpoints.parameters gives them.
+    """Save an adapter; `tensors` are the fp32 parameters of `model` (a PeftModel) by name, from checkpoints.parameters.
 
     Raises DivergedError before anything is written if a value is not finite.
     """
@@ -27,22 +27,22 @@ def save(model: Any, tensors: dict[str, torch.Tensor], folder: Path, base: Base)
     stored = get_peft_model_state_dict(model, tensors, save_embedding_layers=False)
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     settings = copy.copy(model.peft_config["default"])
-    settings.inference_mode = True  # as PEFT itself saves it: whoever loads the folder does not train on
-    settings.base_model_name_or_path, settings.revision = base.name, base.commit  # PEFT would name a path of this machine
+    settings.inference_mode = True  # as PEFT saves it: a loaded adapter is not trainable
+    settings.base_model_name_or_path, settings.revision = base.name, base.commit  # PEFT would write a path of this machine
     settings.save_pretrained(str(folder))
 
 
 def check_finite(tensors: dict[str, torch.Tensor]) -> None:
-    """Raise DivergedError if a value is not finite: such tensors are never saved."""
+    """Raise DivergedError if a value is not finite, because such tensors must not be saved."""
     for name, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise DivergedError(f"{name} is not finite after training; try a smaller optimizer.learning_rate")
 
 
 def load(model: Any, folder: Path) -> None:
-    """Set a stage's adapter into a PeftModel of the same placement.
+    """Load a stage's adapter into a PeftModel of the same placement.
 
-    Raises ResultsError if the file cannot be read, if its hash is not the recorded one (a folder without a record has none), and if
+    Raises ResultsError if the file cannot be read, if its hash differs from the recorded hash (not checked without a record), or if
     names or shapes differ.
     """
     path = folder / WEIGHTS
@@ -51,8 +51,8 @@ def load(model: Any, folder: Path) -> None:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ResultsError(f"{path} cannot be read ({error}); remove {folder}, and the same command makes it again") from None
-    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-    wrong = set(stored) ^ set(wanted) or {name for name, value in wanted.items() if stored[name].shape != value.shape}
-    if wrong:
-        raise ResultsError(f"{path} does not fit the run's LoRA: {min(wrong)}; it was made with another placement or rank")
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    mismatched = set(stored) ^ set(expected) or {name for name, value in expected.items() if stored[name].shape != value.shape}
+    if mismatched:
+        raise ResultsError(f"{path} does not fit the run's LoRA: {min(mismatched)}; it was made with another placement or rank")
     set_peft_model_state_dict(model, stored)

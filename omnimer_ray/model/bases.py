@@ -1,7 +1,7 @@
-"""A base by name -> its folder, revision and width; on a worker, the same base again, checked. Reads JSON and bytes only, no weights.
+"""Resolve a base's name to its folder, revision and width, and find the same base on a worker's node. No weights are loaded.
 
 The driver resolves the name once (`locate`). A worker gets the resolved Base and never resolves a name: it looks for the same commit or the
-same contents on its own node (`on_this_node`).
+same contents on its own node (`find_on_this_node`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from omnimer_ray.records import read_json
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parents[1] / "tiny" / "weights"
 TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
-HUB_WIDTHS = {"Qwen/Qwen2.5-Omni-7B": 3584, "Qwen/Qwen2.5-Omni-3B": 2048}  # known before they are downloaded
-SUFFIXES = (".json", ".safetensors", ".txt", ".jinja", ".model")  # of the files that are loaded, and therefore hashed
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # before and since transformers 5
+HUB_WIDTHS = {"Qwen/Qwen2.5-Omni-7B": 3584, "Qwen/Qwen2.5-Omni-3B": 2048}  # known without a download
+SUFFIXES = (".json", ".safetensors", ".txt", ".jinja", ".model")  # suffixes of the files that are loaded, and therefore hashed
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # names before transformers 5 and since
 MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
 
 
@@ -31,28 +31,28 @@ class Base(NamedTuple):
     """A resolved base."""
 
     name: str  # 'tiny', the folder's own name, or the hub name
-    folder: Path | None  # absolute; None for a commit of the hub that is not in the hub cache yet
-    revision: str  # a commit of the hub, or a hash of the folder's files
-    stand_in: str | None  # notice that is printed with its numbers
+    folder: Path | None  # absolute; None for a hub commit that is not in the hub cache yet
+    revision: str  # a hub commit, or a hash of the folder's files
+    stand_in: str | None  # notice printed with the results of a stand-in; None for a real base
     width: int | None = None  # of the language model, which determines the recipe; None: unknown until the base is downloaded
 
     def config(self) -> BaseConfig:
-        """The base as it enters a signature: two folders with the same contents are one base."""
+        """Return the base as part of a signature: two folders with the same contents are the same base."""
         return BaseConfig(name=Path(self.name).name, revision=self.revision)
 
     @property
     def is_tiny(self) -> bool:
-        """Whether it is the base that comes with this package; a folder of the same name is not."""
+        """Whether this is the tiny base of this package; a folder of the same name is not."""
         return self.name == TINY and self.stand_in is not None
 
     @property
     def commit(self) -> str | None:
-        """Commit of the hub, where anyone can fetch it; None for a folder, whose revision is a hash of its contents."""
+        """Hub commit, which other machines can download; None for a folder, whose revision is a hash of its contents."""
         return self.revision if "/" in self.name else None
 
 
 def locate(name: str) -> Base:
-    """Resolve `tiny`, a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT. Raises BaseModelError if it is none of them."""
+    """Resolve `tiny`, a folder with a checkpoint, or a hub name (NAME or NAME@COMMIT). Raises BaseModelError for any other name."""
     if name == TINY:
         return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
@@ -67,8 +67,8 @@ def locate(name: str) -> Base:
     return _on_hub(repository, revision or None)
 
 
-def on_this_node(base: Base) -> Base:
-    """The planned base on this node. Raises MachineError if it is absent here, or has other contents: no fault of the run."""
+def find_on_this_node(base: Base) -> Base:
+    """Find the planned base on this node. Raises MachineError if it is absent or has other contents, which is not a fault of the run."""
     if base.commit:
         return base._replace(folder=_snapshot(base))
     folder = TINY_FOLDER if base.is_tiny else base.folder
@@ -78,9 +78,9 @@ def on_this_node(base: Base) -> Base:
 
 
 def confirm(base: Base, error: BaseModelError) -> None:
-    """After a failed load: raise MachineError unless the folder, read again in full, has the planned contents.
+    """After a failed load, raise MachineError unless the folder has the planned contents; its files are hashed again without the cache.
 
-    The folder of a commit has no hash to compare with, so its faults are always the node's.
+    The folder of a hub commit has no hash to compare with, so its failures always count as machine faults.
     """
     assert base.folder is not None
     if base.commit:
@@ -89,7 +89,7 @@ def confirm(base: Base, error: BaseModelError) -> None:
 
 
 def download_command(name: str, revision: str | None) -> str:
-    """The command that downloads a base of the hub."""
+    """Command that downloads a base from the hub."""
     return f"hf download {name}" + (f" --revision {revision}" if revision else "")
 
 
@@ -99,31 +99,31 @@ def _in_folder(folder: Path, name: str) -> Base:
         return Base(folder.name, folder, _folder_hash(folder, default_cache()), None, width)
     except OSError as error:
         raise BaseModelError(
-            f"base {name!r}: {error.filename or folder} cannot be read ({error.strerror}); look at its permissions"
+            f"base {name!r}: {error.filename or folder} cannot be read ({error.strerror}); check its permissions"
         ) from None
 
 
 def _on_hub(name: str, revision: str | None) -> Base:
-    """A revision (default: `main`) from the local hub cache if it is there, else the commit that the hub gives for it."""
+    """Resolve a revision (default: `main`) from the local hub cache, or else by a request to the hub."""
     hub = _hub()
     if folder := _cached(name, revision or "main"):
         return Base(name, folder, folder.name, None, _check(folder, name))
     try:
         info = hub.HfApi().model_info(name, revision=revision, timeout=10)
-    except Exception as error:  # the hub's client raises many types; all mean that the base is not available now
+    except Exception as error:  # the hub client raises many types; all mean that the base is not available now
         raise BaseModelError(
-            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE}, and the hub did not "
-            f"give it ({type(error).__name__}); run `{download_command(name, revision)}` where there is a network, or give a folder"
+            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE} and could not be "
+            f"fetched from the hub ({type(error).__name__}); run `{download_command(name, revision)}` with network access, or give a folder"
             + ("" if name in HUB_WIDTHS else f"; {near(name, (TINY, *HUB_WIDTHS))}")
         ) from None
     if info.config is not None:  # the hub's extract of config.json
         _check_type(info.config, name)
-    folder = _cached(name, info.sha)  # downloaded by its commit, without a reference to `main`
+    folder = _cached(name, info.sha)  # a download by commit leaves no reference to `main` in the cache
     return Base(name, folder, info.sha, None, _check(folder, name) if folder else HUB_WIDTHS.get(name))
 
 
 def _snapshot(base: Base) -> Path:
-    """The snapshot of the base's commit in this node's hub cache, downloaded or completed if need be. Raises MachineError."""
+    """Snapshot of the base's commit in this node's hub cache, downloaded or completed if necessary. Raises MachineError."""
     hub, commit = _hub(), f"base {base.name!r}: commit {base.revision}"
     try:
         folder = _cached(base.name, base.revision)
@@ -132,23 +132,23 @@ def _snapshot(base: Base) -> Path:
             return folder
         reason = "absent"
     except BaseModelError as error:
-        reason = f"not whole ({error})"
+        reason = f"incomplete ({error})"
     try:
         folder = Path(hub.snapshot_download(base.name, revision=base.revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
         _check(folder, base.name)
     except Exception as error:  # as in `_on_hub`
         raise MachineError(
-            f"{commit} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()}, and the hub did not give it "
+            f"{commit} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()} and could not be fetched from the hub "
             f"({error if isinstance(error, BaseModelError) else type(error).__name__}); run `{download_command(base.name, base.revision)}` there"
         ) from None
     return folder
 
 
 def _cached(name: str, revision: str) -> Path | None:
-    """The snapshot of a commit, branch or tag in the local hub cache."""
+    """Snapshot of a commit, branch or tag in the local hub cache, or None."""
     try:
         found = _hub().try_to_load_from_cache(name, "config.json", revision=revision)
-    except ValueError:  # no valid repository name
+    except ValueError:  # not a valid repository name
         return None
     return Path(found).parent if isinstance(found, str) else None
 
@@ -162,7 +162,7 @@ def _hub() -> ModuleType:
 
 
 def _compare(base: Base, folder: Path, cache: Path | None) -> None:
-    """Raise MachineError unless the folder has the contents that the plan was made for."""
+    """Raise MachineError if the folder's contents differ from those that the plan was made for."""
     try:
         found = _folder_hash(folder, cache)
     except OSError as error:
@@ -177,7 +177,10 @@ def _compare(base: Base, folder: Path, cache: Path | None) -> None:
 
 
 def _check(folder: Path, name: str) -> int:
-    """Width of a complete Qwen2.5-Omni checkpoint (weights, tokenizer, processor). Raises BaseModelError for any other folder."""
+    """Check that a folder has a complete Qwen2.5-Omni checkpoint (weights, tokenizer, processor) and return its width.
+
+    Raises BaseModelError for any other folder.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise BaseModelError(f"base {name!r}: {path} is missing; give a folder with a Qwen2.5-Omni checkpoint")
@@ -189,9 +192,9 @@ def _check(folder: Path, name: str) -> int:
     try:
         width = int(config.get("thinker_config", config)["text_config"]["hidden_size"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        # transformers would fill in defaults, which are not even the 7B's
+        # transformers would use its defaults, which differ even from the 7B's sizes
         raise BaseModelError(
-            f"base {name!r}: {path} gives no text_config.hidden_size of its Thinker; download the checkpoint again"
+            f"base {name!r}: {path} has no text_config.hidden_size for the Thinker; download the checkpoint again"
         ) from None
     missing = [] if (folder / "tokenizer_config.json").is_file() else ["tokenizer_config.json"]
     if not any((folder / name).is_file() for name in PROCESSOR_FILES):
@@ -205,12 +208,12 @@ def _check(folder: Path, name: str) -> int:
 
 
 def _shards(folder: Path, name: str) -> list[str]:
-    """Files that the index of a sharded checkpoint names; an incomplete download lacks some."""
+    """Files named by the index of a sharded checkpoint; an incomplete download lacks some of them."""
     path = folder / "model.safetensors.index.json"
     try:
         return sorted(set(read_json(path)["weight_map"].values())) if path.exists() else []
     except (OmniMERError, KeyError, TypeError, AttributeError) as error:
-        raise BaseModelError(f"base {name!r}: {path} is no index of weights ({error}); download it again") from None
+        raise BaseModelError(f"base {name!r}: {path} is not a weight index ({error}); download it again") from None
 
 
 def _check_type(config: Any, name: str) -> None:
@@ -222,7 +225,7 @@ def _check_type(config: Any, name: str) -> None:
 
 
 def _folder_hash(folder: Path, cache: Path | None) -> str:
-    """16 hex digits over names and contents; with a cache, a file that is unchanged since it was hashed is not read again."""
+    """Hash of file names and contents, 16 hex digits; with a cache, files that have not changed are not read again."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in SUFFIXES)
     hashes = content_hashes(files, cache)
     return hashlib.sha256("".join(f"{file.name}:{hashes[file][:16]};" for file in files).encode()).hexdigest()[:16]

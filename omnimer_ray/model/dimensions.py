@@ -1,4 +1,4 @@
-"""A Thinker's sizes, read from its config.json alone, and how many parameters they come to."""
+"""Sizes of a Thinker, read from its config.json, and the parameter counts that follow from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnimer_ray.errors import BaseModelError
 from omnimer_ray.records import read_json
 
 Tower = Literal["language", "audio", "vision"]
-FIELDS = {  # of Shape, by the part of the config and the key that gives them
+FIELDS = {  # field of Shape -> key in config.json, by section of the config
     "text_config": {
         "width": "hidden_size",
         "layers": "num_hidden_layers",
@@ -37,7 +37,7 @@ FIELDS = {  # of Shape, by the part of the config and the key that gives them
 
 
 class Shape(NamedTuple):
-    """The sizes in a Thinker's config.json; the defaults are those of transformers' classes, used for keys that are absent."""
+    """Sizes in a Thinker's config.json; the defaults are those of transformers' classes and are used for absent keys."""
 
     width: int = 3584
     layers: int = 28
@@ -55,23 +55,23 @@ class Shape(NamedTuple):
     vision_mlp: int = 3420
     vision_out: int = 3584
     vision_patch: int = 3 * 2 * 14 * 14  # values of one patch
-    tied: bool = False  # embedding and head are one
+    tied: bool = False  # embedding and head share their weights
 
     @property
     def kv_width(self) -> int:
-        """Of the keys, and of the values."""
+        """Width of the keys and of the values."""
         return self.kv_heads * (self.width // self.heads)
 
     def num_layers(self, tower: Tower) -> int:
-        """Layers of a tower."""
+        """Number of layers of a tower."""
         return {"language": self.layers, "audio": self.audio_layers, "vision": self.vision_layers}[tower]
 
 
 class Target(NamedTuple):
-    """Linear projections in every layer of a tower that can carry LoRA."""
+    """Linear projections in every layer of a tower to which LoRA can be added."""
 
     tower: Tower
-    pattern: str  # of the module paths, as transformers names them since 5.21: both towers live under `model.`
+    pattern: str  # regex for the module paths of transformers >= 5.21, where both towers are under `model.`
     num_projections: int  # in one layer
     widths: Callable[[Shape], int]  # the sum of their inputs and outputs in one layer
 
@@ -94,7 +94,7 @@ PLACEMENTS: dict[str, tuple[Target, ...]] = {  # by the value of `lora.placement
 
 
 class Parameters(NamedTuple):
-    """How many parameters each part of a Thinker has."""
+    """Number of parameters in each part of a Thinker."""
 
     language: int
     embedding: int
@@ -104,7 +104,7 @@ class Parameters(NamedTuple):
 
 
 def read_shape(folder: Path) -> Shape:
-    """From a checkpoint's config.json, the whole Omni model's or the Thinker's alone. Raises BaseModelError."""
+    """Read the sizes from a checkpoint's config.json, of the full Omni model or of the Thinker only. Raises BaseModelError."""
     path = folder / "config.json"
     config = read_json(path)
     try:
@@ -121,7 +121,7 @@ def read_shape(folder: Path) -> Shape:
 
 
 def parameters(shape: Shape) -> Parameters:
-    """Exact counts, by the layers of transformers' modeling_qwen2_5_omni.py; with the biases that they have there."""
+    """Return exact parameter counts for the layers in transformers' modeling_qwen2_5_omni.py, biases included."""
     width, mlp, kv = shape.width, shape.mlp, shape.kv_width
     layer = 2 * width * width + width + 2 * (width * kv + kv) + 3 * width * mlp + 2 * width
     d, ffn = shape.audio_width, shape.audio_mlp
@@ -141,5 +141,5 @@ def parameters(shape: Shape) -> Parameters:
 
 
 def lora_parameters(shape: Shape, lora: LoraConfig) -> int:
-    """Trainable parameters: rank x (inputs + outputs) of every projection that carries LoRA."""
+    """Number of trainable parameters: rank x (inputs + outputs) of every projection with LoRA."""
     return lora.rank * sum(shape.num_layers(target.tower) * target.widths(shape) for target in PLACEMENTS[lora.placement])

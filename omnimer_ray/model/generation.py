@@ -13,7 +13,7 @@ from omnimer_ray.model.thinker import Thinker
 
 
 def generate(thinker: Thinker, encoder: Encoder, items: Sequence[Encoded], max_new_tokens: int) -> list[str]:
-    """The answers of items of one kind, decoded greedily in one batch; text up to the end of the turn."""
+    """Decode the answers of items of one kind greedily, in one batch; return the text up to the end of the turn."""
     tokenizer = encoder.tokenizer
     device = next(thinker.model.parameters()).device
     inputs = collate(items, tokenizer.pad_token_id, "left", device)
@@ -28,15 +28,16 @@ def generate(thinker: Thinker, encoder: Encoder, items: Sequence[Encoded], max_n
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
         )
-    written = tokens[:, inputs["input_ids"].shape[1] :]
-    return [text.strip() for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    generated = tokens[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
 
 @contextlib.contextmanager
 def last_position_only(model: Any) -> Iterator[None]:
-    """The vocabulary projection sees the last position alone, all that greedy decoding reads; for a prompt of 9,000 tokens of the 7B the rest is 2.6 GiB.
+    """Temporarily project only the last position onto the vocabulary, because greedy decoding reads no other logits.
 
-    transformers has `logits_to_keep` for this, but not in the Thinker's forward.
+    For a prompt of 9,000 tokens, the 7B's logits at the other positions take 2.6 GiB. transformers has `logits_to_keep` for this, but
+    not in the Thinker's forward.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     hook = base.lm_head.register_forward_pre_hook(lambda module, given: (given[0][:, -1:],))  # (B, L, D) -> (B, 1, D)
@@ -47,6 +48,6 @@ def last_position_only(model: Any) -> Iterator[None]:
 
 
 def in_batches(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Consecutive slices of at most `size`."""
+    """Yield consecutive slices of at most `size` values."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -1,6 +1,6 @@
-"""Conversation and media -> model inputs and labels; collation; token counts.
+"""Model inputs and labels from a conversation and media; collation; token counts.
 
-B items in a micro-batch, L tokens of the longest, A answer tokens, P vision patches, M mel frames.
+Shapes: B items in a micro-batch, L tokens of the longest item, A answer tokens, P vision patches, M mel frames.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from omnimer_ray.media.load import ClipMedia, load_media
 from omnimer_ray.tasks.instructions import Style, conversation, modalities
 
 END_OF_TURN = "<|im_end|>"
-IGNORED = -100  # the label of every position that is not supervised
+IGNORED = -100  # label of positions that are not supervised
 
 
 class Encoded(NamedTuple):
     """One item as tensors, unpadded."""
 
-    input_ids: torch.Tensor  # (L,) long: prompt, then answer and <|im_end|> where there is one
-    answer_start: int  # L where there is no answer
+    input_ids: torch.Tensor  # (L,) long: prompt, then answer and <|im_end|> if there is an answer
+    answer_start: int  # L if there is no answer
     pixels: torch.Tensor | None  # (P, 1176) float32
     grid: torch.Tensor | None  # (3,) long: time, height, width in patches
     seconds_per_grid: float  # between two temporal patches
     mel: torch.Tensor | None  # (128, M) float32
 
 
-class Seen(NamedTuple):
-    """A clip's media as tensors; shared by all instructions of the clip."""
+class MediaTensors(NamedTuple):
+    """A clip's media as tensors, shared by all instructions of the clip."""
 
     pixels: torch.Tensor
     grid: torch.Tensor
@@ -46,12 +46,12 @@ class Seen(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """What it occupies in memory."""
+        """Size in memory."""
         return self.pixels.nbytes + self.mel.nbytes
 
 
 class Encoder:
-    """Turns (clip, instruction) into tensors; keeps the media of recent clips in memory, up to `memory_bytes`."""
+    """Encode (clip, instruction) pairs as tensors; caches the media of recent clips in memory, up to `memory_bytes`."""
 
     def __init__(self, processor: Any, config: RunConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
         self.processor, self.media, self.style, self.cache, self.memory_bytes = (
@@ -62,13 +62,13 @@ class Encoder:
             memory_bytes,
         )
         self.tokenizer = processor.tokenizer
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._recent: OrderedDict[str, MediaTensors] = OrderedDict()
 
     def encode(self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None) -> Encoded:
-        """One item; `answer` is supervised, `given` is the gold sentiment of a re-ask."""
+        """Encode one item; `answer` is supervised, `given` is the gold sentiment in the prompt of a repeated request."""
         needed = set(modalities(kind)) - {"text"}
-        seen = self.see(clip) if needed else None
-        video, audio = (seen if "video" in needed else None), (seen if "audio" in needed else None)
+        tensors = self.media_tensors(clip) if needed else None
+        video, audio = (tensors if "video" in needed else None), (tensors if "audio" in needed else None)
         text = self.processor.apply_chat_template(conversation(clip, kind, self.style, given), tokenize=False, add_generation_prompt=True)
         text = _repeat(text, self.processor.video_token, video.num_video_tokens if video else 0)
         text = _repeat(text, self.processor.audio_token, audio.num_audio_tokens if audio else 0)
@@ -84,31 +84,31 @@ class Encoder:
         )
 
     def num_answer_tokens(self, answer: str) -> int:
-        """Supervised tokens of an answer, <|im_end|> included."""
+        """Number of supervised tokens of an answer, <|im_end|> included."""
         return len(self._answer_tokens(answer))
 
-    def see(self, clip: Clip) -> Seen:
-        """The clip's media as tensors, from memory where it is there."""
-        if clip.id in self._seen:
-            self._seen.move_to_end(clip.id)
-            return self._seen[clip.id]
-        seen = self._tensors(clip, load_media(clip, self.media, self.cache))
-        self._seen[clip.id] = seen
-        while len(self._seen) > 1 and sum(other.num_bytes for other in self._seen.values()) > self.memory_bytes:
-            self._seen.popitem(last=False)
-        return seen
+    def media_tensors(self, clip: Clip) -> MediaTensors:
+        """Return the clip's media as tensors, from memory if cached there."""
+        if clip.id in self._recent:
+            self._recent.move_to_end(clip.id)
+            return self._recent[clip.id]
+        tensors = self._tensors(clip, load_media(clip, self.media, self.cache))
+        self._recent[clip.id] = tensors
+        while len(self._recent) > 1 and sum(other.num_bytes for other in self._recent.values()) > self.memory_bytes:
+            self._recent.popitem(last=False)
+        return tensors
 
     def _tokens(self, text: str, plain: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         return ids
 
     def _answer_tokens(self, answer: str) -> list[int]:
-        """A control token that a base spelled out in an explanation is plain text here."""
+        """Tokens of an answer; control tokens that a base wrote out in an explanation are encoded as plain text."""
         return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
 
-    def _tensors(self, clip: Clip, media: ClipMedia) -> Seen:
+    def _tensors(self, clip: Clip, media: ClipMedia) -> MediaTensors:
         frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
-        # The frames have their final size already: resizing again would triple the tokens of small ones.
+        # The frames already have their final size: resizing again would triple the number of tokens of small frames.
         out = self.processor.video_processor(
             videos=[frames], do_resize=False, do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt"
         )
@@ -120,11 +120,13 @@ class Encoder:
                 f"{media.num_video_tokens}; its preprocessor_config.json is not Qwen2.5-Omni's"
             )
         seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
-        return Seen(out["pixel_values_videos"], grid, seconds, torch.from_numpy(media.mel), num_video_tokens, media.num_audio_tokens)
+        return MediaTensors(
+            out["pixel_values_videos"], grid, seconds, torch.from_numpy(media.mel), num_video_tokens, media.num_audio_tokens
+        )
 
 
 def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Model inputs of items of one kind. `side`: 'right' for training, 'left' for generation.
+    """Batch items of one kind into model inputs. `side` is the padding side: 'right' for training, 'left' for generation.
 
     input_ids, attention_mask (B, L); pixel_values_videos (sum P, 1176); video_grid_thw (B, 3); video_second_per_grid (B,);
     input_features (B, 128, M); feature_attention_mask (B, M).
@@ -153,7 +155,7 @@ def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.d
 
 
 def labels(items: Sequence[Encoded]) -> torch.Tensor:
-    """(B, L) long, right-padded: the token to be predicted at each answer position, IGNORED elsewhere (not shifted)."""
+    """Return labels (B, L) long, right-padded: the token at each answer position, IGNORED elsewhere (not shifted)."""
     length = max(len(item.input_ids) for item in items)
     rows = []
     for item in items:
@@ -164,6 +166,6 @@ def labels(items: Sequence[Encoded]) -> torch.Tensor:
 
 
 def _repeat(text: str, token: str, count: int) -> str:
-    """The template writes each medium as one token; the model needs one per embedding."""
+    """Repeat a media token, because the template writes it once and the model needs one token per embedding."""
     assert text.count(token) == (count > 0), f"{text.count(token)} of {token} in a prompt that needs {count}"
     return text.replace(token, token * count) if count else text

@@ -1,4 +1,4 @@
-"""Place LoRA on a Thinker, and check where it was placed."""
+"""Add LoRA to a Thinker and check to which modules it was added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnimer_ray.model.dimensions import PLACEMENTS
 
 
 class Matched(NamedTuple):
-    """What LoRA was placed on."""
+    """Numbers of modules with LoRA in each tower, and of trainable parameters."""
 
     language: int  # modules
     audio: int
@@ -30,7 +30,10 @@ class Matched(NamedTuple):
 
 
 def place_lora(model: Any, lora: LoraConfig, seed: int) -> tuple[Any, Matched]:
-    """A PeftModel with fresh adapters, whose A is drawn from a hash of (seed, module path), B zero: two placements share what they share."""
+    """Return a PeftModel with new adapters: A is drawn from a hash of (seed, module path), B is zero.
+
+    Modules that two placements have in common therefore get the same initial values.
+    """
     pattern = "|".join(f"(?:{target.pattern})" for target in PLACEMENTS[lora.placement])
     settings = PeftLoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=pattern, bias="none")
     peft_model = get_peft_model(model, settings)
@@ -41,7 +44,7 @@ def place_lora(model: Any, lora: LoraConfig, seed: int) -> tuple[Any, Matched]:
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
-    """The trainable parameters by name, in a fixed order."""
+    """Return the trainable parameters by name, in a fixed order."""
     return {name: parameter for name, parameter in sorted(model.named_parameters()) if parameter.requires_grad}
 
 
@@ -52,7 +55,7 @@ def _adapted(peft_model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _draw(weight: torch.nn.Parameter, text: str) -> None:
-    """kaiming_uniform(a=sqrt 5) as PEFT draws A, from its own generator."""
+    """Initialise A by kaiming_uniform(a=sqrt 5), as PEFT does, but with a separate generator seeded by `text`."""
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1)
     bound = 1 / math.sqrt(weight.shape[1])
     drawn = torch.empty(weight.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
@@ -61,7 +64,10 @@ def _draw(weight: torch.nn.Parameter, text: str) -> None:
 
 
 def _assert_matched(peft_model: Any, lora: LoraConfig) -> Matched:
-    """Every projection of the placement's targets, and nothing else trainable; anything else is our mistake or another architecture."""
+    """Count the matched modules. Check that LoRA is on every projection of the placement's targets and that nothing else is trainable.
+
+    Raises BaseModelError if not: the architecture differs from the one that the patterns are written for.
+    """
     paths = [path for path, _ in _adapted(peft_model)]
     config, targets = peft_model.config, PLACEMENTS[lora.placement]
     layers = {
@@ -74,9 +80,9 @@ def _assert_matched(peft_model: Any, lora: LoraConfig) -> Matched:
     expected = [sum(target.num_projections for target in targets if target.tower == tower) * count for tower, count in layers.items()]
     if counts != expected or len(paths) != sum(expected):
         raise BaseModelError(
-            f"LoRA matched {counts} projections of language, audio and vision where {expected} were expected; this transformers names its modules differently"
+            f"LoRA matched {counts} projections of language, audio and vision where {expected} were expected; this version of transformers names its modules differently"
         )
     names = trainable(peft_model)
-    assert all("lora_" in name for name in names), "something beside LoRA is trainable"
+    assert all("lora_" in name for name in names), "a parameter other than LoRA's is trainable"
     language, audio, vision = counts
     return Matched(language, audio, vision, sum(parameter.numel() for parameter in names.values()))

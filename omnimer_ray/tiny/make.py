@@ -29,7 +29,7 @@ from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, conv
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
 from omnimer_ray.training.checkpoints import parameters
-from omnimer_ray.training.loop import Placement, join_alone, start_engine, train
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train
 from omnimer_ray.training.schedule import Item, Schedule
 
 SEED = 1000
@@ -66,7 +66,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
     encoder = Encoder(thinker.processor, config, default_cache(), memory_bytes=3 << 30)
     placement = Placement(micro_batch=8, checkpoint_every=10**9)
     thinker.model.requires_grad_(True)
-    join_alone()
+    init_single_process_group()
     for position, (epochs, mixture) in list(enumerate(PHASES))[first:]:
         schedule = Schedule(items, epochs=epochs, global_batch=24, block=8, seed=SEED, stage_position=position, mixture=mixture)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""Checkpoints of our own: the fp32 trainable parameters and their Adam moments in safetensors, with the step.
+"""Training checkpoints: the fp32 trainable parameters and their Adam moments in safetensors, with the step number.
 
-They do not depend on the number of workers, and nothing is unpickled. Two are kept; hashes are checked.
+Checkpoints do not depend on the number of workers, and loading them unpickles nothing. The newest two are kept. Hashes are checked.
 """
 
 from __future__ import annotations
@@ -19,34 +19,36 @@ from omnimer_ray.errors import ResultsError
 from omnimer_ray.model.adapters import check_finite
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.records import file_hash, read_json, write_atomically, write_json
-from omnimer_ray.training.ranks import of_rank_0
+from omnimer_ray.training.ranks import broadcast_from_rank_0
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-KEPT = 2
+NUM_KEPT = 2
 
 
 def save(engine: Any, folder: Path, identity: str, step: int) -> None:
-    """Write `folder/checkpoints/<step>/` whole, then delete the oldest; every rank calls it, rank 0 writes.
+    """Write `folder/checkpoints/<step>/` atomically, then delete the oldest checkpoints. Called on every rank; rank 0 writes.
 
     Raises DivergedError on every rank, before anything is written, if a value is not finite.
     """
     tensors = _gather(engine)
     check_finite(tensors)
     if dist.get_rank() == 0:
-        place = folder / "checkpoints" / f"{step:06d}"
-        write_atomically(place / "state.safetensors", lambda path: save_file(tensors, path))
-        write_json(place / "checkpoint.json", {"identity": identity, "step": step, "hash": file_hash(place / "state.safetensors")})
-        for old in _standing(folder)[:-KEPT]:
+        checkpoint = folder / "checkpoints" / f"{step:06d}"
+        write_atomically(checkpoint / "state.safetensors", lambda path: save_file(tensors, path))
+        write_json(
+            checkpoint / "checkpoint.json", {"identity": identity, "step": step, "hash": file_hash(checkpoint / "state.safetensors")}
+        )
+        for old in _existing(folder)[:-NUM_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
     dist.barrier()
 
 
 def load(engine: Any, folder: Path, identity: str, device: str) -> int:
-    """Sets the newest whole checkpoint into the engine and returns its step; 0 where there is none. Every rank calls it.
+    """Load the newest valid checkpoint into the engine and return its step, or 0 if there is none. Called on every rank.
 
-    Raises ResultsError for a checkpoint of another stage: it must never be trained further by mistake.
+    Raises ResultsError for a checkpoint of another stage, which must never be trained further by mistake.
     """
-    newest = of_rank_0(lambda: _newest(folder, identity))
+    newest = broadcast_from_rank_0(lambda: _newest(folder, identity))
     if newest is None:
         return 0
     _set(engine, newest / "state.safetensors", int(newest.name), device)
@@ -54,27 +56,27 @@ def load(engine: Any, folder: Path, identity: str, device: str) -> int:
 
 
 def _newest(folder: Path, identity: str) -> Path | None:
-    for place in reversed(_standing(folder)):
-        about = read_json(place / "checkpoint.json")
+    for checkpoint in reversed(_existing(folder)):
+        about = read_json(checkpoint / "checkpoint.json")
         if about["identity"] != identity:
-            raise ResultsError(f"{place} belongs to stage {about['identity']}, not {identity}; remove it, and the stage starts anew")
-        state = place / "state.safetensors"
+            raise ResultsError(f"{checkpoint} belongs to stage {about['identity']}, not {identity}; delete it to restart the stage")
+        state = checkpoint / "state.safetensors"
         if state.exists() and file_hash(state) == about["hash"]:
-            return place
+            return checkpoint
     return None
 
 
-def forget(folder: Path) -> None:
-    """Removes a finished stage's checkpoints."""
+def delete(folder: Path) -> None:
+    """Delete the checkpoints of a finished stage."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _standing(folder: Path) -> list[Path]:
-    return sorted(place for place in (folder / "checkpoints").glob("[0-9]*") if (place / "checkpoint.json").exists())
+def _existing(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "checkpoints").glob("[0-9]*") if (path / "checkpoint.json").exists())
 
 
 def parameters(engine: Any) -> dict[str, torch.Tensor]:
-    """The full fp32 trainable parameters by name, on the CPU. Raises DivergedError on every rank if a value is not finite."""
+    """Return the full fp32 trainable parameters by name, on the CPU. Raises DivergedError on every rank if a value is not finite."""
     tensors = _parameters(engine)
     check_finite(tensors)
     return tensors
@@ -97,7 +99,10 @@ def _full(value: torch.Tensor) -> torch.Tensor:
 
 
 def _set(engine: Any, path: Path, step: int, device: str) -> None:
-    """DeepSpeed makes the optimizer's state at its first step, so one step of zero gradients at rate 0 comes first."""
+    """Load a checkpoint's tensors into the engine.
+
+    DeepSpeed creates the optimizer state at the first step, so a step with zero gradients and learning rate 0 is taken before.
+    """
     _make_optimizer_state(engine)
     with safe_open(path, framework="pt") as file:
         for name, parameter in trainable(engine.module.model).items():

@@ -1,4 +1,4 @@
-"""Answers by generation, parsed; one prediction per clip."""
+"""Evaluation: generate and parse one answer per clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnimer_ray.tasks.instructions import Style, parse
 def evaluate(
     thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: RunConfig, batch: int, report: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
-    """Rows of predictions.parquet for the clips that carry the task's label, in their order."""
+    """Rows of predictions.parquet for the clips that have the task's label, in the order of `clips`."""
     style = Style.of(config)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
     rows: list[dict[str, Any]] = []

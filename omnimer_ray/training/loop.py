@@ -1,6 +1,6 @@
-"""The one training loop: a stage's items -> an adapter, with DeepSpeed, checkpoints of our own and bit-equal resumption.
+"""The training loop: train a stage's items with DeepSpeed; resuming from a checkpoint is bit-equal.
 
-It trains whatever is marked trainable. B items in a micro-batch, L tokens, A answer tokens, D width, V vocabulary.
+All parameters with requires_grad are trained. Shapes: B items in a micro-batch, L tokens, A answer tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from omnimer_ray.training.schedule import Item, Schedule, micro_batches
 
 
 class AnswerLoss(torch.nn.Module):
-    """Token negative log-likelihood of the answers alone (paper eq. 7); the vocabulary projection runs on their positions only."""
+    """Token negative log-likelihood of the answers (paper eq. 7); only answer positions are projected onto the vocabulary."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-        """(B,) float32: the summed loss of each item; `targets` (B, L) as `inputs.labels` makes them."""
+        """Return the summed loss of each item, (B,) float32; `targets` (B, L) come from `inputs.labels`."""
         thinker = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         hidden = thinker.model(**inputs, use_cache=False).last_hidden_state  # (B, L, D)
         answered = targets[:, 1:] != IGNORED  # (B, L-1)
@@ -50,7 +50,7 @@ class AnswerLoss(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Placement:
-    """How the work is laid on workers: never part of what is computed."""
+    """Execution settings of a worker. They never change what is computed."""
 
     micro_batch: int
     zero_stage: int = 2
@@ -66,7 +66,7 @@ class StepReport(NamedTuple):
     num_steps: int
     loss: float  # over the global batch, averaged as configured
     learning_rate: float
-    sec: float  # that the step took
+    sec: float  # duration of the step
     grad_norm: float  # L2 norm of the whole gradient, before clipping
 
 
@@ -78,7 +78,7 @@ class StepResult(NamedTuple):
 
 
 def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float:
-    """Of step `step` (from 0): linear warm-up, then a cosine to zero at the end of the stage."""
+    """Learning rate of step `step` (from 0): linear warm-up, then a cosine decay to zero at the end of the stage."""
     warmup = round(settings.warmup_fraction * num_steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -86,22 +86,22 @@ def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def join_alone(backend: str = "gloo") -> None:
-    """A process group of this process alone, unless one stands; it lives as long as the process."""
+def init_single_process_group(backend: str = "gloo") -> None:
+    """Initialise a single-process group if none is initialised; it exists until the process exits."""
     if not dist.is_initialized():
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
 
 
 def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
-    """A DeepSpeed engine around `AnswerLoss(model)`; the process group must stand.
+    """Return a DeepSpeed engine around `AnswerLoss(model)`; the process group must be initialised.
 
-    DeepSpeed's own bf16 stays off: the adapter, its gradient and their sums are fp32 whatever the precision of the frozen base.
+    DeepSpeed's bf16 mode is off: the adapter, its gradients and their sums are fp32 for every precision of the frozen base.
     """
     import deepspeed
 
     workers = dist.get_world_size()
-    os.environ.setdefault("LOCAL_RANK", "0")  # launchers set it; DeepSpeed refuses to start without
-    if shutil.which("ninja") is None:  # torch loads DeepSpeed's op with it, and the environment of this interpreter may not be activated
+    os.environ.setdefault("LOCAL_RANK", "0")  # normally set by a launcher; DeepSpeed requires it
+    if shutil.which("ninja") is None:  # torch builds DeepSpeed's op with ninja, and this interpreter's environment may not be activated
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
     if placement.recompute:
@@ -120,7 +120,7 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
         "train_micro_batch_size_per_gpu": placement.micro_batch,
         "gradient_accumulation_steps": schedule.global_batch // (placement.micro_batch * workers),
         "gradient_clipping": settings.max_grad_norm,
-        # Buckets that hold the adapter and no more: DeepSpeed's own take 1.9 GiB of a card. The second one must be even.
+        # Buckets of the adapter's size: DeepSpeed's defaults take 1.9 GiB of GPU memory. The allgather bucket size must be even.
         "zero_optimization": {
             "stage": placement.zero_stage,
             "overlap_comm": False,
@@ -155,10 +155,10 @@ def train(
     should_stop: Callable[[int], bool],
     beat: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Trains a stage from its last checkpoint in `folder` to its end; True when it is whole, False when it was asked to stop.
+    """Train a stage from its last checkpoint in `folder`; return True at the end of the stage, False if `should_stop` ended it early.
 
-    Every rank runs every line, calls `beat` after every micro-batch and asks `should_stop` after every step. Raises DivergedError on all ranks if a loss, a gradient or a
-    trained parameter is not finite: DeepSpeed skips such a step without an error.
+    Every rank runs every line, calls `beat` after every micro-batch and `should_stop` after every step. Raises DivergedError on all
+    ranks if a loss, a gradient or a trained parameter is not finite, because DeepSpeed skips such a step without an error.
     """
     step = checkpoints.load(engine, folder, identity, placement.device)
     _cut_history(folder, step)
@@ -169,14 +169,14 @@ def train(
         loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate, beat)
         step += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise DivergedError(_diverged(step, loss, grad_norm, step_items))
+            raise DivergedError(_divergence_message(step, loss, grad_norm, step_items))
         stop = _any(should_stop(step), placement.device)
         if dist.get_rank() == 0:
             entry = StepReport(step, schedule.num_steps, loss, rate, round(time.monotonic() - began, 3), grad_norm)
             with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry._asdict()) + "\n")
             report(entry)
-        if stop or step % placement.checkpoint_every == 0:  # behind the history, which is cut at the checkpoint: no step is left out
+        if stop or step % placement.checkpoint_every == 0:  # after the history is written: resuming truncates it at the checkpoint
             checkpoints.save(engine, folder, identity, step)
         if stop and step < schedule.num_steps:
             return False
@@ -198,7 +198,7 @@ def train_step(
         group["lr"] = rate
     rank, workers = dist.get_rank(), dist.get_world_size()
     total = _total_weight(loss_average, encoder, [item for block in step_items for item in block])
-    mine = torch.zeros((), device=placement.device)
+    loss_sum = torch.zeros((), device=placement.device)
     for block in step_items:
         for items in micro_batches(block, placement.micro_batch, rank, workers):
             encoded = [encoder.encode(clips[item.clip], item.kind, item.answer, item.given) for item in items]
@@ -206,17 +206,17 @@ def train_step(
             losses = engine(collate(encoded, encoder.tokenizer.pad_token_id, "right", placement.device), targets)  # (B,)
             weights = torch.tensor([item.weight for item in items], device=losses.device)
             loss = _averaged(loss_average, losses * weights, (targets != IGNORED).sum(1)).sum() / total
-            # DeepSpeed averages over accumulation steps and workers; undo both: `loss` is a share of a sum over the global batch.
+            # DeepSpeed averages over accumulation steps and workers. Undo both, because `loss` is a share of the sum over the global batch.
             engine.backward(loss * engine.gradient_accumulation_steps() * workers)
             engine.step()
-            mine += loss.detach()
+            loss_sum += loss.detach()
             beat()
-    dist.all_reduce(mine)
-    return StepResult(float(mine), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
+    dist.all_reduce(loss_sum)
+    return StepResult(float(loss_sum), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
 
 
 def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
-    """(B,) Return the share of each item in the sum over the global batch; `losses` (B,) are summed over the `num_tokens` (B,) of an answer."""
+    """Return the share of each item in the sum over the global batch, (B,); `losses` (B,) are sums over the `num_tokens` (B,) of an answer."""
     match loss_average:
         case "items":
             return losses / num_tokens
@@ -227,7 +227,7 @@ def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch
 
 
 def _total_weight(loss_average: LossAverage, encoder: Encoder, items: Sequence[Item]) -> float:
-    """Return what the sum over the global batch is divided by."""
+    """Return the denominator of the loss average over the global batch."""
     match loss_average:
         case "items":
             return sum(item.weight for item in items)
@@ -238,14 +238,14 @@ def _total_weight(loss_average: LossAverage, encoder: Encoder, items: Sequence[I
 
 
 def _any(flag: bool, device: str) -> bool:
-    """Whether any worker says so: all of them must stop after the same step."""
+    """Return whether `flag` is set on any rank, because all ranks must stop after the same step."""
     value = torch.tensor(float(flag), device=device)
     dist.all_reduce(value)
     return bool(value > 0)
 
 
-def _diverged(step: int, loss: float, grad_norm: float, step_items: Sequence[tuple[Item, ...]]) -> str:
-    """Text of the error about a step whose loss, or else its gradient, is not finite."""
+def _divergence_message(step: int, loss: float, grad_norm: float, step_items: Sequence[tuple[Item, ...]]) -> str:
+    """Message for a step whose loss or gradient is not finite."""
     fault = f"the loss of step {step} is {loss}"
     if math.isfinite(loss):
         fault = f"the gradient norm of step {step} is {grad_norm} (loss {loss:.6g})"
@@ -254,7 +254,7 @@ def _diverged(step: int, loss: float, grad_norm: float, step_items: Sequence[tup
 
 
 def _cut_history(folder: Path, step: int) -> None:
-    """Drops what was logged behind the checkpoint, so that a resumed stage has each step once."""
+    """Delete history entries after the checkpoint, so that a resumed stage logs each step once."""
     path = folder / "history.jsonl"
     if dist.get_rank() or not path.exists():
         return

@@ -1,4 +1,4 @@
-"""Values that all workers of a run must share."""
+"""Values that must be equal on all workers of a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 
-def of_rank_0(make: Callable[[], T]) -> T:
-    """Return the result of `make` on rank 0, on every rank: ranks may see a shared folder in different states."""
+def broadcast_from_rank_0(make: Callable[[], T]) -> T:
+    """Call `make` on rank 0 and return its result on every rank, because ranks may see a shared folder in different states."""
     import torch.distributed as dist
 
     shared = [make() if dist.get_rank() == 0 else None]

@@ -1,8 +1,8 @@
-"""A stage -> the items of every optimizer step, from hashes alone.
+"""The items of every optimizer step of a stage, determined by hashes.
 
-Each instruction type ("kind") is an endless stream of per-epoch permutations; a step is made of blocks of `block` items of
-one kind; the order of blocks is a deterministic apportionment by the mixture. Any step can be computed without the ones
-before it, so nothing of the schedule needs saving.
+Each instruction type ("kind") is an endless stream of per-epoch permutations; a step consists of blocks of `block` items of
+one kind; the order of blocks is a deterministic apportionment by the mixture. Any step can be computed without the previous
+steps, so a checkpoint does not need the state of the schedule.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Item(NamedTuple):
     kind: Kind
     answer: str
     weight: float = 1.0  # in the loss average
-    given: str | None = None  # the gold sentiment of a re-ask
+    given: str | None = None  # gold sentiment in the prompt when an auxiliary answer is requested again
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Schedule:
 
     @property
     def num_items(self) -> int:
-        """Items of one epoch over all kinds."""
+        """Number of items of one epoch, over all kinds."""
         return sum(len(items) for items in self.items.values())
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of the stage: floor(items x epochs / global batch)."""
+        """Number of optimizer steps of the stage: floor(items x epochs / global batch)."""
         return num_steps(self.num_items, self.epochs, self.global_batch)
 
     def step(self, index: int) -> list[tuple[Item, ...]]:
-        """The blocks of step `index`, counted from 0."""
+        """Blocks of step `index`, counted from 0."""
         per_step = self.global_batch // self.block
         positions = range(index * per_step, (index + 1) * per_step)
         return [
@@ -63,12 +63,12 @@ class Schedule:
         ]
 
     def from_step(self, start: int) -> Iterator[list[tuple[Item, ...]]]:
-        """The steps from `start` to the end of the stage."""
+        """Steps from `start` to the end of the stage."""
         return (self.step(index) for index in range(start, self.num_steps))
 
     @cached_property
     def _order(self) -> tuple[Kind, ...]:
-        """The kind of each block of the stage: the one that lags furthest behind its share; ties in the order of `items`."""
+        """Kind of each block of the stage: the kind furthest behind its share is next; ties are broken by the order of `items`."""
         weights = self.mixture or {kind: float(len(items)) for kind, items in self.items.items()}
         total = sum(weights.values())
         counts = dict.fromkeys(self.items, 0)
@@ -80,7 +80,7 @@ class Schedule:
         return tuple(order)
 
     def _take(self, kind: Kind, start: int) -> tuple[Item, ...]:
-        """`block` consecutive items of a kind's stream; an epoch's remainder goes on into the next permutation."""
+        """Return `block` consecutive items of a kind's stream; a block may cross from one epoch's permutation into the next."""
         items = self.items[kind]
         taken: list[Item] = []
         while len(taken) < self.block:
@@ -90,19 +90,19 @@ class Schedule:
 
     def _permuted(self, kind: Kind, epoch: int) -> list[Item]:
         def rank(item: Item) -> bytes:
-            what = kind if item.given is None else f"{kind}, given"
-            return hashlib.sha256(f"{self.seed}|{self.stage_position}|{epoch}|{item.clip}|{what}".encode()).digest()
+            label = kind if item.given is None else f"{kind}, given"
+            return hashlib.sha256(f"{self.seed}|{self.stage_position}|{epoch}|{item.clip}|{label}".encode()).digest()
 
         return sorted(self.items[kind], key=rank)
 
 
 def num_steps(num_items: int, epochs: float, global_batch: int) -> int:
-    """floor(items x epochs / global batch), safe against the rounding of fractions of an epoch."""
+    """Return floor(items x epochs / global batch), robust to rounding errors in fractions of an epoch."""
     return int(num_items * epochs / global_batch + 1e-9)
 
 
 def check_steps(num_items: int, epochs: float, global_batch: int) -> None:
-    """ConfigError where a stage would take no step."""
+    """Raise ConfigError if a stage would have no optimizer step."""
     if not num_steps(num_items, epochs, global_batch):
         raise ConfigError(
             f"{num_items} items x {epochs:g} epochs do not fill one global batch of {global_batch}; take more clips, more epochs or a smaller batch"
@@ -110,7 +110,7 @@ def check_steps(num_items: int, epochs: float, global_batch: int) -> None:
 
 
 def check_split(block: int, micro_batch: int, workers: int) -> None:
-    """ConfigError where the workers could not all hold the same number of a block's items."""
+    """Raise ConfigError if a block cannot be split evenly into micro-batches over the workers."""
     if block % (micro_batch * workers):
         raise ConfigError(
             f"micro_batch {micro_batch} x workers {workers} does not divide block {block}; choose them in the machine profile so that it does"
@@ -118,7 +118,7 @@ def check_split(block: int, micro_batch: int, workers: int) -> None:
 
 
 def micro_batches(block: tuple[Item, ...], micro_batch: int, rank: int, workers: int) -> Iterator[tuple[Item, ...]]:
-    """A worker's micro-batches of one block; all workers always hold the same kind."""
+    """Yield a worker's micro-batches of one block, so that all workers process the same kind at the same time."""
     check_split(len(block), micro_batch, workers)
     for start in range(0, len(block), micro_batch * workers):
         yield block[start + rank * micro_batch : start + (rank + 1) * micro_batch]

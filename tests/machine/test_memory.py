@@ -1,4 +1,4 @@
-"""The estimate against exact parameter counts, against what the real classes keep for their backward pass, and against published arithmetic."""
+"""The estimate compared with exact parameter counts, with activations that the real classes save for backward, and with published limits."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_parameters_are_counted_exactly(shape: Shape, count: int | None) -> None
     assert sum(parameters(shape)) == count or (count is None and round(sum(parameters(shape)) / 1e9, 1) == 11.3)
 
 
-def test_the_tiny_base_is_counted_as_its_file_says() -> None:
+def test_the_parameter_count_of_the_tiny_base_equals_that_of_its_file() -> None:
     with (TINY_FOLDER / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    held = sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    assert sum(parameters(read_shape(TINY_FOLDER))) == held
+    stored = sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    assert sum(parameters(read_shape(TINY_FOLDER))) == stored
 
 
-def test_a_whole_omni_config_gives_its_thinker(tmp_path: Path) -> None:
+def test_sizes_are_read_from_a_full_omni_config_or_a_thinkers(tmp_path: Path) -> None:
     parts: dict[str, Any] = {part: {key: getattr(QWEN_7B, name) for name, key in fields.items()} for part, fields in FIELDS.items()}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_omni", "thinker_config": parts, "talker_config": {}}))
     assert read_shape(tmp_path) == QWEN_7B
@@ -53,15 +53,15 @@ def test_a_config_without_sizes_is_refused(tmp_path: Path, content: str) -> None
     assert str(raised.value).endswith("); download the checkpoint again")
 
 
-def test_the_7b_takes_its_known_place_and_zero_2_does_not_shrink_it() -> None:
-    alone, shared = (estimate(QWEN_7B, PAIR._replace(workers=workers), Item(1000)) for workers in (1, 8))
-    assert round(alone.weights, 2) == 16.64
-    assert shared.weights == alone.weights
-    assert 0 < alone.total_gib - shared.total_gib < 0.15  # only the adapter's own state is shared out
+def test_weights_of_the_7b_take_their_known_memory_with_any_number_of_workers() -> None:
+    single, shared = (estimate(QWEN_7B, PAIR._replace(workers=workers), Item(1000)) for workers in (1, 8))
+    assert round(single.weights, 2) == 16.64
+    assert shared.weights == single.weights
+    assert 0 < single.total_gib - shared.total_gib < 0.15  # ZeRO-2 partitions only the adapter's state
 
 
 def test_published_token_limits_of_a_24_gib_card() -> None:
-    """14,600 and 1,790 are arithmetic without an adapter in fp32; PEFT's fp32 copies of LoRA's inputs, counted below, cost a sixth."""
+    """14,600 and 1,790 are calculated without an adapter in fp32; PEFT's fp32 copies of LoRA's inputs, measured below, cost a sixth."""
     recomputed = max_tokens(24, QWEN_7B, PAIR)
     assert 0.82 < recomputed / 14_600 < 1
     kept = PAIR._replace(recompute=False, off_card=("vision", "embedding"))
@@ -71,21 +71,21 @@ def test_published_token_limits_of_a_24_gib_card() -> None:
     assert estimate(QWEN_7B, PAIR, Item(recomputed, answer=0)).training_gib <= 24
 
 
-def test_the_adapter_is_held_as_deepspeed_holds_it() -> None:
-    """fp32: the adapter and its bucket whole, a share of gradients, of a copy and of two moments."""
+def test_training_state_is_partitioned_as_in_deepspeed() -> None:
+    """In fp32: the full adapter and its bucket, and a partition of the gradients, of a copy and of two moments."""
     count = lora_parameters(QWEN_7B, PAIR.lora)
     assert estimate(QWEN_7B, PAIR, Item(1000)).training_state == pytest.approx((8 + (4 + 12) / 2) * count / GIB)
     assert estimate(QWEN_7B, PAIR._replace(zero_stage=1), Item(1000)).training_state == pytest.approx((8 + 4 + 12 / 2) * count / GIB)
 
 
-def test_decoding_holds_the_prompts_cache_and_one_layer_but_no_logits_of_prompts() -> None:
+def test_decoding_needs_the_prompts_cache_and_one_layer_but_no_logits_of_prompts() -> None:
     one, two = (estimate(QWEN_7B, PAIR._replace(evaluation_batch=batch), Item(9000, answer=0)).decoding for batch in (1, 2))
     assert one == pytest.approx(9000 * (2 * 2 * 512 * 28 + 6 * 18944 + 5 * 3584) / GIB)
-    assert two == pytest.approx(2 * (one + 2 * 9000**2 / GIB)), "padded ones have a mask"
+    assert two == pytest.approx(2 * (one + 2 * 9000**2 / GIB)), "padded prompts have a mask"
     assert two < 2 * 9000 * 2 * QWEN_7B.vocabulary / GIB
 
 
-def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
+def test_setup_and_longest_item_follow_from_profile_and_config() -> None:
     profile = MachineProfile(docs="test", workers_per_run=2, gpus_per_worker=1, micro_batch=2, evaluation_batch=4, recompute=True)
     config = paper_config(base__precision="bf16")
     assert setup_of(profile, config) == Setup(config.lora, "bf16", 2, 2, 4, 2, True)
@@ -99,24 +99,24 @@ def test_a_profile_and_a_config_give_the_setup_and_the_longest_item() -> None:
         ({"evaluation_batch": 24}, 3000, "it fits with evaluation_batch: 1"),
         ({"micro_batch": 4, "recompute": False}, 1300, "it fits with micro_batch: 1, recompute: true"),
         ({"evaluation_batch": 24, "recompute": False}, 8000, "it fits with evaluation_batch: 1, recompute: true"),
-        ({}, 20_000, "with every saving items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
+        ({}, 20_000, "with all savings items of 12230 tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"),
     ],
 )
-def test_what_does_not_fit_is_told_with_what_would(setup: dict[str, Any], tokens: int, way_out: str) -> None:
-    told = refusal(24, QWEN_7B, PAIR._replace(**setup), Item(tokens, answer=0))
-    assert told is not None
-    assert told.startswith("a worker needs ")
-    assert told.endswith(f"to decode items of {tokens} tokens, and has 24.0; {way_out}")
+def test_the_refusal_names_settings_that_would_fit(setup: dict[str, Any], tokens: int, way_out: str) -> None:
+    reason = refusal(24, QWEN_7B, PAIR._replace(**setup), Item(tokens, answer=0))
+    assert reason is not None
+    assert reason.startswith("a worker needs ")
+    assert reason.endswith(f"to decode items of {tokens} tokens, and has 24.0; {way_out}")
 
 
-def test_what_fits_is_not_refused_and_what_never_can_is_told() -> None:
+def test_a_fitting_item_is_not_refused_and_a_base_that_never_fits_is() -> None:
     assert refusal(24, QWEN_7B, PAIR, Item(1000)) is None
-    told = refusal(12, QWEN_7B, PAIR, Item(1000))
-    assert told is not None
-    assert told.endswith("no profile makes this base fit; choose a smaller base or a card with more memory")
+    reason = refusal(12, QWEN_7B, PAIR, Item(1000))
+    assert reason is not None
+    assert reason.endswith("no profile makes this base fit; choose a smaller base or a card with more memory")
 
 
-# What the real classes keep, in small: one more layer, the same tokens.
+# Saved activations of small models of the real classes: the difference that one more layer makes.
 
 SMALL = Shape(256, 2, 2, 1, 640, 512, 128, 1, 512, 128, 256, 128, 1, 320, 256)
 
@@ -140,7 +140,7 @@ def _model(shape: Shape, precision: str, lora: LoraConfig) -> Any:
 
 
 def _kept_bytes(model: Any, batch: dict[str, Any]) -> int:
-    """Bytes of distinct storages that wait for the backward pass, parameters and buffers aside."""
+    """Bytes of the distinct storages saved for the backward pass, without parameters and buffers."""
     import torch
 
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
@@ -181,16 +181,16 @@ def _batch(item: Item) -> dict[str, Any]:
     ],
     ids=["language", "audio", "vision"],
 )
-def test_a_layer_keeps_what_the_formula_says(precision: str, layers: str, item: Item, placement: Any) -> None:
+def test_activations_saved_by_a_layer_follow_the_formula(precision: str, layers: str, item: Item, placement: Any) -> None:
     lora = LoraConfig(rank=4, placement=placement)
     setup = Setup(lora, precision, recompute=False)
     fewer, more = (SMALL._replace(**{layers: getattr(SMALL, layers) + extra}) for extra in (1, 2))
-    counted = _kept_bytes(_model(more, precision, lora), _batch(item)) - _kept_bytes(_model(fewer, precision, lora), _batch(item))
-    said = GIB * (estimate(more, setup, item).kept - estimate(fewer, setup, item).kept)
-    assert counted == pytest.approx(said, rel=0.02)  # the rest: scales of norms, log-sums
+    measured = _kept_bytes(_model(more, precision, lora), _batch(item)) - _kept_bytes(_model(fewer, precision, lora), _batch(item))
+    estimated = GIB * (estimate(more, setup, item).kept - estimate(fewer, setup, item).kept)
+    assert measured == pytest.approx(estimated, rel=0.02)  # the difference: scales of norms, log-sums
 
 
-def test_lora_is_counted_exactly() -> None:
+def test_lora_parameters_are_counted_exactly() -> None:
     for placement in ("thinker", "thinker+audio", "all"):
         lora = LoraConfig(rank=4, placement=placement)  # type: ignore[arg-type]
         trainable = sum(parameter.numel() for parameter in _model(SMALL, "fp32", lora).parameters() if parameter.requires_grad)
@@ -198,11 +198,11 @@ def test_lora_is_counted_exactly() -> None:
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_every_placement_is_counted(placement: Any) -> None:
+def test_the_estimate_covers_every_placement(placement: Any) -> None:
     assert estimate(SMALL, Setup(LoraConfig(placement=placement)), Item(100)).kept > 0
 
 
-def test_a_placement_that_the_formulas_do_not_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_placement_that_the_formulas_do_not_cover_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     mlp = Target("language", r".*\.mlp\..*", 3, lambda shape: 3 * (shape.width + shape.mlp))
     monkeypatch.setitem(PLACEMENTS, "thinker", (*PLACEMENTS["thinker"], mlp))
     with pytest.raises(

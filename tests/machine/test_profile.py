@@ -1,4 +1,4 @@
-"""Machine profiles: what fits is counted, what does not is said before anything starts."""
+"""Machine profiles: numbers of runs that fit, and errors about profiles that do not fit, raised before anything starts."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_every_profile_loads_and_divides_the_papers_block(name: str) -> None:
         ({"max_concurrent_runs": 30}, Resources(8, 0), 8),
     ],
 )
-def test_as_many_runs_at_once_as_fit(changes: dict[str, object], offered: Resources, runs: int) -> None:
+def test_number_of_concurrent_runs(changes: dict[str, object], offered: Resources, runs: int) -> None:
     assert concurrency(profile(**changes), offered) == runs
 
 
@@ -58,10 +58,10 @@ def test_as_many_runs_at_once_as_fit(changes: dict[str, object], offered: Resour
         ({"gpus_per_worker": 0.5}, Resources(2, 0), "the profile asks for 0.5 GPUs a run (1 workers), and there are 0; "),
     ],
 )
-def test_a_profile_that_asks_for_more_than_there_is(changes: dict[str, object], offered: Resources, text: str) -> None:
+def test_a_profile_that_needs_more_than_the_machine_has_is_refused(changes: dict[str, object], offered: Resources, text: str) -> None:
     with pytest.raises(MachineError) as raised:
         concurrency(profile(**changes), offered)
-    way_out = "lower workers_per_run or what a worker takes, or choose a profile that fits this machine"
+    way_out = "lower workers_per_run, cpus_per_worker or gpus_per_worker, or choose a profile that fits this machine"
     assert str(raised.value) == text + way_out
 
 
@@ -82,25 +82,25 @@ RTX_3090 = "accelerator_type:GeForce-RTX-3090"
         ),
     ],
 )
-def test_a_worker_lies_on_one_machine_of_a_cluster(changes: dict[str, object], nodes: list[dict[str, float]], runs: int) -> None:
+def test_a_worker_must_fit_on_one_machine_of_a_cluster(changes: dict[str, object], nodes: list[dict[str, float]], runs: int) -> None:
     assert concurrency(profile(**changes), usable(profile(**changes), nodes)) == runs
 
 
-def test_a_cluster_that_holds_no_worker_is_told_before_ray_waits_for_one() -> None:
+def test_a_cluster_that_fits_no_worker_is_refused_before_ray_waits_for_one() -> None:
     cards = profile(cpus_per_worker=4, gpus_per_worker=1, accelerator_type="GeForce-RTX-3090")
     with pytest.raises(MachineError) as raised:
         usable(cards, [{"CPU": 16.0, "memory": 7.0}, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}, {}])
     assert str(raised.value) == (
-        "no machine of the cluster holds a worker of this profile: it takes CPU 4, GPU 1, accelerator_type:GeForce-RTX-3090 0.001, "
-        "and they have CPU 16; CPU 8, GPU 1, accelerator_type:T4 1; neither cores nor cards; choose or write a profile that fits them"
+        "no machine of the cluster fits a worker of this profile: it needs CPU 4, GPU 1, accelerator_type:GeForce-RTX-3090 0.001, "
+        "and the machines have CPU 16; CPU 8, GPU 1, accelerator_type:T4 1; no cores and no cards; choose or write a profile that fits them"
     )
 
 
-def test_an_unknown_profile_lists_the_near_ones() -> None:
+def test_an_unknown_profile_is_refused_with_similar_names() -> None:
     with pytest.raises(MachineError) as raised:
         load_profile("laptob")
-    there = PROFILES / "laptob.yaml"
-    assert str(raised.value).startswith(f"machine profile 'laptob': no file {there}; did you mean 'laptop'")
+    path = PROFILES / "laptob.yaml"
+    assert str(raised.value).startswith(f"machine profile 'laptob': no file {path}; did you mean 'laptop'")
     with pytest.raises(MachineError, match=r"machine profile 'no/rtx309\.yaml': no file no/rtx309\.yaml; did you mean 'rtx3090'"):
         load_profile("no/rtx309.yaml")
     with pytest.raises(MachineError, match=r"machine profile 'no/rtx3090\.yaml': no file no/rtx3090\.yaml; did you mean 'rtx3090' or"):
@@ -115,9 +115,9 @@ def test_an_unknown_profile_lists_the_near_ones() -> None:
         (b"docs: !!python/object/apply:os.system [true]", "is not valid YAML: could not determine a constructor"),
         (b"[" * 2_000, "is not valid YAML: nested too deeply"),
     ],
-    ids=["cut short", "not UTF-8", "code", "nested"],
+    ids=["truncated", "not UTF-8", "code", "nested"],
 )
-def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes, text: str) -> None:
+def test_a_file_that_is_not_valid_yaml_is_refused(tmp_path: Path, content: bytes, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(MachineError) as raised:
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes, text: s
     assert str(raised.value).startswith(f"machine profile {path} {text}")
 
 
-def test_all_faults_of_a_profile_are_told_at_once(tmp_path: Path) -> None:
+def test_one_error_lists_all_faults_of_a_profile(tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
     path.write_text("docs: mine\nworker_per_run: 2\nmicro_batch: 0\nzero_stage: 3\n")
     with pytest.raises(ConfigError) as raised:
@@ -142,11 +142,11 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path: Path) -> None:
     [
         (
             "gpus_per_worker: 0.5\nworkers_per_run: 2",
-            "gpus_per_worker 0.5 does not go with workers_per_run 2; the workers of a run need a card each: use 1",
+            "gpus_per_worker 0.5 cannot be combined with workers_per_run 2, because each worker of a run needs its own card; use 1",
         ),
         (
             "accelerator_type: GeForce-RTX-3090\nworkers_per_run: 0",
-            "accelerator_type GeForce-RTX-3090 does not go with workers_per_run 0: the trial itself cannot ask for a type of card; use 1",
+            "accelerator_type GeForce-RTX-3090 cannot be combined with workers_per_run 0, because Ray cannot assign a type of card to a trial; use 1",
         ),
         ("gpus_per_worker: 2", "Input should be less than or equal to 1"),
     ],
@@ -158,59 +158,63 @@ def test_cards_that_workers_could_not_use_are_refused(tmp_path: Path, content: s
         load_profile(str(path))
 
 
-def test_a_file_of_another_kind_is_no_profile(tmp_path: Path) -> None:
+def test_an_empty_file_is_refused_as_a_profile(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("")
     with pytest.raises(ConfigError, match=r"empty\.yaml: as a whole: Input should be a valid dictionary"):
         load_profile(str(path))
 
 
-def test_this_machine_has_a_core() -> None:
+def test_this_machine_has_at_least_one_core() -> None:
     assert local_resources().cpus >= 1
 
 
 @pytest.mark.parametrize(
-    ("visible", "seen"),
+    ("visible", "expected"),
     [(None, 2), ("0,1", 2), ("1", 1), ("", 0), ("-1", 0), ("1,-1,0", 1), ("0,1,2,3", 2), ("GPU-8932f937", 1), ("NoDevFiles", 0)],
 )
-def test_hidden_cards_do_not_count(visible: str | None, seen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted by nvidia-smi alone: WSL2 has no /proc/driver/nvidia."""
-    answers(tmp_path, "printf 'NVIDIA GeForce RTX 3090, 24576, 550.54\\n%.0s' 1 2")
+def test_cards_hidden_by_cuda_visible_devices_do_not_count(
+    visible: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cards are counted by nvidia-smi only, because WSL2 has no /proc/driver/nvidia."""
+    write_nvidia_smi(tmp_path, "printf 'NVIDIA GeForce RTX 3090, 24576, 550.54\\n%.0s' 1 2")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert local_resources().gpus == seen
+    assert local_resources().gpus == expected
 
 
-def answers(folder: Path, script: str) -> None:
-    """Put an nvidia-smi into a folder."""
+def write_nvidia_smi(folder: Path, script: str) -> None:
+    """Write an nvidia-smi with the given shell script into a folder."""
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
 
 
-def test_without_a_driver_that_answers_there_are_no_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_working_nvidia_smi_there_are_no_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(cards, "WSL_FOLDER", str(tmp_path / "lib"))
     assert local_resources().gpus == 0
-    answers(tmp_path, "echo 'GPU is lost'; exit 15")
+    write_nvidia_smi(tmp_path, "echo 'GPU is lost'; exit 15")
     assert local_resources().gpus == 0
 
 
-def test_on_wsl2_the_folder_of_its_driver_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvidia_smi_is_found_in_the_driver_folder_of_wsl2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     monkeypatch.setattr(cards, "WSL_FOLDER", str(tmp_path))
-    answers(tmp_path, "echo 'NVIDIA GeForce RTX 4090, 24564, 560.94'")
+    write_nvidia_smi(tmp_path, "echo 'NVIDIA GeForce RTX 4090, 24564, 560.94'")
     assert local_resources().gpus == 1
 
 
 @pytest.mark.parametrize(
-    ("micro_batch", "evaluation_batch", "then"), [(8, 16, (4, 8)), (6, 3, (3, 1)), (3, 1, (1, 1)), (5, 2, (1, 1)), (1, 1, (1, 1))]
+    ("micro_batch", "evaluation_batch", "expected"), [(8, 16, (4, 8)), (6, 3, (3, 1)), (3, 1, (1, 1)), (5, 2, (1, 1)), (1, 1, (1, 1))]
 )
-def test_the_same_blocks_in_less_memory(micro_batch: int, evaluation_batch: int, then: tuple[int, int]) -> None:
+def test_the_smaller_profile_halves_the_batches_and_divides_the_same_blocks(
+    micro_batch: int, evaluation_batch: int, expected: tuple[int, int]
+) -> None:
     profile = MachineProfile(docs="test", micro_batch=micro_batch, evaluation_batch=evaluation_batch)
-    assert (smaller(profile).micro_batch, smaller(profile).evaluation_batch) == then
+    assert (smaller(profile).micro_batch, smaller(profile).evaluation_batch) == expected
     assert smaller(profile).model_copy(update={"micro_batch": micro_batch, "evaluation_batch": evaluation_batch}) == profile

@@ -1,4 +1,4 @@
-"""A stage's adapter is a plain PEFT folder, and fits only where it belongs."""
+"""A stage's adapter is a plain PEFT folder and loads only into a model with the same LoRA."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import lessons
 import peft
 import pytest
+import short_training
 import torch
-from lessons import Parts
 from safetensors import safe_open
+from short_training import Parts
 
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.corpora.clips import Corpus
@@ -31,7 +31,7 @@ from omnimer_ray.training.loop import Placement
 
 
 def trained(thinker: Thinker, lora: LoraConfig, seed: int = 0) -> Any:
-    """A PeftModel whose B is no longer zero."""
+    """A PeftModel whose B is not zero."""
     model, _ = place_lora(thinker.model, lora, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -46,58 +46,60 @@ def tensors(model: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_peft_loads_it_onto_the_plain_thinker(
+def test_peft_loads_the_adapter_onto_the_plain_thinker(
     placement: Any, tiny: Thinker, fresh: Thinker, tiny_base: Any, encoder: Encoder, corpus: Corpus, tmp_path: Path
 ) -> None:
     model = trained(fresh, LoraConfig(placement=placement))
     adapters.save(model, tensors(model), tmp_path / "stage", tiny_base)
-    theirs = peft.PeftModel.from_pretrained(load_thinker(tiny_base, "fp32").model, str(tmp_path / "stage"))
+    loaded = peft.PeftModel.from_pretrained(load_thinker(tiny_base, "fp32").model, str(tmp_path / "stage"))
     inputs = collate([encoder.encode(clip, "emotion") for clip in corpus.clips[:3]], encoder.tokenizer.pad_token_id, "left")
     with torch.no_grad():
         logits = model(**inputs).logits
-        assert torch.equal(theirs(**inputs).logits, logits)
+        assert torch.equal(loaded(**inputs).logits, logits)
         assert not torch.allclose(tiny.model(**inputs).logits, logits, atol=1e-3)
 
 
-def test_a_stranger_loads_it_by_the_lines_of_its_card(
+def test_the_code_in_the_model_card_loads_the_adapter(
     parts: Parts, tiny_base: Any, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trained stage, on a Thinker that transformers alone has loaded, says bit for bit what the project's own path says."""
-    whole, tensors, _ = lessons.stage(parts, Placement(4), tmp_path)
-    model, encoder = lessons.adapted(parts)
+    """The model loaded by the card's code, with only transformers and PEFT, gives logits bit-equal to those of the project's own code."""
+    finished, tensors, _ = short_training.train_stage(parts, Placement(4), tmp_path)
+    model, encoder = short_training.adapted_thinker(parts)
     adapters.save(model, tensors, tmp_path, tiny_base)
     adapters.load(model, tmp_path)
     monkeypatch.chdir(tmp_path)
-    theirs: dict[str, Any] = {}
-    exec(model_card.loading(make_run(parts.recipe).stages[0], tiny_base), theirs)
+    loaded: dict[str, Any] = {}
+    exec(model_card.loading(make_run(parts.recipe).stages[0], tiny_base), loaded)
     inputs = collate([encoder.encode(clip, "emotion") for clip in corpus.clips[:3]], encoder.tokenizer.pad_token_id, "left")
     with torch.no_grad():
         ours = model.eval()(**inputs).logits
-        assert whole
-        assert torch.equal(theirs["model"](**inputs).logits, ours)
-        with theirs["model"].disable_adapter():
-            assert not torch.allclose(theirs["model"](**inputs).logits, ours, atol=1e-3)
-    assert theirs["processor"].tokenizer.get_vocab() == encoder.tokenizer.get_vocab()
+        assert finished
+        assert torch.equal(loaded["model"](**inputs).logits, ours)
+        with loaded["model"].disable_adapter():
+            assert not torch.allclose(loaded["model"](**inputs).logits, ours, atol=1e-3)
+    assert loaded["processor"].tokenizer.get_vocab() == encoder.tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize(
-    ("base", "named"),
+    ("base", "expected"),
     [
         (Base("tiny", Path("/here/weights"), "beef", None), ("tiny", None)),
         (Base("my_omni", Path("/here/my_omni"), "beef", None), ("my_omni", None)),
         (Base("Qwen/Qwen2.5-Omni-7B", Path("/cache/snapshots/ae9e"), "ae9e", None), ("Qwen/Qwen2.5-Omni-7B", "ae9e")),
     ],
 )
-def test_the_base_is_named_as_others_know_it(base: Base, named: tuple[str, str | None], fresh: Thinker, tmp_path: Path) -> None:
+def test_the_config_names_the_base_without_a_local_path(
+    base: Base, expected: tuple[str, str | None], fresh: Thinker, tmp_path: Path
+) -> None:
     model = trained(fresh, LoraConfig())
     adapters.save(model, tensors(model), tmp_path, base)
     text = (tmp_path / "adapter_config.json").read_text()
     about = json.loads(text)
-    assert (about["base_model_name_or_path"], about["revision"]) == named
-    assert "/here" not in text, "a path of one machine"
+    assert (about["base_model_name_or_path"], about["revision"]) == expected
+    assert "/here" not in text, "no local path is written"
 
 
-def test_what_is_kept(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+def test_contents_of_an_adapter_folder(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     model = trained(fresh, LoraConfig(rank=4, alpha=12))
     adapters.save(model, tensors(model), tmp_path / "stage", tiny_base)
     assert sorted(path.name for path in (tmp_path / "stage").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
@@ -105,10 +107,10 @@ def test_what_is_kept(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     assert (about["r"], about["lora_alpha"], about["peft_type"], about["inference_mode"]) == (4, 12, "LORA", True)
     with safe_open(tmp_path / "stage" / adapters.WEIGHTS, framework="pt") as file:
         assert len(list(file.keys())) == len(trainable(model)) == 2 * (16 + 8)
-        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float32}  # noqa: SIM118  it is no dict
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float32}  # noqa: SIM118  file is not a dict
 
 
-def test_round_trip_is_exact(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+def test_a_saved_adapter_is_loaded_exactly(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     model = trained(fresh, LoraConfig())
     adapters.save(model, tensors(model), tmp_path, tiny_base)
     other = trained(load_thinker(tiny_base, "fp32"), LoraConfig(), seed=9)
@@ -116,7 +118,7 @@ def test_round_trip_is_exact(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> 
     assert all(torch.equal(value, trainable(other)[name]) for name, value in trainable(model).items())
 
 
-def test_over_a_bf16_base_it_stays_fp32(tiny_base: Any, tmp_path: Path) -> None:
+def test_the_adapter_of_a_bf16_base_is_fp32(tiny_base: Any, tmp_path: Path) -> None:
     model = trained(load_thinker(tiny_base, "bf16"), LoraConfig())
     assert {value.dtype for value in trainable(model).values()} == {torch.float32}
     adapters.save(model, tensors(model), tmp_path, tiny_base)
@@ -149,7 +151,7 @@ def test_a_value_that_is_not_finite_is_never_saved(value: float, fresh: Thinker,
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut"])
-def test_a_damaged_adapter_is_named(damage: str, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+def test_the_error_names_a_damaged_adapter(damage: str, fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     model = trained(fresh, LoraConfig())
     adapters.save(model, tensors(model), tmp_path, tiny_base)
     path = tmp_path / adapters.WEIGHTS
@@ -168,7 +170,7 @@ def test_a_flipped_byte_is_found_by_the_recorded_hash(where: int, fresh: Thinker
     write_record(tmp_path, {"outcome": "done"})
     adapters.load(model, tmp_path)
     path = tmp_path / adapters.WEIGHTS
-    whole = file_hash(path)
+    recorded = file_hash(path)
     data = bytearray(path.read_bytes())
     data[where] ^= 1
     path.write_bytes(data)
@@ -176,13 +178,13 @@ def test_a_flipped_byte_is_found_by_the_recorded_hash(where: int, fresh: Thinker
     with pytest.raises(ResultsError) as caught:
         adapters.load(model, tmp_path)
     assert str(caught.value) == (
-        f"{path} is damaged: its hash is {file_hash(path)}, and {whole} in the record beside it; "
+        f"{path} is damaged: its hash is {file_hash(path)}, and {recorded} in the record beside it; "
         f"remove {tmp_path}, and the same command makes it again"
     )
     assert all(torch.equal(value, before[name]) for name, value in tensors(model).items())
 
 
-def test_a_record_of_an_older_sweep_without_hashes_loads(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
+def test_an_adapter_with_a_record_without_hashes_is_loaded(fresh: Thinker, tiny_base: Any, tmp_path: Path) -> None:
     model = trained(fresh, LoraConfig())
     adapters.save(model, tensors(model), tmp_path, tiny_base)
     write_json(tmp_path / "record.json", {"outcome": "done"})

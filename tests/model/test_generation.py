@@ -1,4 +1,4 @@
-"""Answers do not depend on the batch, and end where the turn ends."""
+"""Generated answers do not depend on the batch and end at the end of the turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import KINDS
+from short_training import KINDS
 
 from omnimer_ray.config import Kind, LoraConfig
 from omnimer_ray.corpora.clips import Corpus
@@ -21,36 +21,36 @@ from omnimer_ray.model.thinker import Thinker
 
 @contextmanager
 def decoding(thinker: Thinker, logits_of: Callable[[int, torch.Tensor], torch.Tensor]) -> Iterator[list[int]]:
-    """The logits of every decoding step pass through `logits_of(step, logits)`; gives the steps taken so far."""
+    """Replace the logits of every decoding step by `logits_of(step, logits)`; yield the list of steps taken so far."""
     steps: list[int] = []
 
-    def watch(module: Any, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
+    def replace_logits(module: Any, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
         steps.append(len(steps))
         return logits_of(steps[-1], logits)
 
-    handle = thinker.model.lm_head.register_forward_hook(watch)
+    handle = thinker.model.lm_head.register_forward_hook(replace_logits)
     try:
         yield steps
     finally:
         handle.remove()
 
 
-def saying(encoder: Encoder, texts: list[str]) -> Callable[[int, torch.Tensor], torch.Tensor]:
-    """Row i of the batch says `texts[i]`, and whatever follows it says 'x'."""
+def logits_for(encoder: Encoder, texts: list[str]) -> Callable[[int, torch.Tensor], torch.Tensor]:
+    """Return a function whose logits make row i of the batch generate `texts[i]`, followed by 'x'."""
     rows = [encoder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     filler = encoder.tokenizer("x", add_special_tokens=False)["input_ids"][0]
 
     def logits_of(step: int, logits: torch.Tensor) -> torch.Tensor:
-        said = torch.zeros_like(logits)
+        forced = torch.zeros_like(logits)
         for row, tokens in enumerate(rows):
-            said[row, :, tokens[step] if step < len(tokens) else filler] = 1
-        return said
+            forced[row, :, tokens[step] if step < len(tokens) else filler] = 1
+        return forced
 
     return logits_of
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_at_a_time_or_together(kind: Kind, tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+def test_answers_do_not_depend_on_the_batch(kind: Kind, tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
     prompts = [encoder.encode(clip, kind) for clip in corpus.clips[:6]]
     assert kind == "facial_expression" or len({len(prompt.input_ids) for prompt in prompts}) > 1
     alone = [generate(tiny, encoder, [prompt], 24)[0] for prompt in prompts]
@@ -60,20 +60,20 @@ def test_one_at_a_time_or_together(kind: Kind, tiny: Thinker, encoder: Encoder, 
 
 
 @pytest.mark.parametrize("adapted", [False, True])
-def test_prompts_are_projected_at_their_last_position_only(adapted: bool, fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+def test_only_the_last_position_of_a_prompt_is_projected(adapted: bool, fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
     if adapted:
         fresh = fresh._replace(model=place_lora(fresh.model, LoraConfig(), 0)[0])
     prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:4]]
     inputs = collate(prompts, encoder.tokenizer.pad_token_id, "left", torch.device("cpu"))
     with torch.no_grad(), last_position_only(fresh.model):
-        short = fresh.model(**inputs).logits
+        last = fresh.model(**inputs).logits
     with torch.no_grad():
-        whole = fresh.model(**inputs).logits
-    assert short.shape == (4, 1, whole.shape[-1]) != whole.shape
-    torch.testing.assert_close(short[:, 0], whole[:, -1], rtol=0, atol=1e-5)
+        full = fresh.model(**inputs).logits
+    assert last.shape == (4, 1, full.shape[-1]) != full.shape
+    torch.testing.assert_close(last[:, 0], full[:, -1], rtol=0, atol=1e-5)
 
 
-def test_answers_are_those_of_the_whole_projection(
+def test_answers_equal_those_with_all_positions_projected(
     tiny: Thinker, encoder: Encoder, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips]
@@ -82,24 +82,24 @@ def test_answers_are_those_of_the_whole_projection(
     assert generate(tiny, encoder, prompts, 24) == answers
 
 
-def test_an_answer_ends_with_its_turn(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+def test_an_answer_ends_at_the_end_of_the_turn(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
     prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:3]]
     texts = [END_OF_TURN, '{"sentiment": "netral"}' + END_OF_TURN + '{"sentiment": "positive"}', " a b " + END_OF_TURN]
-    with decoding(tiny, saying(encoder, texts)) as steps:
+    with decoding(tiny, logits_for(encoder, texts)) as steps:
         assert generate(tiny, encoder, prompts, 64) == ["", '{"sentiment": "netral"}', "a b"]
     longest = max(len(encoder.tokenizer(text.split(END_OF_TURN)[0], add_special_tokens=False)["input_ids"]) for text in texts)
     assert len(steps) == longest + 1
 
 
-def test_an_answer_without_end_is_cut(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
-    with decoding(tiny, saying(encoder, ["word"])) as steps:
+def test_an_answer_without_an_end_is_truncated(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    with decoding(tiny, logits_for(encoder, ["word"])) as steps:
         answer = generate(tiny, encoder, [encoder.encode(corpus.clips[0], "prosody")], 9)
     assert len(steps) == 9
     assert answer[0].startswith("wordx")
     assert answer[0] == "word" + "x" * (9 - len(encoder.tokenizer("word", add_special_tokens=False)["input_ids"]))
 
 
-def test_nothing_of_the_model_is_left_changed(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+def test_generation_changes_neither_the_model_nor_the_random_state(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
     prompts = [encoder.encode(clip, "emotion") for clip in corpus.clips[:2]]
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
@@ -109,6 +109,6 @@ def test_nothing_of_the_model_is_left_changed(tiny: Thinker, encoder: Encoder, c
     assert generate(tiny, encoder, prompts, 12) == first
 
 
-def test_in_batches() -> None:
+def test_in_batches_yields_consecutive_slices() -> None:
     assert [list(part) for part in in_batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(in_batches([], 3)) == []

@@ -1,4 +1,4 @@
-"""A checkpoint as it lies on the hub is the same model as ours, and a bad one is refused by name."""
+"""A checkpoint in the hub's layout loads as the same model; damaged checkpoints are refused with the name of the file."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def hub(tiny: Thinker, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def spoilt(hub: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+def damaged(hub: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to damage."""
     return Path(shutil.copytree(hub, tmp_path / "Small-Omni"))
 
 
 @pytest.mark.parametrize("layout", ["before 5.21", "since 5.21"])
-def test_both_layouts_are_the_tiny_thinker(
+def test_both_layouts_load_as_the_tiny_thinker(
     layout: Layout, tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: RunConfig, shared_cache: Path, tmp_path: Path
 ) -> None:
     base = locate(str(write_hub_checkpoint(tiny, tmp_path / "Small-Omni", layout)))
     assert (base.name, base.stand_in) == ("Small-Omni", None)
     loaded = load_thinker(base, "fp32")
-    theirs = Encoder(loaded.processor, recipe, shared_cache)
-    prompts, ours = ([room.encode(clip, "emotion") for clip in corpus.clips[:3]] for room in (theirs, encoder))
+    loaded_encoder = Encoder(loaded.processor, recipe, shared_cache)
+    prompts, ours = ([one.encode(clip, "emotion") for clip in corpus.clips[:3]] for one in (loaded_encoder, encoder))
     inputs, expected = (collate(items, encoder.tokenizer.pad_token_id, "left") for items in (prompts, ours))
     assert all(torch.equal(inputs[name], expected[name]) for name in expected)
     with torch.no_grad():
         assert torch.equal(loaded.model(**inputs).logits, tiny.model(**expected).logits)
-    assert generate(loaded, theirs, prompts, 24) == generate(tiny, encoder, ours, 24)
+    assert generate(loaded, loaded_encoder, prompts, 24) == generate(tiny, encoder, ours, 24)
     assert all(torch.equal(value, tiny.model.state_dict()[name]) for name, value in loaded.model.state_dict().items())
 
 
@@ -63,16 +63,16 @@ def test_the_talker_is_not_loaded(hub: Path) -> None:
     assert len(model.state_dict()) == sum(name.startswith("thinker.") for name in weights) < len(weights)
 
 
-def test_bf16_as_the_release_is(hub: Path) -> None:
+def test_a_bf16_base_is_loaded_in_bf16_and_frozen(hub: Path) -> None:
     model = load_thinker(locate(str(hub)), "bf16").model
     assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
     assert not any(value.requires_grad for value in model.parameters())
 
 
-def test_greedy_means_greedy_whatever_the_folder_recommends(spoilt: Path, tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
-    habits = {"do_sample": True, "temperature": 0.3, "repetition_penalty": 3.0, "no_repeat_ngram_size": 2, "eos_token_id": [5]}
-    (spoilt / "generation_config.json").write_text(json.dumps(habits))
-    loaded = load_thinker(locate(str(spoilt)), "fp32")
+def test_decoding_is_greedy_for_any_generation_config(damaged: Path, tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    settings = {"do_sample": True, "temperature": 0.3, "repetition_penalty": 3.0, "no_repeat_ngram_size": 2, "eos_token_id": [5]}
+    (damaged / "generation_config.json").write_text(json.dumps(settings))
+    loaded = load_thinker(locate(str(damaged)), "fp32")
     prompts = [encoder.encode(clip, "prosody") for clip in corpus.clips[:3]]
     assert generate(loaded, encoder, prompts, 24) == generate(tiny, encoder, prompts, 24)
 
@@ -100,12 +100,12 @@ def no_vocabulary(folder: Path) -> None:
         (folder / name).unlink()
 
 
-SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut short": (
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (
         lambda f: (f / TWO).write_bytes((f / TWO).read_bytes()[:-999]),
-        f"{TWO} is no whole safetensors file (*); download it again",
+        f"{TWO} is not a complete safetensors file (*); download it again",
     ),
-    "an HTML page": (lambda f: (f / TWO).write_text("<html>404"), f"{TWO} is no whole safetensors file (*); download it again"),
+    "an HTML page": (lambda f: (f / TWO).write_text("<html>404"), f"{TWO} is not a complete safetensors file (*); download it again"),
     "shard missing": (lambda f: (f / TWO).unlink(), f"Small-Omni lacks {TWO}; download the checkpoint again"),
     "talker's shard missing": (lambda f: (f / TALKER_SHARD).unlink(), f"Small-Omni lacks {TALKER_SHARD}; download the checkpoint again"),
     "shard elsewhere": (
@@ -114,28 +114,28 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "broken index": (
         lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {'),
-        "index.json is no index of weights (*); download it again",
+        "index.json is not a weight index (*); download it again",
     ),
     "another index": (
         lambda f: (f / "model.safetensors.index.json").write_text('{"weights": {}}'),
-        "index.json is no index of weights ('weight_map'); download it again",
+        "index.json is not a weight index ('weight_map'); download it again",
     ),
     "weight missing": (
         lambda f: edit_weights(f, lambda w: w.pop(Q_PROJ)),
-        "of its weights, 1 missing (model.audio_tower.layers.0.self_attn.q_proj.weight); download the checkpoint again",
+        "has wrong weights: 1 missing (model.audio_tower.layers.0.self_attn.q_proj.weight); download the checkpoint again",
     ),
     "another shape": (
         lambda f: edit_weights(f, lambda w: w.update({Q_PROJ: torch.zeros(3, 5)})),
         "1 of another shape (model.audio_tower.layers.0.self_attn.q_proj.weight: (3, 5) where (64, 64) is needed)",
     ),
-    "left over": (
+    "unexpected weight": (
         lambda f: edit_weights(f, lambda w: w.update({"thinker.audio_tower.layers.7.fc1.weight": torch.zeros(3)})),
-        "of its weights, 1 left over (model.audio_tower.layers.7.fc1.weight); download the checkpoint again",
+        "has wrong weights: 1 unexpected (model.audio_tower.layers.7.fc1.weight); download the checkpoint again",
     ),
     "pickles only": (only_pickles, "lacks [*].safetensors (weights are read from safetensors only); download the checkpoint again"),
     "no Thinker in the config": (
         lambda f: edit(f, "config.json", lambda config: config.pop("thinker_config")),
-        "config.json gives no text_config.hidden_size of its Thinker; download the checkpoint again",
+        "config.json has no text_config.hidden_size for the Thinker; download the checkpoint again",
     ),
     "another width": (
         lambda f: edit(f, "config.json", lambda config: config["thinker_config"]["text_config"].update(hidden_size=64)),
@@ -160,47 +160,49 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", SPOILT)
-def test_a_bad_checkpoint_is_refused(case: str, spoilt: Path) -> None:
-    spoil, text = SPOILT[case]
-    spoil(spoilt)
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_checkpoint_is_refused(case: str, damaged: Path) -> None:
+    damage, text = DAMAGED[case]
+    damage(damaged)
     with pytest.raises(BaseModelError) as caught:
-        load_thinker(locate(str(spoilt)), "fp32")
+        load_thinker(locate(str(damaged)), "fp32")
     assert fnmatchcase(str(caught.value), f"*{text}*")
 
 
-def test_weights_that_changed_since_the_plan_are_a_machine_fault(spoilt: Path) -> None:
-    """Not even loaded: they may fit."""
-    base = locate(str(spoilt))
-    edit_weights(spoilt, lambda weights: weights[Q_PROJ].neg_())
+def test_weights_that_changed_since_the_plan_are_a_machine_fault(damaged: Path) -> None:
+    """The hash is compared before loading, because changed weights may load without an error."""
+    base = locate(str(damaged))
+    edit_weights(damaged, lambda weights: weights[Q_PROJ].neg_())
     with pytest.raises(MachineError, match=r"has contents with hash .*, and the plan was made for"):
         load_thinker(base, "fp32")
 
 
-def test_a_disk_that_fails_while_weights_are_read_is_a_machine_fault(spoilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = locate(str(spoilt))
+def test_a_disk_that_fails_while_weights_are_read_is_a_machine_fault(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = locate(str(damaged))
 
-    def unmounted(path: Path, **named: object) -> None:
-        shutil.rmtree(spoilt)
+    def fail_as_unmounted(path: Path, **named: object) -> None:
+        shutil.rmtree(damaged)
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr("omnimer_ray.model.thinker.safe_open", unmounted)
+    monkeypatch.setattr("omnimer_ray.model.thinker.safe_open", fail_as_unmounted)
     with pytest.raises(MachineError, match=r"Small-Omni cannot be read on .* \(No such file or directory\); mount or copy it there"):
         load_thinker(base, "fp32")
 
 
 def test_a_broken_file_in_a_hub_cache_is_a_machine_fault(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    cut = cached(tmp_path, "small/omni", hub) / TWO
+    truncated = cached(tmp_path, "small/omni", hub) / TWO
     base = locate("small/omni")
-    cut.write_bytes(cut.read_bytes()[:-999])
+    truncated.write_bytes(truncated.read_bytes()[:-999])
     with pytest.raises(
-        MachineError, match=rf"{TWO} is no whole safetensors file .*; download it again, on .*: `hf download small/omni --rev"
+        MachineError, match=rf"{TWO} is not a complete safetensors file .*; download it again, on .*: `hf download small/omni --rev"
     ):
         load_thinker(base, "fp32")
 
 
-def test_a_commit_that_only_the_hub_has_is_loaded(hub: Path, tiny: Thinker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_is_not_in_the_cache_is_downloaded_and_loaded(
+    hub: Path, tiny: Thinker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with serving(monkeypatch, "small/omni", hub):
         loaded = load_thinker(locate("small/omni"), "fp32")
@@ -210,25 +212,25 @@ def test_a_commit_that_only_the_hub_has_is_loaded(hub: Path, tiny: Thinker, tmp_
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")]
 )
-def test_out_of_memory_while_loading_is_no_fault_of_the_base(error: RuntimeError, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object, **named: object) -> None:
+def test_out_of_memory_while_loading_is_not_a_fault_of_the_base(error: RuntimeError, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_error(*arguments: object, **named: object) -> None:
         raise error
 
-    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", full)
+    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", raise_error)
     with pytest.raises(type(error)) as raised:
         load_thinker(locate(str(hub)), "fp32")
     assert raised.value is error
 
 
-def test_weights_are_never_moved_through_the_memory_of_the_host(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`meta` as a device beside the CPU: the weights are on it when transformers returns them."""
-    real, seen = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained, set()
+def test_weights_are_loaded_directly_onto_the_device(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`meta` replaces a GPU: the weights are on that device when transformers returns the model."""
+    original, devices = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained, set()
 
-    def watched(*arguments: Any, **named: Any) -> Any:
-        model, report = real(*arguments, **named)
-        seen.update(value.device.type for value in model.parameters())
+    def recording(*arguments: Any, **named: Any) -> Any:
+        model, report = original(*arguments, **named)
+        devices.update(value.device.type for value in model.parameters())
         return model, report
 
-    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", watched)
+    monkeypatch.setattr(Qwen2_5OmniThinkerForConditionalGeneration, "from_pretrained", recording)
     load_thinker(locate(str(hub)), "fp32", "meta")
-    assert seen == {"meta"}
+    assert devices == {"meta"}

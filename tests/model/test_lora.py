@@ -1,4 +1,4 @@
-"""The shapes of the real bases; LoRA stands where it should, changes nothing at first, and all else is frozen."""
+"""Sizes of the real bases; LoRA is on the right modules, does not change the outputs at first, and all other parameters are frozen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnimer_ray.model.thinker import Thinker
 
 WIDTH_3B = 2048
 SHAPES: dict[str, dict[str, Any]] = {
-    "7B": {"vision_config": {"hidden_size": 1280}},  # else the class defaults; its own default vision width makes 11.3 B
+    "7B": {"vision_config": {"hidden_size": 1280}},  # otherwise the class defaults; with the default vision width it would have 11.3 B
     "3B": {
         "vision_config": {"hidden_size": 1280, "out_hidden_size": WIDTH_3B},
         "audio_config": {"output_dim": WIDTH_3B},
@@ -35,7 +35,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def on_meta(name: str) -> Any:
-    """A base's shape without its weights."""
+    """A base without its weights, on the meta device."""
     with torch.device("meta"):
         return Qwen2_5OmniThinkerForConditionalGeneration(Qwen2_5OmniThinkerConfig(**SHAPES[name])).requires_grad_(False)
 
@@ -45,7 +45,7 @@ def count(model: Any) -> int:
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("7B", 8_931_813_888), ("3B", 4_703_464_448)])
-def test_the_real_bases_have_their_size(name: str, parameters: int) -> None:
+def test_parameter_counts_of_the_real_bases(name: str, parameters: int) -> None:
     assert count(on_meta(name)) == parameters
 
 
@@ -57,7 +57,7 @@ def test_the_real_bases_have_their_size(name: str, parameters: int) -> None:
         ("all", (112, 128, 128), 10_289_152),
     ],
 )
-def test_rank_8_on_the_7b(placement: Any, modules: tuple[int, int, int], parameters: int) -> None:
+def test_modules_and_parameters_of_rank_8_on_the_7b(placement: Any, modules: tuple[int, int, int], parameters: int) -> None:
     model, matched = place_lora(on_meta("7B"), LoraConfig(rank=8, placement=placement), seed=0)
     assert matched == (*modules, parameters)
     assert str(matched) == (
@@ -69,16 +69,18 @@ def test_rank_8_on_the_7b(placement: Any, modules: tuple[int, int, int], paramet
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_at_step_0_the_outputs_are_the_bases(placement: Any, tiny: Thinker, fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+def test_at_step_0_the_outputs_equal_those_of_the_base(
+    placement: Any, tiny: Thinker, fresh: Thinker, encoder: Encoder, corpus: Corpus
+) -> None:
     inputs = collate([encoder.encode(clip, "emotion") for clip in corpus.clips[:3]], encoder.tokenizer.pad_token_id, "left")
     model, matched = place_lora(fresh.model, LoraConfig(placement=placement), seed=0)
-    assert matched[:3] == tuple(count * (place < len(PLACEMENTS[placement])) for place, count in enumerate((16, 8, 8)))
+    assert matched[:3] == tuple(count * (tower < len(PLACEMENTS[placement])) for tower, count in enumerate((16, 8, 8)))
     with torch.no_grad():
         assert torch.equal(model(**inputs).logits, tiny.model(**inputs).logits)
     assert all(value.any() == ("lora_A" in name) for name, value in trainable(model).items())
 
 
-def test_frozen_is_what_is_not_lora(fresh: Thinker) -> None:
+def test_all_parameters_except_loras_are_frozen(fresh: Thinker) -> None:
     assert not trainable(fresh.model)
     before = dict(fresh.model.named_parameters())
     model, _ = place_lora(fresh.model, LoraConfig(placement="all"), seed=0)
@@ -87,7 +89,7 @@ def test_frozen_is_what_is_not_lora(fresh: Thinker) -> None:
     assert list(trainable(model)) == sorted(trainable(model))
 
 
-def test_placements_draw_alike_where_they_meet() -> None:
+def test_common_modules_of_placements_get_equal_initial_values() -> None:
     drawn = {}
     for placement in PLACEMENTS:
         model, _ = place_lora(small(), LoraConfig(placement=placement), seed=7)  # type: ignore[arg-type]
@@ -97,7 +99,7 @@ def test_placements_draw_alike_where_they_meet() -> None:
         assert all(torch.equal(value, drawn["all"][name]) for name, value in drawn[fewer].items())
 
 
-def test_the_draw_is_of_seed_and_module_and_no_global_state() -> None:
+def test_initial_values_depend_on_seed_and_module_and_not_on_global_state() -> None:
     draws = []
     for seed, noise in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(noise)
@@ -112,7 +114,7 @@ def test_the_draw_is_of_seed_and_module_and_no_global_state() -> None:
 
 
 def small() -> Any:
-    """The tiny shape with fewer words; its own weights do not matter here."""
+    """A model of the tiny sizes with a smaller vocabulary and random weights."""
     text = {
         "hidden_size": 128,
         "num_hidden_layers": 2,
@@ -130,13 +132,13 @@ def small() -> Any:
     return Qwen2_5OmniThinkerForConditionalGeneration(config).requires_grad_(False)
 
 
-def test_modules_of_another_name_are_refused() -> None:
+def test_a_model_with_other_module_names_is_refused() -> None:
     model = small()
     model.model.language_model.layers[1].self_attn.out = model.model.language_model.layers[1].self_attn.o_proj
     del model.model.language_model.layers[1].self_attn.o_proj
     text = (
         r"^LoRA matched \[7, 8, 0\] projections of language, audio and vision where \[8, 8, 0\] were expected; "
-        "this transformers names its modules differently$"
+        "this version of transformers names its modules differently$"
     )
     with pytest.raises(BaseModelError, match=text):
         place_lora(model, LoraConfig(), seed=0)

@@ -22,20 +22,20 @@ from omnimer_ray.model.thinker import load_thinker
 def anonymous():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon"))  # KiB, without mapped files
 
-def watch():
+def sample():
     while not ended:
-        seen.append(anonymous())
+        samples.append(anonymous())
         time.sleep(0.001)
 
-ended, seen = [], []
+ended, samples = [], []
 base, before = locate(sys.argv[1]), anonymous()
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=sample)
 thread.start()
 model = load_thinker(base, *sys.argv[2:]).model
 ended.append(True)
 thread.join()
 size = sum(value.numel() * value.element_size() for value in model.parameters()) / 1024
-print((max(seen) - before) / size)
+print((max(samples) - before) / size)
 """
 
 
@@ -56,10 +56,10 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 @pytest.mark.parametrize(("device", "least", "most"), [("cpu", 0.9, 1.2), ("meta", 0.0, 0.1)])
-def test_the_host_holds_no_second_copy_of_the_weights(sharded: Path, device: str, least: float, most: float) -> None:
-    """Peak of the process's own memory, by the model's size: once if the host is the device, nothing if the device is another one.
+def test_loading_makes_no_second_copy_of_the_weights_in_host_memory(sharded: Path, device: str, least: float, most: float) -> None:
+    """Peak of the process's anonymous memory relative to the model's size: about 1 on the CPU, about 0 on another device.
 
-    "meta" takes a card's place: weights that are loaded on the host and then moved would show here. A card itself is not tested.
+    "meta" replaces a GPU: weights that are loaded in host memory first and moved later would be counted here. A real GPU is not tested.
     """
     command = [sys.executable, "-c", PEAK, str(sharded), "fp32", device]
     ratio = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

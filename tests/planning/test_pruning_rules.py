@@ -9,7 +9,7 @@ from workers import Workers
 
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.pruning import Judge, Pruning, Verdict, is_kept, judge, rung_steps, verdicts
-from omnimer_ray.training.loop import join_alone
+from omnimer_ray.training.loop import init_single_process_group
 
 CONFIG = tiny_config()
 
@@ -57,7 +57,7 @@ def test_verdicts_stand_by_group_and_rung(tmp_path: Path) -> None:
 
 
 def test_a_verdict_is_given_once_and_holds_when_the_trial_is_resumed(tmp_path: Path) -> None:
-    join_alone()
+    init_single_process_group()
     run, asked = make_run(CONFIG), list[float]()
 
     def score() -> float:

@@ -10,7 +10,7 @@ from making import clip, sweep_of
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.execution.failures import FailureKind, record_failure
 from omnimer_ray.machine.profile import PROFILES
-from omnimer_ray.model.bases import TINY_FOLDER, locate, on_this_node
+from omnimer_ray.model.bases import TINY_FOLDER, find_on_this_node, locate
 from omnimer_ray.planning.description import States
 from omnimer_ray.planning.identity import ledger_key
 from omnimer_ray.planning.items import ledger_hash
@@ -105,7 +105,7 @@ def test_what_was_given_by_relative_paths_is_prepared_once(tmp_path: Path, share
     made = prepare(request(Path("results"), space="mine.py", machine="box.yaml", base="models/small", limit=48))
     monkeypatch.chdir("/")
     assert made.base == locate(str(tmp_path / "models" / "small"))
-    assert on_this_node(made.base) == made.base
+    assert find_on_this_node(made.base) == made.base
     assert (made.folder, made.ledgers) == (tmp_path / "results" / "mine" / "mini-small-limit48", tmp_path / "results" / "ledgers")
     assert made.file.path == tmp_path / "mine.py"
     assert prepare(made.request._replace(base=str(made.base.folder))).folder == made.folder

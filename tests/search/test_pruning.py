@@ -23,7 +23,7 @@ from omnimer_ray.planning.pruning import Pruning, judge, verdicts
 from omnimer_ray.planning.search_space import Search, trial_run, units_of
 from omnimer_ray.planning.units import Run, recorded_outcome
 from omnimer_ray.records import read_record
-from omnimer_ray.training.loop import join_alone
+from omnimer_ray.training.loop import init_single_process_group
 
 RUNGS = (0.25, 0.5)
 Start = Callable[..., tuple[dict[str, Any], Job]]
@@ -41,7 +41,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
     """One attempt at the trial's only unit."""
 
     def run(folder: Path, pruning: Pruning | None) -> tuple[dict[str, Any], Job]:
-        join_alone()
+        init_single_process_group()
         profile = MachineProfile(docs="a test", micro_batch=8, evaluation_batch=8, checkpoint_every=2)
         job = Job(folder, folder / "ledgers", shared_cache, locate("tiny"), profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))

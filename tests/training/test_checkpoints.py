@@ -1,4 +1,4 @@
-"""Stopping and resuming changes nothing, whatever the workers; a checkpoint is whole, of its stage, or not used."""
+"""Stop and resume does not change the result, for any number of workers; damaged checkpoints and those of other stages are not used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from lessons import Parts, Trained, distance, stage
 from safetensors import safe_open
+from short_training import Parts, TrainedStage, relative_l2, train_stage
 from workers import Workers
 
 from omnimer_ray.errors import ResultsError
@@ -22,106 +22,108 @@ EVERY_3 = Placement(4, checkpoint_every=3)
 
 
 @pytest.fixture(scope="module")
-def straight(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The stage without a stop, by one worker."""
-    trained = stage(parts, EVERY_3, tmp_path_factory.mktemp("straight"))
-    assert trained.whole
+def straight(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> TrainedStage:
+    """The stage trained by one worker without interruption."""
+    trained = train_stage(parts, EVERY_3, tmp_path_factory.mktemp("straight"))
+    assert trained.finished
     assert sorted(trained.losses) == list(range(1, 9))
     return trained
 
 
 @pytest.fixture(scope="module")
 def stopped(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stage that was asked to stop after its fifth step: checkpoints of steps 3 and 5 stand."""
+    """A stage stopped after its fifth step, with checkpoints of steps 3 and 5."""
     folder = tmp_path_factory.mktemp("stopped")
-    trained = stage(parts, EVERY_3, folder, stop_after=5)
-    assert not trained.whole
+    trained = train_stage(parts, EVERY_3, folder, stop_after=5)
+    assert not trained.finished
     assert sorted(trained.losses) == [1, 2, 3, 4, 5]
     return folder
 
 
 @pytest.fixture
-def begun(stopped: Path, tmp_path: Path) -> Path:
-    """A copy of it to go on from."""
+def interrupted(stopped: Path, tmp_path: Path) -> Path:
+    """A copy of the stopped stage, to resume from."""
     return Path(shutil.copytree(stopped, tmp_path / "stage"))
 
 
-def assert_same(ours: Trained, theirs: Trained, first_step: int) -> None:
-    assert ours.whole
+def assert_same(ours: TrainedStage, theirs: TrainedStage, first_step: int) -> None:
+    assert ours.finished
     assert ours.losses == {step: loss for step, loss in theirs.losses.items() if step >= first_step}
     assert ours.parameters.keys() == theirs.parameters.keys()
     assert all(torch.equal(value, theirs.parameters[name]) for name, value in ours.parameters.items())
 
 
-def standing(folder: Path) -> list[str]:
+def checkpoint_names(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
 
 
-def test_stop_and_resume_is_bit_equal(parts: Parts, straight: Trained, begun: Path) -> None:
-    assert standing(begun) == ["000003", "000005"]
-    assert_same(stage(parts, EVERY_3, begun), straight, first_step=6)
-    assert standing(begun) == ["000005", "000006"]
-    checkpoints.forget(begun)
-    assert not (begun / "checkpoints").exists()
+def test_stop_and_resume_is_bit_equal(parts: Parts, straight: TrainedStage, interrupted: Path) -> None:
+    assert checkpoint_names(interrupted) == ["000003", "000005"]
+    assert_same(train_stage(parts, EVERY_3, interrupted), straight, first_step=6)
+    assert checkpoint_names(interrupted) == ["000005", "000006"]
+    checkpoints.delete(interrupted)
+    assert not (interrupted / "checkpoints").exists()
 
 
-def test_cut_off_between_checkpoints(parts: Parts, straight: Trained, begun: Path) -> None:
-    """Killed in its seventh step: what the history says of steps behind the checkpoint is said again, once."""
-    shutil.rmtree(begun / "checkpoints" / "000005")
-    with (begun / "history.jsonl").open("a") as file:
+def test_steps_after_the_last_checkpoint_are_trained_and_logged_again(parts: Parts, straight: TrainedStage, interrupted: Path) -> None:
+    """Killed in the seventh step: the history entries after the checkpoint are replaced, so each step is logged once."""
+    shutil.rmtree(interrupted / "checkpoints" / "000005")
+    with (interrupted / "history.jsonl").open("a") as file:
         file.write('{"step": 6, "loss": 0.5}\n{"step": 7, "lo')
-    assert_same(stage(parts, EVERY_3, begun), straight, first_step=4)
-    entries = [json.loads(line) for line in (begun / "history.jsonl").read_text().splitlines()]
+    assert_same(train_stage(parts, EVERY_3, interrupted), straight, first_step=4)
+    entries = [json.loads(line) for line in (interrupted / "history.jsonl").read_text().splitlines()]
     assert {entry["step"]: entry["loss"] for entry in entries} == straight.losses
     assert len(entries) == 8
 
 
-def test_stopped_again_and_again(parts: Parts, straight: Trained, tmp_path: Path) -> None:
+def test_several_stops_and_resumes_are_bit_equal(parts: Parts, straight: TrainedStage, tmp_path: Path) -> None:
     for stop_after in (1, 2, 4):
-        assert not stage(parts, EVERY_3, tmp_path, stop_after=stop_after).whole
-    assert_same(stage(parts, EVERY_3, tmp_path), straight, first_step=8)
+        assert not train_stage(parts, EVERY_3, tmp_path, stop_after=stop_after).finished
+    assert_same(train_stage(parts, EVERY_3, tmp_path), straight, first_step=8)
 
 
-def test_cut_off_after_the_last_checkpoint(parts: Parts, straight: Trained, tmp_path: Path) -> None:
+def test_resuming_from_the_last_step_trains_nothing(parts: Parts, straight: TrainedStage, tmp_path: Path) -> None:
     every_step = Placement(4, checkpoint_every=1)
-    stage(parts, every_step, tmp_path)
-    assert standing(tmp_path) == ["000007", "000008"]
-    again = stage(parts, every_step, tmp_path)
+    train_stage(parts, every_step, tmp_path)
+    assert checkpoint_names(tmp_path) == ["000007", "000008"]
+    again = train_stage(parts, every_step, tmp_path)
     assert again.losses == {}
     assert_same(again, straight, first_step=9)
 
 
-def test_other_ways_to_lay_it_out(parts: Parts, straight: Trained, begun: Path) -> None:
+def test_resuming_with_other_execution_settings_gives_the_same_adapter(parts: Parts, straight: TrainedStage, interrupted: Path) -> None:
     for name, placement in {
         "zero 1": Placement(4, zero_stage=1),
         "micro-batch 8": Placement(8),
         "recompute": Placement(4, recompute=True),
     }.items():
-        resumed = stage(parts, placement, Path(shutil.copytree(begun, begun.parent / name)))
-        apart = distance(resumed.parameters, straight.parameters)
-        print(f"{name}: relative L2 {apart:.1e} of the adapters")
-        assert resumed.whole
-        assert apart <= 1e-5
+        resumed = train_stage(parts, placement, Path(shutil.copytree(interrupted, interrupted.parent / name)))
+        difference = relative_l2(resumed.parameters, straight.parameters)
+        print(f"{name}: relative L2 {difference:.1e} of the adapters")
+        assert resumed.finished
+        assert difference <= 1e-5
 
 
-def test_two_workers(parts: Parts, straight: Trained, two_workers: Workers, tmp_path: Path) -> None:
+def test_two_workers_and_changes_of_the_worker_count_give_the_same_adapter(
+    parts: Parts, straight: TrainedStage, two_workers: Workers, tmp_path: Path
+) -> None:
     placement = Placement(4, checkpoint_every=3)
-    one, other = two_workers.run(stage, parts, placement, tmp_path / "straight")
+    one, other = two_workers.run(train_stage, parts, placement, tmp_path / "straight")
     assert all(torch.equal(value, other.parameters[name]) for name, value in one.parameters.items())
     assert other.losses == {}  # rank 0 reports
-    begun, _ = two_workers.run(stage, parts, placement, tmp_path / "stopped", "stage", 5)
-    assert not begun.whole
+    interrupted, _ = two_workers.run(train_stage, parts, placement, tmp_path / "stopped", "stage", 5)
+    assert not interrupted.finished
     shutil.copytree(tmp_path / "stopped", tmp_path / "two to one")
-    resumed, _ = two_workers.run(stage, parts, placement, tmp_path / "stopped")
+    resumed, _ = two_workers.run(train_stage, parts, placement, tmp_path / "stopped")
     assert_same(resumed, one, first_step=6)
-    fewer = stage(parts, placement, tmp_path / "two to one")
-    stage(parts, placement, tmp_path / "one to two", stop_after=3)
-    more, _ = two_workers.run(stage, parts, placement, tmp_path / "one to two")
-    for what, trained in {"two workers": one, "two, then one": fewer, "one, then two": more}.items():
-        apart = distance(trained.parameters, straight.parameters)
-        print(f"{what}: relative L2 {apart:.1e} of the adapters to one worker's")
-        assert trained.whole
-        assert apart <= 1e-5
+    fewer = train_stage(parts, placement, tmp_path / "two to one")
+    train_stage(parts, placement, tmp_path / "one to two", stop_after=3)
+    more, _ = two_workers.run(train_stage, parts, placement, tmp_path / "one to two")
+    for name, trained in {"two workers": one, "two, then one": fewer, "one, then two": more}.items():
+        difference = relative_l2(trained.parameters, straight.parameters)
+        print(f"{name}: relative L2 {difference:.1e} of the adapters to one worker's")
+        assert trained.finished
+        assert difference <= 1e-5
 
 
 def flip(path: Path) -> None:
@@ -131,45 +133,47 @@ def flip(path: Path) -> None:
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "a flipped bit": lambda place: flip(place / "state.safetensors"),
-    "cut short": lambda place: (place / "state.safetensors").write_bytes((place / "state.safetensors").read_bytes()[:-1]),
-    "no state": lambda place: (place / "state.safetensors").unlink(),
-    "not finished": lambda place: (place / "checkpoint.json").unlink(),
+    "a flipped bit": lambda checkpoint: flip(checkpoint / "state.safetensors"),
+    "truncated": lambda checkpoint: (checkpoint / "state.safetensors").write_bytes((checkpoint / "state.safetensors").read_bytes()[:-1]),
+    "no state": lambda checkpoint: (checkpoint / "state.safetensors").unlink(),
+    "not finished": lambda checkpoint: (checkpoint / "checkpoint.json").unlink(),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over(damage: str, parts: Parts, straight: Trained, begun: Path) -> None:
-    DAMAGE[damage](begun / "checkpoints" / "000005")
-    assert_same(stage(parts, EVERY_3, begun), straight, first_step=4)
+def test_a_damaged_checkpoint_is_skipped(damage: str, parts: Parts, straight: TrainedStage, interrupted: Path) -> None:
+    DAMAGE[damage](interrupted / "checkpoints" / "000005")
+    assert_same(train_stage(parts, EVERY_3, interrupted), straight, first_step=4)
 
 
-def test_with_all_checkpoints_damaged_it_starts_anew(parts: Parts, straight: Trained, begun: Path) -> None:
-    for place in (begun / "checkpoints").iterdir():
-        flip(place / "state.safetensors")
-    assert_same(stage(parts, EVERY_3, begun), straight, first_step=1)
+def test_if_all_checkpoints_are_damaged_the_stage_starts_from_the_beginning(
+    parts: Parts, straight: TrainedStage, interrupted: Path
+) -> None:
+    for checkpoint in (interrupted / "checkpoints").iterdir():
+        flip(checkpoint / "state.safetensors")
+    assert_same(train_stage(parts, EVERY_3, interrupted), straight, first_step=1)
 
 
-def test_a_checkpoint_of_another_stage_is_refused(parts: Parts, begun: Path) -> None:
-    text = f"{begun}/checkpoints/000005 belongs to stage stage, not other; remove it, and the stage starts anew"
+def test_a_checkpoint_of_another_stage_is_refused(parts: Parts, interrupted: Path) -> None:
+    text = f"{interrupted}/checkpoints/000005 belongs to stage stage, not other; delete it to restart the stage"
     with pytest.raises(ResultsError) as caught:
-        stage(parts, EVERY_3, begun, identity="other")
+        train_stage(parts, EVERY_3, interrupted, identity="other")
     assert str(caught.value) == text
-    assert standing(begun) == ["000003", "000005"]
+    assert checkpoint_names(interrupted) == ["000003", "000005"]
 
 
-def test_what_says_what_it_is_must_be_json(parts: Parts, begun: Path) -> None:
-    (begun / "checkpoints" / "000005" / "checkpoint.json").write_text('{"identity": ')
+def test_a_checkpoint_json_that_is_not_json_is_refused(parts: Parts, interrupted: Path) -> None:
+    (interrupted / "checkpoints" / "000005" / "checkpoint.json").write_text('{"identity": ')
     with pytest.raises(ResultsError, match=r"000005/checkpoint.json is not valid JSON .*; remove it, and the same command makes it again$"):
-        stage(parts, EVERY_3, begun)
+        train_stage(parts, EVERY_3, interrupted)
 
 
-def test_what_is_kept(begun: Path) -> None:
-    place = begun / "checkpoints" / "000005"
-    assert sorted(path.name for path in place.iterdir()) == ["checkpoint.json", "state.safetensors"]
-    about: dict[str, Any] = json.loads((place / "checkpoint.json").read_text())
+def test_contents_of_a_checkpoint(interrupted: Path) -> None:
+    checkpoint = interrupted / "checkpoints" / "000005"
+    assert sorted(path.name for path in checkpoint.iterdir()) == ["checkpoint.json", "state.safetensors"]
+    about: dict[str, Any] = json.loads((checkpoint / "checkpoint.json").read_text())
     assert (about["identity"], about["step"]) == ("stage", 5)
-    with safe_open(place / "state.safetensors", framework="pt") as file:
+    with safe_open(checkpoint / "state.safetensors", framework="pt") as file:
         names = list(file.keys())
         assert {file.get_tensor(name).dtype for name in names} == {torch.float32}
         assert any(bool(file.get_tensor(name).any()) for name in names if name.startswith("exp_avg_sq."))

@@ -1,4 +1,4 @@
-"""One row per labelled clip, in order, with what the model wrote and what it means."""
+"""One row per labelled clip, in order, with the generated answer and its parsed label."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from omnimer_ray.training.evaluation import evaluate
 
 @pytest.fixture
 def clips(corpus: Corpus) -> list[Clip]:
-    """Five validation clips, of which the third has no label."""
+    """Five validation clips; the third has no label."""
     five = list(corpus.split("validation")[:5])
     return [*five[:2], replace(five[2], sentiment=None, emotion=None), *five[3:]]
 
 
-def test_rows_of_a_real_model(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+def test_rows_of_the_tiny_model(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
     progress: list[tuple[int, int]] = []
     rows = evaluate(tiny, encoder, clips, recipe, 3, lambda done, total: progress.append((done, total)))
     assert progress == [(3, 4), (4, 4)]
@@ -49,7 +49,7 @@ def test_rows_of_a_real_model(clips: list[Clip], tiny: Thinker, encoder: Encoder
         ("sentiment", "none", "", None, None),
     ],
 )
-def test_an_answer_becomes_a_row(
+def test_an_answer_is_parsed_into_a_row(
     task: str,
     hierarchy: str,
     answer: str,
@@ -61,13 +61,13 @@ def test_an_answer_becomes_a_row(
     recipe: RunConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[int] = []
+    limits: list[int] = []
 
-    def write(thinker: Thinker, room: Encoder, items: Sequence[Encoded], max_new_tokens: int) -> list[str]:
-        asked.append(max_new_tokens)
+    def fake_generate(thinker: Thinker, encoder: Encoder, items: Sequence[Encoded], max_new_tokens: int) -> list[str]:
+        limits.append(max_new_tokens)
         return [answer] * len(items)
 
-    monkeypatch.setattr(evaluation, "generate", write)
+    monkeypatch.setattr(evaluation, "generate", fake_generate)
     config = recipe.model_copy(update={"task": task, "hierarchy": hierarchy})
     row = evaluate(tiny, encoder, clips[:1], config, 8, lambda done, total: None)[0]
     assert row == {
@@ -81,4 +81,4 @@ def test_an_answer_becomes_a_row(
         "probabilities": None,
         "answer": answer,
     }
-    assert asked == [recipe.evaluation.max_new_tokens]
+    assert limits == [recipe.evaluation.max_new_tokens]

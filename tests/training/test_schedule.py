@@ -1,4 +1,4 @@
-"""A stage's steps follow from hashes alone: every item once an epoch, kinds by their shares, any step without the ones before it."""
+"""A stage's steps are determined by hashes: every item once per epoch, kinds by their shares, any step without the previous steps."""
 
 import itertools
 from collections import Counter
@@ -30,7 +30,7 @@ def blocks(stage: Schedule) -> list[tuple[Item, ...]]:
 
 
 def stream(stage: Schedule, kind: Kind) -> list[str]:
-    """The clips of one kind in the order in which they are trained."""
+    """Clips of one kind in training order."""
     return [item.clip for block in blocks(stage) if block[0].kind == kind for item in block]
 
 
@@ -44,7 +44,7 @@ def stream(stage: Schedule, kind: Kind) -> list[str]:
         ({"epochs": 10}, [124]),
     ],
 )
-def test_steps_on_indomer_are_those_of_the_formula(changes: dict[str, object], steps: list[int]) -> None:
+def test_number_of_steps_on_indomer(changes: dict[str, object], steps: list[int]) -> None:
     found = []
     for stage in make_run(paper_config(**changes)).stages:
         config = stage.config
@@ -57,11 +57,11 @@ def test_steps_on_indomer_are_those_of_the_formula(changes: dict[str, object], s
     ("num_items", "epochs", "batch", "steps"),
     [(1588, 5, 128, 62), (6352, 5, 128, 248), (128, 1, 128, 1), (127, 1, 128, 0), (1280, 0.1, 128, 1), (300, 1.1, 33, 10), (10, 0.7, 7, 1)],
 )
-def test_fractions_of_an_epoch_do_not_lose_a_step(num_items: int, epochs: float, batch: int, steps: int) -> None:
+def test_fractional_epochs_do_not_lose_a_step_by_rounding(num_items: int, epochs: float, batch: int, steps: int) -> None:
     assert num_steps(num_items, epochs, batch) == steps
 
 
-def test_every_item_is_trained_once_an_epoch() -> None:
+def test_every_item_is_trained_once_per_epoch() -> None:
     stage = schedule(sentiment=24, prosody=40)
     counted = Counter((item.kind, item.clip) for block in blocks(stage) for item in block)
     assert len(counted) == 64
@@ -70,10 +70,10 @@ def test_every_item_is_trained_once_an_epoch() -> None:
         order = stream(stage, kind)  # type: ignore[arg-type]
         epochs = [order[start : start + count] for start in range(0, len(order), count)]
         assert all(len(set(epoch)) == count for epoch in epochs)
-        assert len({tuple(epoch) for epoch in epochs}) == 3, "each epoch has a permutation of its own"
+        assert len({tuple(epoch) for epoch in epochs}) == 3, "each epoch has its own permutation"
 
 
-def test_an_epochs_remainder_goes_on_into_the_next_permutation() -> None:
+def test_a_block_may_cross_into_the_next_epochs_permutation() -> None:
     stage = schedule(epochs=8, sentiment=13)
     order = stream(stage, "sentiment")
     assert len(order) == 13 * 8 // 16 * 16 == 96
@@ -82,40 +82,40 @@ def test_an_epochs_remainder_goes_on_into_the_next_permutation() -> None:
     assert sorted(order[:91]) == sorted([f"clip_{index}" for index in range(13)] * 7)
 
 
-def test_a_kind_smaller_than_a_block_is_repeated() -> None:
+def test_items_of_a_kind_smaller_than_a_block_are_repeated() -> None:
     order = stream(schedule(epochs=8, global_batch=8, sentiment=3), "sentiment")
     assert len(order) == 24
     assert set(Counter(order).values()) == {8}
 
 
-def test_a_step_holds_whole_blocks_of_one_kind() -> None:
+def test_a_step_consists_of_whole_blocks_of_one_kind() -> None:
     stage = schedule(global_batch=32, sentiment=40, prosody=40, text_keywords=40, facial_expression=40)
     steps = list(stage.from_step(0))
     assert len(steps) == stage.num_steps == 15
     assert all([len(block) for block in step] == [8, 8, 8, 8] for step in steps)
     assert all(len({item.kind for item in block}) == 1 for block in blocks(stage))
-    assert all(len({block[0].kind for block in step}) == 4 for step in steps), "equal counts: one block of each kind a step"
+    assert all(len({block[0].kind for block in step}) == 4 for step in steps), "equal counts: one block of each kind per step"
 
 
 @pytest.mark.parametrize("counts", [{"sentiment": 100, "prosody": 20, "text_keywords": 60}, {"sentiment": 7, "prosody": 193}])
-def test_blocks_are_apportioned_by_item_counts_at_every_moment(counts: dict[str, int]) -> None:
+def test_blocks_are_apportioned_by_item_counts_at_every_position(counts: dict[str, int]) -> None:
     stage = schedule(epochs=10, **counts)
-    seen: Counter[str] = Counter()
+    num_blocks: Counter[str] = Counter()
     for position, block in enumerate(blocks(stage), 1):
-        seen[block[0].kind] += 1
+        num_blocks[block[0].kind] += 1
         for kind, count in counts.items():
-            assert abs(seen[kind] - position * count / sum(counts.values())) < 1
+            assert abs(num_blocks[kind] - position * count / sum(counts.values())) < 1
 
 
-def test_mixture_weights_take_the_place_of_item_counts() -> None:
+def test_mixture_weights_replace_item_counts() -> None:
     stage = replace(schedule(epochs=10, sentiment=100, prosody=20), mixture={"sentiment": 1.0, "prosody": 3.0})
-    seen = Counter(block[0].kind for block in blocks(stage))
-    assert sum(seen.values()) == 1200 // 16 * 2
-    assert abs(seen["prosody"] - 0.75 * sum(seen.values())) < 1
-    assert set(Counter(stream(stage, "prosody")).values()) == {44, 45}, "a stream goes round evenly"
+    num_blocks = Counter(block[0].kind for block in blocks(stage))
+    assert sum(num_blocks.values()) == 1200 // 16 * 2
+    assert abs(num_blocks["prosody"] - 0.75 * sum(num_blocks.values())) < 1
+    assert set(Counter(stream(stage, "prosody")).values()) == {44, 45}, "items of a stream are repeated equally often"
 
 
-def test_the_order_is_always_the_same() -> None:
+def test_the_order_is_deterministic() -> None:
     first, again = (schedule(sentiment=20, prosody=20) for _ in range(2))
     assert blocks(first) == blocks(again)
     golden = [11, 14, 0, 19, 13, 15, 1, 4]  # if this changes, RECIPE_VERSION must be raised
@@ -123,24 +123,24 @@ def test_the_order_is_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 14, 15])
-def test_any_step_needs_none_before_it(start: int) -> None:
+def test_any_step_can_be_computed_without_the_previous_steps(start: int) -> None:
     counts = {"sentiment": 31, "prosody": 50}
     whole = list(schedule(**counts).from_step(0))
     assert len(whole) == 15
     assert list(schedule(**counts).from_step(start)) == whole[start:]
 
 
-def test_rows_that_differ_in_one_setting_stay_paired() -> None:
+def test_variants_that_differ_in_one_setting_train_shared_items_in_the_same_order() -> None:
     base, hybrid = schedule(sentiment=40), schedule(sentiment=40, prosody=40, text_keywords=40)
     assert stream(hybrid, "sentiment")[:112] == stream(base, "sentiment")[:112]
     bigger = schedule(sentiment=40, global_batch=32, block=16)
     assert stream(bigger, "sentiment")[:96] == stream(base, "sentiment")[:96]
 
 
-def test_a_missing_clip_leaves_the_others_in_their_order() -> None:
+def test_removing_clips_does_not_change_the_order_of_the_others() -> None:
     whole, fewer = schedule(epochs=1, global_batch=8, sentiment=40), schedule(epochs=1, global_batch=8, sentiment=32)
-    gone = {f"clip_{index}" for index in range(32, 40)}
-    assert [name for name in stream(whole, "sentiment") if name not in gone] == stream(fewer, "sentiment")
+    removed = {f"clip_{index}" for index in range(32, 40)}
+    assert [name for name in stream(whole, "sentiment") if name not in removed] == stream(fewer, "sentiment")
 
 
 def test_the_order_of_the_corpus_does_not_matter() -> None:
@@ -149,38 +149,38 @@ def test_the_order_of_the_corpus_does_not_matter() -> None:
     assert blocks(one) == blocks(other)
 
 
-def test_seed_and_stage_give_other_orders() -> None:
+def test_the_order_depends_on_seed_stage_and_kind() -> None:
     one = schedule(sentiment=40, prosody=40)
     orders = [stream(stage, "sentiment") for stage in (one, replace(one, seed=1), replace(one, stage_position=1))]
     assert len({tuple(order) for order in orders}) == 3
-    assert stream(one, "sentiment") != stream(one, "prosody"), "kinds do not show the same clip at the same time"
+    assert stream(one, "sentiment") != stream(one, "prosody"), "kinds have different orders of clips"
 
 
-def test_every_kind_needs_items() -> None:
+def test_a_kind_without_items_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
         Schedule({"sentiment": items("sentiment", 40), "prosody": (), "emotion": ()}, 1, 16, 8, 0)
     assert str(raised.value) == "no training items for emotion, prosody; every one was rejected or has no label: leave it out of the run"
 
 
-def test_a_stage_must_fill_one_batch() -> None:
+def test_a_stage_without_one_full_batch_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
         schedule(epochs=2.5, sentiment=6)
     assert str(raised.value) == ("6 items x 2.5 epochs do not fill one global batch of 16; take more clips, more epochs or a smaller batch")
 
 
 @pytest.mark.parametrize(("micro_batch", "workers"), [(8, 1), (4, 1), (2, 1), (4, 2), (2, 2), (1, 2), (1, 8), (1, 1)])
-def test_workers_share_out_a_block(micro_batch: int, workers: int) -> None:
+def test_a_block_is_split_evenly_over_the_workers(micro_batch: int, workers: int) -> None:
     block = items("sentiment", 8)
     parts = [list(micro_batches(block, micro_batch, rank, workers)) for rank in range(workers)]
-    assert {len(part) for part in parts} == {8 // micro_batch // workers}, "as many micro-steps on every worker"
+    assert {len(part) for part in parts} == {8 // micro_batch // workers}, "equal numbers of micro-batches on every worker"
     assert all(len(batch) == micro_batch for part in parts for batch in part)
     assert sorted(item.clip for part in parts for batch in part for item in batch) == sorted(item.clip for item in block)
-    together = [list(itertools.chain(*step)) for step in zip(*parts, strict=True)]
-    assert list(itertools.chain(*together)) == list(block), "one micro-step of all workers is a slice of the block"
+    merged = [list(itertools.chain(*step)) for step in zip(*parts, strict=True)]
+    assert list(itertools.chain(*merged)) == list(block), "one micro-step of all workers is a consecutive slice of the block"
 
 
 @pytest.mark.parametrize(("micro_batch", "workers"), [(3, 1), (8, 2), (16, 1), (1, 3)])
-def test_micro_batches_must_divide_the_block(micro_batch: int, workers: int) -> None:
+def test_micro_batches_that_do_not_divide_the_block_are_refused(micro_batch: int, workers: int) -> None:
     with pytest.raises(ConfigError) as raised:
         list(micro_batches(items("sentiment", 8), micro_batch, 0, workers))
     assert str(raised.value) == (

@@ -1,4 +1,4 @@
-"""A training step of all four kinds of item, and a short stage, for tests; runs in the test's process and in `workers`."""
+"""A training step with all four kinds of item, and a short stage, for tests; both run in the test's process and in `workers`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, join_alone, start_engine, train, train_step
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train, train_step
 from omnimer_ray.training.schedule import Item, Schedule
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_OF)
@@ -30,7 +30,7 @@ AVERAGES: Averages = (("items", False), ("items", True), ("tokens", True))
 
 
 class Parts(NamedTuple):
-    """What a worker needs to load everything by itself."""
+    """Picklable inputs from which a worker loads model, encoder and clips."""
 
     corpus: Corpus
     recipe: RunConfig
@@ -42,7 +42,7 @@ class Parts(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One optimizer step as it was seen: its loss, the gradient over the global batch, and DeepSpeed's norm of it."""
+    """Recorded values of one optimizer step: loss, gradient over the global batch, and DeepSpeed's norm of the gradient."""
 
     loss: float
     gradients: Tensors
@@ -50,9 +50,9 @@ class Step(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """Makes one value of the gradient of one rank's `backward`th micro-batch not finite, while its loss stays finite."""
+    """Fault injection: set one value of the gradient of one rank's micro-batch to `value`; the loss stays finite."""
 
-    backward: int  # from 1, counted in this process
+    backward: int  # number of the micro-batch in this process, from 1
     value: float
     rank: int = 0
 
@@ -71,16 +71,16 @@ class Poison(NamedTuple):
         next(value for name, value in trainable(model).items() if "language_model" in name and "lora_B" in name).register_hook(poison)
 
 
-class Trained(NamedTuple):
-    """A stage's end: whether it is whole, its trainable parameters, and the losses reported in this process by step."""
+class TrainedStage(NamedTuple):
+    """Result of `train_stage`: whether the stage is finished, its trainable parameters, and the losses reported in this process, by step."""
 
-    whole: bool
+    finished: bool
     parameters: Tensors
     losses: dict[int, float]
 
 
-def answer(clip: Clip, kind: Kind, number: int = 0) -> str:
-    """A gold answer; explanations of three lengths."""
+def gold_answer(clip: Clip, kind: Kind, number: int = 0) -> str:
+    """Return a gold answer; explanations have three lengths, chosen by `number`."""
     style = Style("prompt", "en")
     if kind in ("sentiment", "emotion"):
         return main_answer(clip, kind, style)
@@ -89,17 +89,17 @@ def answer(clip: Clip, kind: Kind, number: int = 0) -> str:
 
 
 def schedule(parts: Parts, weighted: bool = False, steps: int = 1) -> Schedule:
-    """`steps` steps of 32 items: one block of 8 of each of four kinds."""
+    """Schedule of `steps` steps of 32 items: one block of 8 items of each of four kinds."""
     clips = parts.corpus.split("train")
     items = {
-        kind: tuple(Item(clip.id, kind, answer(clip, kind, n), 0.5 + n % 5 if weighted else 1.0) for n, clip in enumerate(clips))
+        kind: tuple(Item(clip.id, kind, gold_answer(clip, kind, n), 0.5 + n % 5 if weighted else 1.0) for n, clip in enumerate(clips))
         for kind in KINDS
     }
     return Schedule(items, epochs=steps * 32 / (4 * len(clips)), global_batch=32, block=8, seed=3)
 
 
-def adapted(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
-    """A tiny Thinker with LoRA whose B is not zero, so that A has a gradient too; and its encoder."""
+def adapted_thinker(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
+    """Return a tiny Thinker with LoRA and its encoder; LoRA's B is not zero, so that A has a gradient too."""
     thinker = load_thinker(locate("tiny"), precision)
     model, _ = place_lora(thinker.model, parts.recipe.lora, seed=0)
     generator = torch.Generator().manual_seed(1)
@@ -110,39 +110,41 @@ def adapted(parts: Parts, precision: str = "fp32") -> tuple[Any, Encoder]:
     return model, Encoder(thinker.processor, parts.recipe, parts.cache)
 
 
-def steps_seen(parts: Parts, placement: Placement, averages: Averages = AVERAGES, precision: str = "fp32") -> dict[tuple[str, bool], Step]:
-    """One step at rate 0 for each of `averages`, through DeepSpeed."""
-    join_alone()
-    model, encoder = adapted(parts, precision)
+def record_steps(
+    parts: Parts, placement: Placement, averages: Averages = AVERAGES, precision: str = "fp32"
+) -> dict[tuple[str, bool], Step]:
+    """Take one DeepSpeed step with learning rate 0 for each of `averages`, and record it."""
+    init_single_process_group()
+    model, encoder = adapted_thinker(parts, precision)
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), placement)
-    seen = _watch(engine)
+    gradients = _record_gradients(engine)
     steps = {}
     for average, weighted in averages:
         result = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
-        steps[average, weighted] = Step(result.loss, dict(seen), result.grad_norm)
+        steps[average, weighted] = Step(result.loss, dict(gradients), result.grad_norm)
     engine.destroy()
     return steps
 
 
-def stage(
+def train_stage(
     parts: Parts,
     placement: Placement,
     folder: Path,
     identity: str = "stage",
     stop_after: int | None = None,
     poison: Poison | None = None,
-) -> Trained:
-    """Trains a stage of eight steps from whatever exists in `folder`; asks it to stop after `stop_after` steps of this process."""
-    join_alone()
-    model, encoder = adapted(parts)
+) -> TrainedStage:
+    """Train a stage of eight steps, resuming from the files in `folder`; stop it after `stop_after` steps in this process."""
+    init_single_process_group()
+    model, encoder = adapted_thinker(parts)
     if poison is not None:
         poison.hook(model)
-    plan = short(parts)
+    plan = eight_steps(parts)
     engine = start_engine(model, parts.recipe.optimizer, plan, placement)
     losses: dict[int, float] = {}
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        whole = train(
+        finished = train(
             engine,
             encoder,
             parts.clips,
@@ -153,56 +155,58 @@ def stage(
             folder,
             identity,
             lambda report: losses.update({report.step: report.loss}),
-            _Bell(stop_after),
+            _StopAfter(stop_after),
         )
-        return Trained(whole, checkpoints.parameters(engine), losses)
+        return TrainedStage(finished, checkpoints.parameters(engine), losses)
     finally:
         engine.destroy()
 
 
-def diverged(parts: Parts, placement: Placement, folder: Path, poison: Poison) -> str:
-    """Text of the DivergedError that ends a poisoned stage on this rank."""
+def divergence_message(parts: Parts, placement: Placement, folder: Path, poison: Poison) -> str:
+    """Return the message of the DivergedError that a poisoned stage raises on this rank."""
     try:
-        stage(parts, placement, folder, poison=poison)
+        train_stage(parts, placement, folder, poison=poison)
     except DivergedError as error:
         return str(error)
     raise AssertionError("the poisoned stage ended without a DivergedError")
 
 
-def short(parts: Parts) -> Schedule:
-    """Eight steps of one block: of text and sound in turn."""
+def eight_steps(parts: Parts) -> Schedule:
+    """Schedule of eight steps of one block each, text keywords and prosody in alternation."""
     clips = parts.corpus.split("train")
-    items = {kind: tuple(Item(clip.id, kind, answer(clip, kind, n), 0.5 + n % 5) for n, clip in enumerate(clips)) for kind in KINDS[1::2]}
+    items = {
+        kind: tuple(Item(clip.id, kind, gold_answer(clip, kind, n), 0.5 + n % 5) for n, clip in enumerate(clips)) for kind in KINDS[1::2]
+    }
     return Schedule(items, epochs=2, global_batch=8, block=8, seed=3)
 
 
-class _Bell:
-    """Rings when it is asked for the `at`th time; a step asks once, after it was computed."""
+class _StopAfter:
+    """`should_stop` callback that returns True at its `limit`th call; it is called once after each step."""
 
-    def __init__(self, at: int | None) -> None:
-        self.at, self.asked = at, 0
+    def __init__(self, limit: int | None) -> None:
+        self.limit, self.calls = limit, 0
 
     def __call__(self, step: int) -> bool:
-        self.asked += 1
-        return self.asked == self.at
+        self.calls += 1
+        return self.calls == self.limit
 
 
-def distance(ours: Tensors, theirs: Tensors) -> float:
-    """Relative L2 over all tensors together."""
+def relative_l2(ours: Tensors, theirs: Tensors) -> float:
+    """Relative L2 distance over all tensors together."""
     assert set(ours) == set(theirs)
     difference = sum(float((ours[name].double() - theirs[name].double()).square().sum()) for name in ours)
     return float((difference / sum(float(value.double().square().sum()) for value in theirs.values())) ** 0.5)
 
 
-def _watch(engine: Any) -> Tensors:
-    """The gradients of the last optimizer step, as they stood before it."""
-    seen: Tensors = {}
+def _record_gradients(engine: Any) -> Tensors:
+    """Return a dictionary that always contains the gradients of the last optimizer step, from before the update."""
+    gradients: Tensors = {}
     step = engine.step
 
-    def watched() -> None:
+    def recording_step() -> None:
         if engine.is_gradient_accumulation_boundary():
-            seen.update({name: safe_get_full_grad(parameter).clone() for name, parameter in trainable(engine.module.model).items()})
+            gradients.update({name: safe_get_full_grad(parameter).clone() for name, parameter in trainable(engine.module.model).items()})
         step()
 
-    engine.step = watched
-    return seen
+    engine.step = recording_step
+    return gradients
