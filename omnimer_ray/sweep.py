@@ -41,7 +41,7 @@ def sweep(
 ) -> None:
     """Run a search space, or resume it: the same command again skips what is recorded and resumes what was cut off.
 
-    Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed or the sweep was stopped by a full disk or by Ray, 130 interrupted.
+    Exit codes: 0 done, 2 usage, 3 bad data, 4 failed runs or a stop by the disk or by Ray, 130 interrupted.
     """
     if list_ or name is None:
         _print_spaces()

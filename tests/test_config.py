@@ -109,14 +109,14 @@ def test_every_value_has_an_entry_in_its_table() -> None:
 
 
 @pytest.mark.parametrize("name", TRAINING_ONLY)
-def test_zero_shot_has_one_form_whatever_training_says(name: str) -> None:
+def test_training_settings_do_not_change_a_zero_shot_run(name: str) -> None:
     zero_shot = whole_config(training=False)
     assert signature(changed(zero_shot, {name: OTHER_VALUE[name]})) == signature(zero_shot)
     assert resolve(zero_shot) == resolve(changed(zero_shot, {name: OTHER_VALUE[name]}))
 
 
 @pytest.mark.parametrize("name", ["base.precision", "media.max_sec", "evaluation.max_new_tokens", "hierarchy", "answer_language"])
-def test_zero_shot_depends_on_what_evaluation_sees(name: str) -> None:
+def test_evaluation_settings_change_a_zero_shot_run(name: str) -> None:
     zero_shot = whole_config(training=False)
     assert signature(changed(zero_shot, {name: OTHER_VALUE[name]})) != signature(zero_shot)
 
@@ -210,7 +210,7 @@ def test_an_unknown_field_names_the_near_one() -> None:
     assert str(raised.value) == "unknown field 'lora.rnak'; did you mean 'lora.rank' or 'lora.alpha'?"
 
 
-def test_all_unknown_fields_are_told_at_once() -> None:
+def test_all_unknown_fields_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         changed(tiny_config(), {"lora": {"rnak": 4}, "epoch": 2, "seed.x": 1})
     assert str(raised.value).count("unknown field") == 3
@@ -218,7 +218,7 @@ def test_all_unknown_fields_are_told_at_once() -> None:
     assert "unknown field 'seed.x'; did you mean 'seed'" in str(raised.value)
 
 
-def test_all_wrong_values_are_told_at_once() -> None:
+def test_all_wrong_values_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         changed(tiny_config(), {"lora.rank": 0, "optimizer.learning_rate": float("nan"), "task": "emotions", "epochs": "many"})
     assert str(raised.value) == (
@@ -254,7 +254,7 @@ def test_all_wrong_values_are_told_at_once() -> None:
         ({"corpus.limit": 4}, "corpus.limit: Input should be greater than or equal to 8"),
     ],
 )
-def test_a_wrong_value_is_named(delta: dict[str, Any], text: str) -> None:
+def test_the_error_names_a_wrong_value(delta: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as raised:
         changed(tiny_config(), delta)
     assert text in str(raised.value)
@@ -266,14 +266,14 @@ def test_auxiliaries_need_a_schedule() -> None:
         resolve(tiny_config(auxiliaries={"text", "audio"}, schedule=None))
 
 
-def test_parse_says_what_was_read() -> None:
+def test_a_parsed_setting_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"^plan x: as a whole: Input should be a valid dictionary or instance of RunConfig$"):
         parse(RunConfig, [1], "plan x")
     with pytest.raises(ConfigError, match=r"^plan x: corpus: Field required; base\.name: Input should be a valid string$"):
         parse(RunConfig, {"base": {"name": 1, "revision": "x"}}, "plan x")
 
 
-def test_a_field_that_was_not_asked_for_names_the_near_one() -> None:
+def test_the_error_for_an_unknown_field_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"^plan x: unknown field 'base\.revison'; did you mean 'base\.revision' or"):
         parse(RunConfig, {"corpus": CORPUS, "base": {"name": "x", "revision": "x", "revison": "y"}}, "plan x")
 

@@ -23,11 +23,11 @@ def test_every_error_survives_pickling_with_its_text(kind: type[OmniMERError]) -
 
 
 @pytest.mark.parametrize(("kind", "code"), [("ConfigError", 2), ("MachineError", 2), ("CorpusError", 3), ("MediaError", 3)])
-def test_exit_codes_tell_bad_usage_from_bad_data(kind: str, code: int) -> None:
+def test_exit_codes_distinguish_bad_usage_from_bad_data(kind: str, code: int) -> None:
     assert getattr(errors, kind).exit_code == code
 
 
-def test_a_missing_extra_comes_with_the_command_that_installs_it() -> None:
+def test_the_error_for_a_missing_extra_has_the_command_that_installs_it() -> None:
     text = "package 'av' is not installed; it comes with the extra 'demo': pip install 'omnimer-ray[demo]'"
     assert str(MissingExtraError("av", "demo")) == text
 

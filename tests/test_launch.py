@@ -55,12 +55,12 @@ def finish(sweep: Sweep, *units: Unit) -> None:
         write_record(record_folder(unit, sweep.folder), {"outcome": "done"})
 
 
-def test_a_whole_sweep_says_nothing_more(sweep: Sweep) -> None:
+def test_a_finished_sweep_reports_nothing_to_resume(sweep: Sweep) -> None:
     assert told(sweep, Outcome((), {}, (), False)) == (0, [])
     assert told(sweep, None) == (0, [])
 
 
-def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None:
+def test_unrecorded_failures_resume_with_the_same_command(sweep: Sweep) -> None:
     unit = one(sweep, "Base / emotion, seed 0")
     assert told(sweep, Outcome((), {unit.id: "storage: disk full"}, ("x", "y"), False)) == (
         4,
@@ -72,7 +72,7 @@ def test_what_failed_for_now_goes_on_with_the_same_command(sweep: Sweep) -> None
     )
 
 
-def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) -> None:
+def test_recorded_failures_are_started_again_only_with_retry(sweep: Sweep) -> None:
     unit = one(sweep, "Base / emotion, seed 0")
     record_failure(sweep.folder, unit, FailureKind.DIVERGED, "nan")
     again = f"1 units are recorded as failed. Start them again with:  {COMMAND} --retry failed"
@@ -83,7 +83,7 @@ def test_what_is_recorded_as_failed_needs_to_be_asked_for_again(sweep: Sweep) ->
     assert told(sweep, None) == (4, [again]), "the same command later"
 
 
-def test_a_stopped_sweep_says_how_to_go_on(sweep: Sweep) -> None:
+def test_a_stopped_sweep_logs_the_command_that_resumes(sweep: Sweep) -> None:
     assert told(sweep, Outcome((), {}, ("x",), True)) == (
         130,
         ["1 units were not started", f"what was finished is kept. Resume with:  {COMMAND}"],
@@ -129,7 +129,7 @@ def raise_missing() -> str:
     raise importlib.metadata.PackageNotFoundError
 
 
-def test_a_base_that_is_not_here_is_told_and_not_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_is_not_downloaded_is_reported_and_not_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "prepare", lambda request: sweep)
     monkeypatch.setattr(launch, "quick_findings", lambda profile, results: [])
     monkeypatch.setattr(launch, "_run", lambda *rest: 0)
@@ -173,7 +173,7 @@ def test_every_relative_path_that_workers_read_is_refused_inside_a_ray_job(
     launch._check_place(sweep.request._replace(base="Qwen/Qwen2.5-Omni-7B"))
 
 
-def test_a_relative_folder_is_refused_where_a_cluster_is_joined(given: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_relative_folder_is_refused_in_a_ray_job(given: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     joined = given._replace(profile=given.profile.model_copy(update={"address": "auto"}))
     monkeypatch.setattr(launch, "prepare", lambda request: joined)
@@ -196,7 +196,7 @@ def planned(sweep: Sweep, folds: int | None = None, **changes: Any) -> Sweep:
         ({"folds": 5, "epochs": 0.8}, "16 items x 0.8 epochs do not fill one global batch of 16; "),
     ],
 )
-def test_stages_that_could_not_run_are_named(sweep: Sweep, changes: dict[str, Any], text: str) -> None:
+def test_the_error_names_stages_that_cannot_run(sweep: Sweep, changes: dict[str, Any], text: str) -> None:
     launch._check_stages(sweep)
     with pytest.raises(ConfigError) as raised:
         launch._check_stages(planned(sweep, **changes))
@@ -217,7 +217,7 @@ def run(sweep: Sweep) -> tuple[int, str]:
     return code, console.file.getvalue()
 
 
-def test_ctrl_c_before_any_worker_started_says_how_to_go_on(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_any_worker_started_logs_the_command_that_resumes(given: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
@@ -263,7 +263,7 @@ def test_a_plan_as_data(given: Sweep) -> None:
         assert launch.as_data(given.request)["running"] is True
 
 
-def test_what_people_take_away_is_made_again_where_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_curves_and_cards_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = sweep_of(tmp_path, (clip("a_1"), clip("b_1", split="validation"), clip("b_2", split="validation")))
     monkeypatch.setattr(launch, "read_corpus", lambda *given, **named: sweep.corpus)
     monkeypatch.setattr(launch, "_can_start", lambda plan, outcomes: False)

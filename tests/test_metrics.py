@@ -55,7 +55,7 @@ def test_scores_of_a_matrix_worked_by_hand() -> None:
     assert mine.values["weighted_f1"] == pytest.approx((5 * 2 / 3 + 4 * 1 / 2 + 1 * 0) / 10)
 
 
-def test_the_metrics_are_named_once_and_the_main_one_is_among_them() -> None:
+def test_metric_names_are_unique_and_contain_the_main_metric() -> None:
     names = [metric.name for metric in METRICS]
     assert names == ["accuracy", "macro_f1", "weighted_f1"]
     assert len({metric.heading for metric in METRICS}) == len(METRICS)

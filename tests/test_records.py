@@ -23,7 +23,7 @@ from omnimer_ray.records import (
 )
 
 
-def test_a_record_is_read_back_with_the_hashes_of_its_files(tmp_path: Path) -> None:
+def test_a_record_contains_the_hashes_of_its_files(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "abc"
     write_json(run / "config.json", {"seed": 0})
     (run / ".half.tmp").write_text("left by a killed process")
@@ -38,7 +38,7 @@ def test_there_is_no_record_before_it_is_written(tmp_path: Path) -> None:
     assert read_record(tmp_path / "absent") is None
 
 
-def test_a_record_whose_file_is_gone_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_recorded_file_that_is_missing(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", {})
     write_record(tmp_path, {"outcome": "done"})
     (tmp_path / "config.json").unlink()
@@ -47,13 +47,13 @@ def test_a_record_whose_file_is_gone_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"outcome": "do', "", "[" * 100_000, "\x00"])
-def test_json_that_is_not_whole_is_named(tmp_path: Path, content: str) -> None:
+def test_the_error_names_incomplete_json(tmp_path: Path, content: str) -> None:
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(ResultsError, match=r"record\.json is not valid JSON .*; remove it, and the same command makes it again"):
         read_record(tmp_path)
 
 
-def test_json_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_the_error_names_json_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_bytes("{}".encode("utf-16"))
     with pytest.raises(ResultsError, match="is not valid JSON"):
         read_json(tmp_path / "plan.json")
@@ -74,7 +74,7 @@ def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", ["write_table(path, pl.DataFrame({'a': list(range(100_000))}))", "write_json(path, 'a' * 100_000)"])
-def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, write: str) -> None:
+def test_a_full_disk_raises_an_error_and_leaves_no_partial_file(tmp_path: Path, write: str) -> None:
     code = f"""if True:
         import resource, pathlib, polars as pl
         from omnimer_ray.records import write_json, write_table
@@ -87,13 +87,13 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, write: st
     assert [file.name for file in tmp_path.iterdir()] == []
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     with pytest.raises(ResultsError, match=r"cannot write .*plan\.json: (File exists|Not a directory)"):
         write_json(tmp_path / "results" / "ablations" / "plan.json", {})
 
 
-def test_a_record_that_is_no_object_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_record_that_is_no_object(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("[1]")
     with pytest.raises(ResultsError, match=r"record\.json is no record; remove .*, and the same command makes it again"):
         read_record(tmp_path)

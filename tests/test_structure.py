@@ -113,7 +113,7 @@ def test_only_the_launch_of_a_sweep_reaches_into_the_analysis() -> None:
 
 
 @pytest.mark.parametrize(("package", "allowed"), [("search_spaces", OF_A_SPACE), ("analysis", OF_THE_ANALYSIS)])
-def test_what_plans_and_what_analyses_stands_on_the_light_core(package: str, allowed: set[str]) -> None:
+def test_planning_and_analysis_import_only_the_light_modules(package: str, allowed: set[str]) -> None:
     for path in (ROOT / package).rglob("*.py"):
         assert ours(path) <= allowed, path
         assert not {name.split(".")[0] for name in imports_of(path)} & (HEAVY - {"mlflow"}), (

@@ -59,7 +59,9 @@ def test_help_names_every_option() -> None:
     ended = command("--help")
     assert ended.returncode == 0
     assert [option for option in OPTIONS if f"--{option}" not in ended.stdout] == []
-    assert "Exit codes: 0 done, 2 usage, 3 bad data, 4 some runs failed, 130 interrupted." in " ".join(ended.stdout.split())
+    assert "Exit codes: 0 done, 2 usage, 3 bad data, 4 failed runs or a stop by the disk or by Ray, 130 interrupted." in " ".join(
+        ended.stdout.split()
+    )
 
 
 def test_the_list_has_every_question() -> None:
@@ -149,7 +151,7 @@ FILES = {
         ("ablations --retry all", 2, "ConfigError: --retry 'all': only 'failed' can be tried again"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(
+def test_faults_are_reported_before_any_work_starts(
     words: str,
     code: int,
     text: str,
@@ -168,7 +170,7 @@ def test_what_is_wrong_is_said_before_anything_starts(
 
 
 @pytest.mark.parametrize("words", ["ablations --rank 4", "ablations --seeds 0", "ablations --folds 1", "ablations --limit many", "one two"])
-def test_wrong_usage_is_said(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_reported(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, *words.split()) == 2
     assert "Usage: " in capsys.readouterr().err
 
@@ -208,7 +210,7 @@ def test_the_plan_and_the_state_as_json(
         (["ablations", "--exclude", "a", "--exclude", "b"], ["ablations", "--exclude", "a", "--exclude", "b"]),
     ],
 )
-def test_the_command_that_goes_on_leaves_out_what_only_looks(words: list[str], kept: list[str]) -> None:
+def test_the_command_that_resumes_has_no_options_that_only_print(words: list[str], kept: list[str]) -> None:
     assert sweep._without(words) == kept
 
 
@@ -227,12 +229,12 @@ def test_the_codes_are_those_that_launch_returns() -> None:
         (["chaos", "KILLS=3"], "PYTHONPATH=. .venv/bin/python tests/chaos.py --kills 3"),
     ],
 )
-def test_make_passes_only_what_was_set(words: list[str], expected: str) -> None:
+def test_make_passes_only_variables_that_were_set(words: list[str], expected: str) -> None:
     """A default in the Makefile would override the search space's own seeds."""
     assert make_command(*words) == expected
 
 
-def test_the_word_for_python_starts_this_interpreter_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_printed_python_starts_this_interpreter_from_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make` runs `.venv/bin/python` in a shell whose `python` is another one, or none."""
     environment, elsewhere = tmp_path / "project" / ".venv" / "bin", tmp_path / "elsewhere"
     for folder in (environment, elsewhere):
@@ -249,7 +251,7 @@ def test_the_word_for_python_starts_this_interpreter_from_here(tmp_path: Path, m
     assert sweep.python_word() == str(environment / "python")
 
 
-def test_the_command_that_goes_on_works_where_the_first_was_given(tmp_path: Path, shared_cache: Path) -> None:
+def test_the_command_that_resumes_works_where_the_first_was_given(tmp_path: Path, shared_cache: Path) -> None:
     """In a shell that no environment was activated in, as behind `make ablations`."""
     words = ["ablations", "--status", "--limit", "64", "--results", "my results"]
     environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "300"}

@@ -1,4 +1,4 @@
-"""Results folders made by hand: a small one whose every number can be checked, and one of a real sweep's shape to look at."""
+"""Fixtures with results folders: a small folder whose numbers can be checked by hand, and folders with the size of a real sweep."""
 
 import io
 import random
@@ -14,7 +14,7 @@ from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, SENTIMENTS
 from omnimer_ray.records import clips_schema, ledger_schema, predictions_schema, write_json, write_record, write_table
 
 VARIANTS = ("Zero-shot", "Base", "Base + Text Aux", "Base + Visual Aux", "Base + Audio Aux", "All Aux (Multi-stage)", "All Aux (Hybrid)")
-NASTY = "<script>alert('transcript')</script> & | `x` \"quoted\""
+HTML_TRANSCRIPT = "<script>alert('transcript')</script> & | `x` \"quoted\""
 
 
 def write_clips(folder: Path, clips: Iterable[dict[str, Any]]) -> None:
@@ -23,7 +23,7 @@ def write_clips(folder: Path, clips: Iterable[dict[str, Any]]) -> None:
 
 
 def write_plan(folder: Path, variants: Iterable[str], tasks: Iterable[str], rows: list[dict[str, Any]], **corpus: Any) -> None:
-    about = {
+    fields = {
         "name": "mini",
         "fingerprint": "c0ffee",
         "limit": None,
@@ -35,27 +35,30 @@ def write_plan(folder: Path, variants: Iterable[str], tasks: Iterable[str], rows
     }
     base = {"name": "tiny", "revision": "beef", "stand_in": None}
     command = "python -m omnimer_ray.sweep ablations"
-    plan = {"space": "ablations", "question": "Which auxiliary tasks help?", "corpus": about, "base": base, "command": command}
+    plan = {"space": "ablations", "question": "Which auxiliary tasks help?", "corpus": fields, "base": base, "command": command}
     write_json(folder / "plan.json", {**plan, "variants": list(variants), "tasks": list(tasks), "rows": rows})
 
 
 def write_run(folder: Path, row: dict[str, Any], answers: dict[str, tuple[str, str | None]], outcome: str = "done", **record: Any) -> Path:
-    """`answers`: clip -> (gold, prediction)."""
+    """Write the record and the predictions of one run; `answers` maps each clip to (gold, prediction)."""
     run = folder / "runs" / row["signature"]
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / "config.json", {})
     if outcome == "done":
-        same = {
+        common = {
             "evaluation_corpus": "mini",
             "instruction": row["task"],
             "gold_distribution": None,
             "predicted_sentiment": None,
             "probabilities": None,
         }
-        lines = [{**same, "clip": clip, "gold": gold, "prediction": said, "answer": str(said)} for clip, (gold, said) in answers.items()]
+        lines = [
+            {**common, "clip": clip, "gold": gold, "prediction": prediction, "answer": str(prediction)}
+            for clip, (gold, prediction) in answers.items()
+        ]
         write_table(run / "predictions.parquet", pl.DataFrame(lines, schema=predictions_schema()))
-    about = {"outcome": outcome, "reason": None, "method": "thinker", "stages": ["s0"], "num_steps": 12, "stand_in": None}
-    write_record(run, {**row, **about, **record})
+    fields = {"outcome": outcome, "reason": None, "method": "thinker", "stages": ["s0"], "num_steps": 12, "stand_in": None}
+    write_record(run, {**row, **fields, **record})
     return run
 
 
@@ -71,7 +74,7 @@ TEXT = {"v0": "negative", "v1": "negative", "v2": "neutral", "v3": "neutral", "v
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Six validation clips of three videos, one task: Base right in 3 of 6 with one answer unparsed, +Text right in 5, Hybrid not run."""
+    """Results of one task on six validation clips of three videos: Base is right in 3 (one answer unparsed), Text Aux in 5, Hybrid was not run."""
     folder = tmp_path / "ablations" / "mini-tiny"
     clips = [
         {"clip": clip, "split": "validation", "source_video": f"video{int(clip[1]) // 2}", "sentiment": gold} for clip, gold in GOLD.items()
@@ -83,14 +86,14 @@ def small(tmp_path: Path) -> Path:
     write_clips(folder, clips)
     rows = [row("Base", "sentiment"), row("Base + Text Aux", "sentiment"), row("All Aux (Hybrid)", "sentiment")]
     write_plan(folder, ["Base", "Base + Text Aux", "All Aux (Hybrid)"], ["sentiment"], rows)
-    for planned, said in zip(rows, (BASE, TEXT), strict=False):
-        write_run(folder, planned, {clip: (GOLD[clip], said[clip]) for clip in GOLD})
+    for planned, predictions in zip(rows, (BASE, TEXT), strict=False):
+        write_run(folder, planned, {clip: (GOLD[clip], predictions[clip]) for clip in GOLD})
     return folder
 
 
 @pytest.fixture(scope="session")
 def realistic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A maker of folders in the shape of `ablations`: 96 validation clips of 16 videos, 14 runs a seed, a ledger, thumbnails."""
+    """Factory of results folders with the size of `ablations`: 96 validation clips of 16 videos, 14 runs per seed, a ledger and thumbnails."""
 
     def make(seeds: tuple[int, ...] = (0,), failed: tuple[str, ...] = (), folds: int | None = None, **corpus: Any) -> Path:
         folder = tmp_path_factory.mktemp("sweep") / "ablations" / "mini-tiny"
@@ -98,12 +101,12 @@ def realistic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         write_clips(folder, clips)
         write_table(folder / "ledger.parquet", pl.DataFrame(list(ledger(clips)), schema=ledger_schema()))
         trained = [(variant, None if variant == "Zero-shot" else seed) for variant in VARIANTS for seed in seeds]
-        places = [None] if folds is None else list(range(folds))
+        fold_choices = [None] if folds is None else list(range(folds))
         rows = [
             row(variant, task, seed, fold)
             for task in ("sentiment", "emotion")
             for variant, seed in dict.fromkeys(trained)
-            for fold in places
+            for fold in fold_choices
         ]
         write_plan(folder, VARIANTS, ["sentiment", "emotion"], rows, folds=folds, **corpus)
         for planned in rows:
@@ -117,22 +120,22 @@ def realistic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 def realistic_clips() -> list[dict[str, Any]]:
-    """A long tail of emotions, modality labels that conflict, and one transcript that tries to be HTML."""
-    chance = random.Random(0)
+    """Return clips with long-tailed emotions, conflicting modality labels and one transcript that contains HTML."""
+    rng = random.Random(0)
     weights = (50, 15, 4, 12, 9, 6, 4)
     clips = []
     for split, num_videos, per_video in (("train", 32, 6), ("validation", 16, 6)):
         for index in range(num_videos * per_video):
             video = f"{split[:1]}{index // per_video:02d}"
-            emotion = chance.choices(EMOTIONS, weights)[0]
+            emotion = rng.choices(EMOTIONS, weights)[0]
             fused = SENTIMENT_OF[emotion]
             modality = {
-                f"{name}_sentiment": fused if chance.random() < 0.65 else chance.choice(SENTIMENTS) for name in ("text", "video", "audio")
+                f"{name}_sentiment": fused if rng.random() < 0.65 else rng.choice(SENTIMENTS) for name in ("text", "video", "audio")
             }
             text = (
-                NASTY
+                HTML_TRANSCRIPT
                 if split == "validation" and index == 0
-                else chance.choice(["saya sangat senang hari ini", "ini biasa saja", "aku kecewa sekali dengan kamu"])
+                else rng.choice(["saya sangat senang hari ini", "ini biasa saja", "aku kecewa sekali dengan kamu"])
             )
             clip = {
                 "clip": f"clip_{video}_Daily_{index}",
@@ -158,25 +161,25 @@ def thumbnail(index: int) -> bytes:
 
 
 def answers(clips: list[dict[str, Any]], planned: dict[str, Any], folds: int | None) -> Iterable[tuple[str, tuple[str, str | None]]]:
-    """Better with every variant, worse on rare classes, a few unparsed answers zero-shot."""
-    chance = random.Random(planned["signature"])
+    """Yield (clip, (gold, prediction)): accuracy rises with each variant and is lower on rare classes; a few zero-shot answers are unparsed."""
+    rng = random.Random(planned["signature"])
     skill = 0.35 + 0.5 * VARIANTS.index(planned["variant"]) / len(VARIANTS)
     labels = SENTIMENTS if planned["task"] == "sentiment" else EMOTIONS
     for clip in clips:
         held_out = clip["split"] == "validation" if folds is None else int(clip["source_video"][1:]) % folds == planned["fold"]
         if held_out:
             gold = clip[planned["task"]]
-            known = chance.random() < skill + (0.2 if gold == "neutral" else -0.1)
-            wrong = None if chance.random() < 0.1 and planned["seed"] is None else chance.choice(["neutral", "neutral", *labels])
-            yield clip["clip"], (gold, gold if known else wrong)
+            correct = rng.random() < skill + (0.2 if gold == "neutral" else -0.1)
+            wrong = None if rng.random() < 0.1 and planned["seed"] is None else rng.choice(["neutral", "neutral", *labels])
+            yield clip["clip"], (gold, gold if correct else wrong)
 
 
 def ledger(clips: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    chance = random.Random(1)
+    rng = random.Random(1)
     for clip in clips:
         for kind, modality in (("text_keywords", "text"), ("facial_expression", "video"), ("prosody", "audio")):
             if clip["split"] == "train":
-                made = chance.choices(["agreed", "constrained", "rejected"], [60, 35, 5])[0]
+                made = rng.choices(["agreed", "constrained", "rejected"], [60, 35, 5])[0]
                 yield {
                     **dict.fromkeys(ledger_schema()),
                     "clip": clip["clip"],

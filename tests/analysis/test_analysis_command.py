@@ -1,4 +1,4 @@
-"""`python -m analysis FOLDER`, and what importing the package costs."""
+"""The command `python -m analysis FOLDER`, and the imports of the package."""
 
 import subprocess
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "analysis", *arguments], capture_output=True, text=True, cwd=Path(__file__).parents[2])
 
 
-def loaded(code: str) -> str:
+def heavy_imports(code: str) -> str:
     heavy = "{'torch', 'ray', 'transformers', 'peft', 'deepspeed', 'av', 'PIL'}"
     code = f"import sys; {code}; print(sorted({heavy} & set(sys.modules)))"
     return subprocess.run(
@@ -20,64 +20,65 @@ def loaded(code: str) -> str:
     ).stdout.strip()
 
 
-def test_the_command_rebuilds_and_prints_the_tables(small: Path) -> None:
-    ended = command(str(small))
-    assert ended.returncode == 0, ended.stderr
+def test_command_rebuilds_and_prints_the_tables(small: Path) -> None:
+    completed = run_command(str(small))
+    assert completed.returncode == 0, completed.stderr
     assert "| Base | .500 |" in (small / "tables" / "sentiment.md").read_text(encoding="utf-8")
-    assert "Sentiment: scores\n" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == str(small / "report.html")
+    assert "Sentiment: scores\n" in completed.stdout
+    assert completed.stdout.splitlines()[-1] == str(small / "report.html")
 
 
-def test_quiet_prints_the_files_alone(small: Path) -> None:
-    lines = command("--quiet", str(small)).stdout.splitlines()
+def test_quiet_prints_only_the_file_names(small: Path) -> None:
+    lines = run_command("--quiet", str(small)).stdout.splitlines()
     assert all(Path(line).exists() for line in lines)
     assert len(lines) == 6 + 4 + 1
 
 
-def test_a_folder_that_holds_no_results_is_said_in_one_line(tmp_path: Path) -> None:
-    ended = command(str(tmp_path))
-    assert ended.returncode == 2
+def test_folder_without_results_is_reported_in_one_line(tmp_path: Path) -> None:
+    completed = run_command(str(tmp_path))
+    assert completed.returncode == 2
     assert (
-        ended.stderr == f"ResultsError: {tmp_path / 'plan.json'} is not there; give a results folder, as results/<space>/<corpus>-<base>\n"
+        completed.stderr
+        == f"ResultsError: {tmp_path / 'plan.json'} is not there; give a results folder, as results/<space>/<corpus>-<base>\n"
     )
-    assert ended.stdout == ""
+    assert completed.stdout == ""
 
 
-def test_a_missing_extra_is_said_in_one_line(small: Path) -> None:
+def test_missing_extra_is_reported_in_one_line(small: Path) -> None:
     code = "import sys; sys.modules['mlflow'] = None; from analysis.__main__ import app; app()"
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, str(small), "--mlflow", "sqlite:///never.db"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
     )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("MissingExtraError: package 'mlflow' is not installed")
+    assert completed.returncode == 2
+    assert completed.stderr.startswith("MissingExtraError: package 'mlflow' is not installed")
     assert not (small / "tables").exists()
 
 
-def test_help_is_instant_and_says_what_a_folder_is() -> None:
+def test_help_is_fast_and_describes_the_folder_argument() -> None:
     began = time.perf_counter()
-    ended = command("--help")
+    completed = run_command("--help")
     assert time.perf_counter() - began < 2  # .12 s on a free machine
-    assert "results/<space>/<corpus>-<base>" in ended.stdout
+    assert "results/<space>/<corpus>-<base>" in completed.stdout
 
 
-def test_importing_the_analysis_loads_neither_torch_nor_ray_nor_media() -> None:
-    assert loaded("import analysis, analysis.__main__") == "[]"
-    rooms = "ablation figures folder mlflow_store per_class planned rebuild render report search_table statistics sweep_tables units"
-    assert loaded("; ".join(f"import analysis.{room}" for room in rooms.split())) == "[]"
+def test_importing_analysis_loads_neither_torch_nor_ray_nor_media_libraries() -> None:
+    assert heavy_imports("import analysis, analysis.__main__") == "[]"
+    modules = "ablation figures folder mlflow_store per_class planned rebuild render report search_table statistics sweep_tables units"
+    assert heavy_imports("; ".join(f"import analysis.{module}" for module in modules.split())) == "[]"
 
 
-def test_importing_the_analysis_leaves_polars_and_matplotlib_for_later() -> None:
+def test_importing_analysis_does_not_load_polars_and_matplotlib() -> None:
     code = "import sys, analysis; print({'polars', 'matplotlib', 'sklearn', 'numpy', 'jinja2', 'pydantic'} & set(sys.modules))"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
-    assert ended.stdout.strip() == "set()"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert completed.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("need", ["load", "write_all", "terminal_tables"])
-def test_what_the_package_offers_is_documented(need: str) -> None:
+@pytest.mark.parametrize("name", ["load", "write_all", "terminal_tables"])
+def test_public_functions_are_documented(name: str) -> None:
     import analysis
 
-    assert need in analysis.__all__
-    assert getattr(analysis, need).__doc__
+    assert name in analysis.__all__
+    assert getattr(analysis, name).__doc__

@@ -1,4 +1,4 @@
-"""What `load` reads, and that it names what does not fit."""
+"""`load` reads a results folder and raises an error that names each inconsistency."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def edit_plan(folder: Path, **changes: Any) -> None:
 
 
 def rewrite_base(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    """The Base run again, its predictions changed and recorded anew."""
+    """Replace the Base run by a run with changed predictions, and record it again."""
     run = write_run(folder, row("Base", "sentiment"), {clip: (GOLD[clip], BASE[clip]) for clip in GOLD})
     changed = change(pl.read_parquet(run / "predictions.parquet"))
     shutil.rmtree(run)
@@ -46,38 +46,38 @@ def test_frames_have_their_declared_columns(small: Path) -> None:
     assert results.clips.height == 9
 
 
-def test_a_folder_without_any_run_is_read(small: Path) -> None:
+def test_folder_without_runs_loads(small: Path) -> None:
     shutil.rmtree(small / "runs")
     results = load(small)
     assert results.predictions.is_empty()
     assert set(results.runs["outcome"]) == {"missing"}
 
 
-def test_only_runs_that_are_done_have_predictions(small: Path) -> None:
+def test_only_done_runs_have_predictions(small: Path) -> None:
     write_run(small, row("All Aux (Hybrid)", "sentiment"), {}, outcome="diverged", reason="loss is nan at step 7")
     results = load(small)
     assert results.runs.row(2, named=True) | {"outcome": "diverged", "reason": "loss is nan at step 7"} == results.runs.row(2, named=True)
     assert results.predictions["signature"].n_unique() == 2
 
 
-def test_runs_that_no_row_names_are_listed_and_not_read(small: Path) -> None:
+def test_runs_outside_the_plan_are_listed_and_not_read(small: Path) -> None:
     write_run(small, {**row("Old", "sentiment"), "signature": "0ld"}, {"nonsense": ("x", "y")})
     results = load(small)
     assert results.unplanned == ("0ld",)
     assert results.predictions["signature"].n_unique() == 2
 
 
-def test_predictions_on_another_corpus_or_instruction_fill_no_cell(small: Path) -> None:
-    def more(frame: pl.DataFrame) -> pl.DataFrame:
+def test_predictions_on_another_corpus_or_instruction_are_ignored(small: Path) -> None:
+    def with_other_predictions(frame: pl.DataFrame) -> pl.DataFrame:
         elsewhere = frame.with_columns(pl.lit("ch_sims").alias("evaluation_corpus"))
         auxiliary = frame.with_columns(pl.lit("prosody").alias("instruction"))
         return pl.concat([frame, elsewhere, auxiliary])
 
-    rewrite_base(small, more)
+    rewrite_base(small, with_other_predictions)
     assert load(small).predictions.height == 2 * 6
 
 
-def test_stand_ins_of_corpus_base_and_records_are_each_told_once(small: Path) -> None:
+def test_stand_ins_of_corpus_base_and_records_are_listed_once_each(small: Path) -> None:
     edit_plan(small, base={"name": "tiny", "revision": "beef", "stand_in": "a tiny base"})
     write_run(small, row("All Aux (Hybrid)", "sentiment"), {clip: (GOLD[clip], BASE[clip]) for clip in GOLD}, stand_in="drawn faces")
     write_run(small, row("Base", "sentiment"), {clip: (GOLD[clip], BASE[clip]) for clip in GOLD}, stand_in="drawn faces")
@@ -101,10 +101,10 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("said", PLANS)
-def test_a_plan_that_cannot_fill_tables_is_named(small: Path, said: str) -> None:
-    edit_plan(small, **PLANS[said])
-    with pytest.raises(ResultsError, match=said):
+@pytest.mark.parametrize("message", PLANS)
+def test_inconsistent_plan_raises_an_error(small: Path, message: str) -> None:
+    edit_plan(small, **PLANS[message])
+    with pytest.raises(ResultsError, match=message):
         load(small)
 
 
@@ -126,14 +126,14 @@ PREDICTIONS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
 }
 
 
-@pytest.mark.parametrize("said", PREDICTIONS)
-def test_predictions_that_do_not_fit_the_clips_are_named(small: Path, said: str) -> None:
-    rewrite_base(small, PREDICTIONS[said])
-    with pytest.raises(ResultsError, match=said):
+@pytest.mark.parametrize("message", PREDICTIONS)
+def test_predictions_inconsistent_with_the_clips_raise_an_error(small: Path, message: str) -> None:
+    rewrite_base(small, PREDICTIONS[message])
+    with pytest.raises(ResultsError, match=message):
         load(small)
 
 
-def test_a_run_whose_predictions_were_changed_or_never_recorded_is_named(small: Path) -> None:
+def test_changed_or_unrecorded_predictions_raise_an_error(small: Path) -> None:
     run = small / "runs" / row("Base", "sentiment")["signature"]
     write_table(run / "predictions.parquet", pl.read_parquet(run / "predictions.parquet").reverse())
     with pytest.raises(ResultsError, match=r"is not the file that was recorded \(hash \w+, recorded \w+\); remove"):
@@ -145,7 +145,7 @@ def test_a_run_whose_predictions_were_changed_or_never_recorded_is_named(small: 
         load(small)
 
 
-def test_missing_and_broken_files_are_named(small: Path, tmp_path: Path) -> None:
+def test_missing_and_corrupt_files_raise_an_error(small: Path, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"plan\.json is not there; give a results folder, as results/<space>/<corpus>-<base>"):
         load(tmp_path)
     (small / "clips.parquet").write_bytes(b"PAR1 half")
@@ -156,14 +156,14 @@ def test_missing_and_broken_files_are_named(small: Path, tmp_path: Path) -> None
         load(small)
 
 
-def test_a_clip_that_stands_twice_is_named(small: Path) -> None:
+def test_duplicate_clip_raises_an_error(small: Path) -> None:
     write_clips(small, [{"clip": "v0", "split": "validation", "source_video": "a", "sentiment": "neutral"}] * 2)
     with pytest.raises(ResultsError, match=r"clips\.parquet holds clip 'v0' more than once"):
         load(small)
 
 
-def folded(folder: Path, held_out: dict[tuple[str, int], list[str]]) -> Path:
-    """Four clips, two folds, the variants Base and Text; `held_out` says what each run answered."""
+def write_folds(folder: Path, held_out: dict[tuple[str, int], list[str]]) -> Path:
+    """Write results of four clips, two folds and the variants Base and Text; `held_out` gives the clips that each run predicts."""
     write_clips(folder, [{"clip": f"c{i}", "split": "train", "source_video": f"video{i // 2}", "sentiment": "neutral"} for i in range(4)])
     rows = [row(variant, "sentiment", 0, fold) for variant in ("Base", "Text") for fold in (0, 1)]
     write_plan(folder, ["Base", "Text"], ["sentiment"], rows, folds=2)
@@ -172,15 +172,15 @@ def folded(folder: Path, held_out: dict[tuple[str, int], list[str]]) -> Path:
     return folder
 
 
-def test_folds_that_changed_under_the_sweep_are_named(tmp_path: Path) -> None:
+def test_folds_that_changed_during_the_sweep_raise_an_error(tmp_path: Path) -> None:
     good = {("Base", 0): ["c0", "c1"], ("Base", 1): ["c2", "c3"], ("Text", 0): ["c0", "c1"], ("Text", 1): ["c2", "c3"]}
-    assert load(folded(tmp_path / "good", good)).predictions.height == 8
+    assert load(write_folds(tmp_path / "good", good)).predictions.height == 8
     with pytest.raises(ResultsError, match=r"fold 1 holds other clips than in another run; the folds changed under the sweep"):
-        load(folded(tmp_path / "other", {**good, ("Text", 1): ["c3"]}))
+        load(write_folds(tmp_path / "other", {**good, ("Text", 1): ["c3"]}))
     with pytest.raises(ResultsError, match=r"clip 'c0' is in folds 0 and 1; the folds changed under the sweep"):
-        load(folded(tmp_path / "twice", {**good, ("Base", 1): ["c0", "c2"], ("Text", 1): ["c0", "c2"]}))
+        load(write_folds(tmp_path / "twice", {**good, ("Base", 1): ["c0", "c2"], ("Text", 1): ["c0", "c2"]}))
 
 
-def test_a_fold_without_answers_is_named(tmp_path: Path) -> None:
+def test_fold_without_answers_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"holds no answers to 'sentiment' on corpus 'mini'"):
-        load(folded(tmp_path, {("Base", 0): [], ("Base", 1): [], ("Text", 0): [], ("Text", 1): []}))
+        load(write_folds(tmp_path, {("Base", 0): [], ("Base", 1): [], ("Text", 0): [], ("Text", 1): []}))

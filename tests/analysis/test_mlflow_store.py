@@ -1,4 +1,4 @@
-"""A local MLflow store gets every finished run once. The tests that need MLflow run where the extra is installed."""
+"""Each finished run is written once to a local MLflow store. Tests that need MLflow are skipped if the extra is not installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from omnimer_ray.errors import MissingExtraError, ResultsError
 from omnimer_ray.records import write_json
 
 
-def test_without_the_extra_it_is_named_with_the_command_that_installs_it(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported_with_the_install_command(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(MissingExtraError) as raised:
         write_store(load(small), "sqlite:///never.db")
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> str:
 
 @pytest.fixture
 def trained(small: Path) -> Path:
-    """`small` with the settings of its runs and the history of their stages, of two and three steps."""
+    """The folder `small` with run settings and with stage histories of two and three steps."""
     for key, num_steps in (("s0", 2), ("s1", 3)):
         steps = [{"step": n + 1, "loss": 1.0 - n / 4, "learning_rate": 0.5, "sec": 2.0} for n in range(num_steps)]
         (small / "stages" / key).mkdir(parents=True)
@@ -42,7 +42,7 @@ def trained(small: Path) -> Path:
 
 
 def runs(store: str) -> dict[str, Any]:
-    """By name."""
+    """Return the runs of the MLflow experiment by name."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=store)
@@ -62,7 +62,7 @@ def test_every_finished_run_is_written_once(trained: Path, store: str) -> None:
     assert len(runs(store)) == 3
 
 
-def test_settings_scores_and_tags(trained: Path, store: str) -> None:
+def test_settings_scores_and_tags_are_stored(trained: Path, store: str) -> None:
     plan = json.loads((trained / "plan.json").read_text())
     plan["corpus"]["stand_in"] = "drawn faces"
     write_json(trained / "plan.json", plan)
@@ -77,16 +77,16 @@ def test_settings_scores_and_tags(trained: Path, store: str) -> None:
     assert run.data.tags["mlflow.note.content"].startswith("STAND-IN: drawn faces\n\nWhich auxiliary tasks help?")
 
 
-def test_the_steps_of_two_stages_follow_each_other(trained: Path, store: str) -> None:
+def test_steps_of_two_stages_are_numbered_consecutively(trained: Path, store: str) -> None:
     from mlflow import MlflowClient
 
     plan = json.loads((trained / "plan.json").read_text())
     write_json(trained / "runs" / plan["rows"][0]["signature"] / "record.json", record(trained, plan["rows"][0], ["s0", "s1"]))
     write_store(load(trained), store)
     run = runs(store)["Base / sentiment, seed 0"].info.run_id
-    seen = MlflowClient(tracking_uri=store).get_metric_history(run, "train/loss")
-    assert [(metric.step, metric.value) for metric in seen] == [(1, 1.0), (2, 0.75), (3, 1.0), (4, 0.75), (5, 0.5)]
-    assert seen[-1].timestamp - seen[0].timestamp == 8000
+    history = MlflowClient(tracking_uri=store).get_metric_history(run, "train/loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 0.75), (3, 1.0), (4, 0.75), (5, 0.5)]
+    assert history[-1].timestamp - history[0].timestamp == 8000
 
 
 def record(folder: Path, row: dict[str, Any], stages: list[str]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def record(folder: Path, row: dict[str, Any], stages: list[str]) -> dict[str, An
     return {**old, "stages": stages}
 
 
-def test_a_run_that_an_export_left_half_written_is_written_again(trained: Path, store: str) -> None:
+def test_partially_written_run_is_written_again(trained: Path, store: str) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=store)
@@ -106,7 +106,7 @@ def test_a_run_that_an_export_left_half_written_is_written_again(trained: Path, 
     assert {run.info.status for run in runs(store).values()} == {"FINISHED"}
 
 
-def test_a_store_that_mlflow_refuses_is_named(trained: Path, store: str) -> None:
+def test_unsupported_store_address_raises_an_error(trained: Path, store: str) -> None:
     with pytest.raises(
         ResultsError, match=r"^the MLflow store 'foo://x' cannot be written: .*unsupported URI 'foo://x'.*; try sqlite:///mlflow.db$"
     ):

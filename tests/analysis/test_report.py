@@ -1,4 +1,4 @@
-"""The page, the figures and the command: complete, self-contained, safe and the same every time."""
+"""The report page and the figures are complete, self-contained, safe against HTML in the data, and deterministic."""
 
 import io
 import subprocess
@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import NASTY, VARIANTS
+from conftest import HTML_TRANSCRIPT, VARIANTS
 from PIL import Image
 
 from analysis import load, write_all
@@ -19,7 +19,7 @@ STAND_IN = "media are generated <i>here</i>"
 
 
 class Page(HTMLParser):
-    """Tags, addresses and text of a page."""
+    """Parser that collects tags, addresses and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(realistic: Callable[..., Path]) -> tuple[Path, list[Path]]:
-    folder = realistic(failed=("Base + Audio Aux",), stand_in=STAND_IN, warnings=["<b>two texts stand on both sides</b>"])
+    folder = realistic(failed=("Base + Audio Aux",), stand_in=STAND_IN, warnings=["<b>two texts are in both splits</b>"])
     return folder, write_all(folder)
 
 
-def test_everything_is_written_where_the_layout_says(written: tuple[Path, list[Path]]) -> None:
+def test_all_files_are_written_at_their_documented_paths(written: tuple[Path, list[Path]]) -> None:
     folder, files = written
     kinds = {"tables": ("", "_per_class", "_differences"), "figures": ("_scores", "_differences", "_per_class", "_confusions")}
     expected = {f"tables/{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in kinds["tables"] for form in ("md", "csv")}
@@ -52,7 +52,7 @@ def test_everything_is_written_where_the_layout_says(written: tuple[Path, list[P
     assert all(file.stat().st_size for file in files)
 
 
-def test_the_same_records_give_the_same_bytes(written: tuple[Path, list[Path]]) -> None:
+def test_same_records_give_the_same_bytes(written: tuple[Path, list[Path]]) -> None:
     folder, files = written
     before = {file: file.read_bytes() for file in files}
     code = "import sys, analysis; analysis.write_all(sys.argv[1])"
@@ -64,51 +64,57 @@ def test_the_same_records_give_the_same_bytes(written: tuple[Path, list[Path]]) 
     assert {file: file.read_bytes() for file in files} == before
 
 
-def test_the_page_fetches_and_executes_nothing(written: tuple[Path, list[Path]]) -> None:
+def test_page_loads_no_external_resource_and_runs_no_script(written: tuple[Path, list[Path]]) -> None:
     page = Page(written[1][-1].read_text(encoding="utf-8"))
     assert not {"script", "link", "iframe", "object", "b", "i"} & set(page.tags)
     assert all(address.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#")) for address in page.addresses)
     assert "default-src 'none'" in written[1][-1].read_text(encoding="utf-8")
 
 
-def test_the_page_tells_what_was_asked_run_and_missing(written: tuple[Path, list[Path]]) -> None:
+def test_page_shows_question_finished_runs_and_missing_runs(written: tuple[Path, list[Path]]) -> None:
     text = Page(written[1][-1].read_text(encoding="utf-8")).text
-    for told in ("Which auxiliary tasks help?", "12 of 14 done", "2 of 14 runs have no result.", STAND_IN, "96 clips of 16 source videos"):
-        assert told in text
-    for told in (
-        "<b>two texts stand on both sides</b>",
+    for expected in (
+        "Which auxiliary tasks help?",
+        "12 of 14 done",
+        "2 of 14 runs have no result.",
+        STAND_IN,
+        "96 clips of 16 source videos",
+    ):
+        assert expected in text
+    for expected in (
+        "<b>two texts are in both splits</b>",
         "Missing: emotion, Base + Audio Aux, seed 0: diverged (loss is nan at step 7).",
         *VARIANTS,
     ):
-        assert told in text
+        assert expected in text
     assert text.index(STAND_IN) < text.index("Sentiment: scores")
-    assert text.count("(stand-in numbers)") == 2 * 3 + 1, "beside each table"
+    assert text.count("(stand-in numbers)") == 2 * 3 + 1, "the note is beside each table"
     assert "python -m omnimer_ray.sweep ablations" in text
 
 
-def test_a_transcript_that_is_html_is_shown_as_text(realistic: Callable[..., Path]) -> None:
+def test_html_in_a_transcript_is_escaped(realistic: Callable[..., Path]) -> None:
     html = report(load(realistic()), {}, num_clips=96)
-    assert NASTY in Page(html).text
+    assert HTML_TRANSCRIPT in Page(html).text
     assert "<script" not in html
     assert "&lt;script&gt;alert(" in html
 
 
-def test_the_gallery_is_chosen_without_the_scores(realistic: Callable[..., Path]) -> None:
+def test_gallery_selection_does_not_depend_on_the_scores(realistic: Callable[..., Path]) -> None:
     one, other = gallery(load(realistic())), gallery(load(realistic(failed=("Base",))))
     assert [clip["clip"] for clip in one] == [clip["clip"] for clip in other]
     assert len(one) == 12
     assert all(clip["thumbnails"].startswith("data:image/jpeg;base64,") for clip in one)
-    said = {line["variant"]: line["emotion"] for line in other[0]["answers"]}
-    assert said["Base"] is None
-    assert set(said["Zero-shot"]) == {"label", "right"}
+    emotion_of = {line["variant"]: line["emotion"] for line in other[0]["answers"]}
+    assert emotion_of["Base"] is None
+    assert set(emotion_of["Zero-shot"]) == {"label", "right"}
 
 
-def test_a_thumbnail_that_is_no_jpeg_is_not_shown() -> None:
+def test_thumbnail_that_is_not_a_jpeg_is_not_shown() -> None:
     assert jpeg_uri(b"<svg onload=alert(1)>") is None
     assert jpeg_uri(None) is None
 
 
-def test_the_ledger_is_summed_per_instruction(realistic: Callable[..., Path], small: Path) -> None:
+def test_ledger_is_summed_per_instruction(realistic: Callable[..., Path], small: Path) -> None:
     grid = ledger_grid(load(realistic()).ledger)
     assert grid is not None
     assert grid.headings == ("instruction", "agreed", "constrained", "rejected", "clips")
@@ -119,7 +125,7 @@ def test_the_ledger_is_summed_per_instruction(realistic: Callable[..., Path], sm
     assert ledger_grid(load(small).ledger) is None
 
 
-def test_figures_are_images_of_a_readable_size(small: Path) -> None:
+def test_figures_are_images_of_a_readable_size_and_contrast(small: Path) -> None:
     images = figures(load(small))
     assert set(images) == {f"sentiment_{kind}.png" for kind in ("scores", "differences", "per_class", "confusions")}
     for image in images.values():
@@ -128,7 +134,7 @@ def test_figures_are_images_of_a_readable_size(small: Path) -> None:
         assert opened.convert("L").getextrema()[0] < 60 < 250 < opened.convert("L").getextrema()[1]
 
 
-def test_a_name_with_dollars_is_no_formula(small: Path) -> None:
+def test_dollar_signs_in_a_name_are_not_parsed_as_a_formula(small: Path) -> None:
     plan = (small / "plan.json").read_text()
     (small / "plan.json").write_text(
         plan.replace("Base + Text Aux", "$\\\\frac$ _x_ $").replace('"stand_in": null', '"stand_in": "costs $5 and $\\\\bad$"')
@@ -136,7 +142,7 @@ def test_a_name_with_dollars_is_no_formula(small: Path) -> None:
     assert len(write_all(small)) == 6 + 4 + 1
 
 
-def test_a_folder_without_any_run_still_makes_a_page(small: Path) -> None:
+def test_folder_without_runs_gives_a_page(small: Path) -> None:
     for run in (small / "runs").iterdir():
         (run / "record.json").unlink()
     text = Page(write_all(small)[-1].read_text(encoding="utf-8")).text

@@ -60,7 +60,7 @@ def test_the_table_as_printed(searched: Path) -> None:
     assert paths[0].read_text() == TABLE
 
 
-def test_a_csv_has_every_trial_with_what_it_rests_on(searched: Path) -> None:
+def test_the_csv_has_every_trial_with_its_provenance(searched: Path) -> None:
     rows = list(csv.DictReader(search_pages(searched)["search.csv"].splitlines()))
     assert [row["outcome"] for row in rows] == ["done", "pruned", "out_of_memory", "done", "not finished"]
     assert (rows[0]["learning_rate"], rows[0]["auxiliary_weight"], rows[0]["development_f1"]) == ("0.00123456", "", "0.25")
@@ -83,7 +83,7 @@ def test_only_a_search_has_the_table(small: Path) -> None:
     assert search_pages(small) == {}
 
 
-def test_a_field_that_does_not_fit_is_named(searched: Path) -> None:
+def test_the_error_names_a_field_of_a_wrong_type(searched: Path) -> None:
     trials: dict[str, Any] = read_json(searched / "trials.json")
     trials["trials"][1]["development_f1"] = 7
     write_json(searched / "trials.json", trials)

@@ -84,7 +84,7 @@ def test_clips_of_one_video_are_no_independent_evidence() -> None:
     assert clustered.high - clustered.low > 1.5 * (single.high - single.low)
 
 
-def test_an_interval_holds_the_score_and_does_not_depend_on_the_order_of_clips() -> None:
+def test_an_interval_contains_the_score_and_does_not_depend_on_the_order_of_clips() -> None:
     gold, said, videos = made(16, 6)
     point = scores(gold=gold, predicted=said, labels=SENTIMENTS).values["accuracy"]
     bounds = interval(resampled([counted(gold, said, videos)], draw_weights(16))["accuracy"])

@@ -62,7 +62,7 @@ def test_the_per_class_table_as_text(small: Path) -> None:
     )
 
 
-def test_every_table_of_a_stand_in_says_so(small: Path) -> None:
+def test_every_table_of_a_stand_in_is_marked(small: Path) -> None:
     plan = (small / "plan.json").read_text()
     (small / "plan.json").write_text(plan.replace('"stand_in": null', '"stand_in": "drawn faces"', 1))
     for name, text in tables(load(small)).items():
@@ -112,7 +112,7 @@ majority class        .000     .667      .000
     assert text.endswith("Missing: sentiment, All Aux (Hybrid), seed 0: missing.")
 
 
-def test_a_csv_says_in_every_row_what_it_rests_on(small: Path) -> None:
+def test_every_row_of_a_csv_has_its_provenance(small: Path) -> None:
     rows = list(stdlib_csv.DictReader(io.StringIO(tables(load(small))["sentiment.csv"])))
     assert [line["variant"] for line in rows] == ["majority class", "Base", "Base + Text Aux", "All Aux (Hybrid)"]
     base, missing = rows[1], rows[3]
@@ -184,7 +184,7 @@ def test_a_missing_seed_shows_in_n(tmp_path: Path) -> None:
     assert "- Missing: sentiment, Base, seed 1: missing.\n" in text
 
 
-def test_what_has_no_seed_is_paired_with_every_seed(tmp_path: Path) -> None:
+def test_a_run_without_a_seed_is_paired_with_every_seed(tmp_path: Path) -> None:
     zero_shot = difference_table(load(seeded(tmp_path, {0: BASE, 1: TEXT})), "sentiment").row(1, named=True)
     assert (zero_shot["variant"], zero_shot["pairs"]) == ("Zero-shot", 2)
     assert zero_shot["accuracy"] == pytest.approx(-1 / 6)
@@ -228,7 +228,7 @@ def test_a_missing_fold_leaves_a_gap_and_the_majority_answers_each_folds_own_tra
     assert "Missing: sentiment, Text, seed 0 fold 1: missing." in terminal_tables(tmp_path)
 
 
-def test_exclusions_limit_and_stand_ins_are_told(realistic: Callable[..., Path]) -> None:
+def test_the_note_names_exclusions_limit_and_stand_ins(realistic: Callable[..., Path]) -> None:
     results = load(realistic(failed=("Base",), stand_in="faces are drawn", excluded=["clip_a", "clip_b"], limit=300))
     files = tables(results)
     assert set(files) == {

@@ -204,7 +204,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_named(release: Path, case: str) -> None:
+def test_the_error_names_the_fault(release: Path, case: str) -> None:
     spoil, said = BAD[case]
     spoil(release)
     with pytest.raises(CorpusError, match=said):
@@ -223,7 +223,7 @@ def test_all_faults_at_once(release: Path) -> None:
         assert sum(bool(re.search(BAD[case][1], fault)) for fault in faults) == 1, case
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"absent is no folder; give the folder that holds Annotations\.csv"):
         read(tmp_path / "absent")
 

@@ -99,7 +99,7 @@ def test_command_prints_all_sections(real_release: Path, tmp_path: Path) -> None
         assert part in done.stdout
 
 
-def test_command_ends_with_3_where_something_is_wrong(release: Path, tmp_path: Path) -> None:
+def test_the_command_exits_with_3_on_a_fault(release: Path, tmp_path: Path) -> None:
     next((release / "videos").iterdir()).unlink()
     done = command("check", f"indomer:{release}", "--cache", str(tmp_path))
     assert done.returncode == 3
@@ -124,7 +124,7 @@ def test_help_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_check_finds_what_is_known_of_the_release(indomer_release: Path, tmp_path: Path) -> None:
+def test_the_check_finds_the_known_properties_of_the_release(indomer_release: Path, tmp_path: Path) -> None:
     corpus = indomer.read(indomer_release, cache=tmp_path, need_media=False)
     assert cells(corpus, "Key statistics", "clips") == ("1,944", "1,588", "356")
     assert cells(corpus, "Key statistics", "words a clip")[0] == "11.48"

@@ -16,7 +16,7 @@ from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.indomer_join import mended
 
 
-def test_clips_come_in_order_with_labels_and_groups(release: Path) -> None:
+def test_clips_are_in_order_with_labels_and_groups(release: Path) -> None:
     corpus = read(release)
     assert (corpus.name, corpus.stand_in, corpus.warnings, corpus.excluded) == ("indomer", None, (), ())
     for clip, wanted in zip(corpus.clips, mini.plan(SMALL), strict=True):
@@ -72,7 +72,7 @@ def test_mojibake_is_mended(release: Path) -> None:
     assert mended("café ¡") == "café ¡"
 
 
-def test_what_is_new_in_a_later_release_is_told(release: Path) -> None:
+def test_new_values_of_a_later_release_are_reported(release: Path) -> None:
     edit_csv(release, lambda rows: [row.append("speaker" if index == 0 else "s1") for index, row in enumerate(rows)])
     edit_json(release, TRAIN3, lambda entries: [entry.__setitem__("label_id", 3) for entry in entries])
     (release / "7_Class" / "7_class_dev.json").write_text("[]")
@@ -89,7 +89,7 @@ def test_what_is_new_in_a_later_release_is_told(release: Path) -> None:
     assert corpus.clips[0].text != "Lain sekali."
 
 
-def test_a_new_topic_is_told_and_opinions_are_opinion(release: Path) -> None:
+def test_a_new_topic_is_reported_and_opinions_becomes_opinion(release: Path) -> None:
     topic = mini.plan(SMALL)[0].topic
     for new, told in (("Astronomy", ("Annotations.csv: new topics: Astronomy",)), ("Opinions", ())):
         for path in (release / CSV, release / TRAIN3, release / TRAIN7):

@@ -48,7 +48,7 @@ def test_planted_rates_are_kept(split: str) -> None:
     assert all(clip.cues["video"] == clip.emotion or SENTIMENT_OF[clip.cues["video"]] != SENTIMENT_OF[clip.emotion] for clip in clips)
 
 
-def test_text_carries_its_cue() -> None:
+def test_the_text_contains_its_cue() -> None:
     for clip in plan(MiniRecipe()):
         assert any(cue in clip.text for cue in CUES[clip.cues["text"]]), clip.text
 
@@ -119,7 +119,7 @@ def test_concurrent_makers_leave_one_whole_corpus(tmp_path: Path) -> None:
     assert len(list((tmp_path / "corpora" / "x" / "videos").iterdir())) == 5
 
 
-def test_progress_says_how_far(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     said: list[str] = []
     recipe = MiniRecipe(train=SplitSize(num_clips=2, num_videos=1), validation=SplitSize(num_clips=1, num_videos=1))
     mini.make(recipe, tmp_path / "x", workers=1, progress=said.append)
@@ -162,7 +162,7 @@ def test_mini_takes_no_media_folder(tmp_path: Path) -> None:
         load("mini", media=tmp_path, cache=tmp_path)
 
 
-def test_rename_that_fails_for_another_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_renaming_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mini, "_build", lambda recipe, folder, *_: folder.mkdir())
     monkeypatch.setattr(Path, "rename", lambda *_: (tmp_path / "absent").stat())
     with pytest.raises(MachineError, match="No such file or directory"):

@@ -55,7 +55,7 @@ def test_varied_is_neutral_at_no_strength_and_stays_speakable() -> None:
         assert 90 <= strong.rate <= 400
 
 
-def test_the_same_words_give_the_same_samples_whatever_was_said_before() -> None:
+def test_equal_texts_give_equal_samples_after_any_other_text() -> None:
     cases = [(voice, emotion) for voices in VOICES.values() for voice in voices for emotion in ("neutral", "surprise")]
     said = {case: speech.speak(TEXT, case[0], speech.PROSODY[case[1]]) for case in cases}
     for voice, emotion in Random(0).sample(cases, len(cases)):
@@ -81,7 +81,7 @@ def test_a_deep_environment_is_reached_through_a_link(tmp_path: Path) -> None:
     assert speech._short_path(Path("/short")) == Path("/short")
 
 
-def test_data_that_are_missing_are_named(tmp_path: Path) -> None:
+def test_the_error_names_missing_data(tmp_path: Path) -> None:
     import espeakng_loader
 
     with pytest.raises(ConfigError, match=r"espeak-ng did not start with its data in .*; install the package espeakng-loader again"):

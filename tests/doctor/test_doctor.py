@@ -66,7 +66,7 @@ def test_python_must_be_new_enough() -> None:
     assert told(software.python((3, 10, 12))) == "Python 3.10.12 is too old; make the environment with Python 3.11 or later"
 
 
-def test_packages_are_named_that_are_absent_or_of_another_version() -> None:
+def test_absent_and_unsupported_packages_are_reported() -> None:
     assert software.packages(["pydantic>=2", "typer"]) == Finding("packages", True, "all 2 are installed in versions that fit")
     text = told(software.packages(["pydantic<2", "no-such-package-of-ours>=1", "typer"]))
     assert text.startswith("pydantic is 2.")
@@ -99,7 +99,7 @@ def test_the_projects_own_requirements_are_read_from_the_checkout_or_the_install
     ],
     ids=["operator", "crash", "hang", "no CUDA", "old driver"],
 )
-def test_a_pair_of_torch_and_torchvision_that_does_not_fit_is_told(probe: str, profile: MachineProfile, text: str) -> None:
+def test_an_unsupported_pair_of_torch_and_torchvision_is_reported(probe: str, profile: MachineProfile, text: str) -> None:
     assert text in told(software.operators(profile, limit_sec=5, probe=probe))
 
 
@@ -131,7 +131,7 @@ def test_extensions_need_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 # The machine
 
 
-def test_a_containers_quota_below_the_cores_is_told(tmp_path: Path) -> None:
+def test_a_cpu_quota_below_the_cores_is_reported(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("50000 100000\n")
     text = told(host.cores(CORES, quota))
@@ -159,7 +159,7 @@ def test_memory_for_all_runs_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert not host.memory(CARDS, meminfo, tmp_path / "memory.max").ok  # a profile that fits nowhere is counted as one run
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, fit: Path) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch, fit: Path) -> None:
     assert host.disk(fit / "results").ok
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: FULL)
     text = told(host.disk(fit / "results"))
@@ -179,7 +179,7 @@ def test_results_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch: 
     assert text == f"{tmp_path} cannot be written (Read-only file system); mend its rights, or give another --results"
 
 
-def test_what_is_written_but_not_kept_is_unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_does_not_keep_its_files_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert software.unwritable(tmp_path) is None
     (tmp_path / "file").touch()
     assert software.unwritable(tmp_path / "file" / "below") == "Not a directory"
@@ -216,7 +216,7 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monk
         ("sleep 5", "nvidia-smi did not answer within 0.5 s"),
     ],
 )
-def test_a_driver_that_does_not_answer_is_told(script: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_does_not_answer_is_reported(script: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _nvidia_smi(tmp_path, script, monkeypatch)
     assert told(host.cards(CORES, nvidia_cards(0.5))) == (
         f"the NVIDIA driver does not answer: {text}; load the driver or restart the machine"
@@ -310,7 +310,7 @@ def test_a_server_that_only_this_machine_reaches_is_no_fault(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 8])
-def test_every_pair_meets_once_and_nobody_twice_a_round(count: int) -> None:
+def test_each_pair_occurs_once_and_each_slot_once_a_round(count: int) -> None:
     drawn = list(workers.rounds(count))
     assert sorted(tuple(sorted(pair)) for pairs in drawn for pair in pairs) == list(itertools.combinations(range(count), 2))
     assert all(len({slot for pair in pairs for slot in pair}) == 2 * len(pairs) for pairs in drawn)
@@ -364,7 +364,7 @@ def test_the_profile_should_name_the_faster_way(
     assert ("3 of 3 pairs fail (card 0 and card 1: hung for 60 s" in finding.text) == (direct is None or other is None)
 
 
-def test_a_slot_that_is_lost_is_told() -> None:
+def test_a_lost_slot_is_reported() -> None:
     def answer(*rest: Any) -> Any:
         raise ConnectionError("the node is gone")
 
@@ -401,13 +401,13 @@ def test_storage_must_be_one_folder_for_all_nodes(tmp_path: Path) -> None:
     )
 
 
-def test_a_node_that_cannot_read_or_write_says_why(tmp_path: Path) -> None:
+def test_the_reason_of_a_node_that_cannot_read_or_write_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     report = cluster.report_of_node(str(tmp_path / "file"), "t", "a")
     assert (report.read, report.written) == ("Not a directory", "Not a directory")
 
 
-def test_a_cluster_where_nobody_answers_is_told_at_once(tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_answer_is_reported_at_once(tmp_path: Path) -> None:
     port = workers.Slot("127.0.0.1", "cpu", {}).address()
     joined = JOINED.model_copy(update={"address": port})
     (finding,) = cluster.check(joined, tmp_path).findings
@@ -417,7 +417,7 @@ def test_a_cluster_where_nobody_answers_is_told_at_once(tmp_path: Path) -> None:
     )
 
 
-def test_a_cluster_that_cannot_be_joined_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cluster_that_cannot_be_joined_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import ray
 
     def init(**settings: Any) -> None:
@@ -454,12 +454,12 @@ def test_a_cluster_is_examined_node_by_node(fit: Path, monkeypatch: pytest.Monke
 # What is asked for
 
 
-def test_a_profile_too_large_for_the_machine_is_told() -> None:
+def test_a_profile_too_large_for_the_machine_is_reported() -> None:
     assert work.machine(CORES, Resources(2, 0)).text == "2 runs at once on 2 cores and 0 cards"
     assert "the profile asks for 2 GPUs a run (2 workers), and there are 0" in told(work.machine(CARDS, Resources(8, 0)))
 
 
-def test_corpus_and_base_are_told_with_their_own_errors(tmp_path: Path) -> None:
+def test_corpus_and_base_are_reported_with_their_own_errors(tmp_path: Path) -> None:
     assert work.corpus("mini").ok
     assert told(work.corpus("minni")) == "unknown corpus 'minni'; did you mean 'mini'?"
     finding, found = work.base("tiny")
@@ -471,7 +471,7 @@ def test_corpus_and_base_are_told_with_their_own_errors(tmp_path: Path) -> None:
     assert "its memory cannot be estimated" in told(work.fits(CORES, None, Resources(2, 0)))
 
 
-def test_a_base_that_is_not_downloaded_yet_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_is_not_downloaded_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "Qwen/Qwen2.5-Omni-7B"
     monkeypatch.setattr(work, "locate", lambda given: Base(name, None, "f00d", None, 3584))
     finding, found = work.base(name)
@@ -505,7 +505,7 @@ def _doctor(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, env={**given, **environment}, timeout=60, check=False)
 
 
-def test_a_machine_broken_in_five_ways_is_told_all_of_them(tmp_path: Path) -> None:
+def test_all_five_faults_of_a_machine_are_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "huge.yaml").write_text("docs: too much for any machine\nworkers_per_run: 9999\nmicro_batch: 1\n")
     smi = tmp_path / "bin" / "nvidia-smi"
@@ -531,7 +531,7 @@ def test_a_machine_broken_in_five_ways_is_told_all_of_them(tmp_path: Path) -> No
     assert done.stdout.splitlines()[-1] == f"{len(broken)} of {len(lines) - 1} checks ask for something to be mended"
 
 
-def test_the_quick_part_is_quick_and_needs_neither_torch_nor_ray(fit: Path) -> None:
+def test_the_quick_checks_load_neither_torch_nor_ray(fit: Path) -> None:
     code = (
         "import sys, time; began = time.monotonic()\n"
         "from pathlib import Path\n"

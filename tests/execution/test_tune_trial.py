@@ -47,7 +47,7 @@ def job(folder: Path) -> Job:
         ("The actor is dead because its owner has died. Worker exit detail: Owner's node has crashed.", "lost_node", None),
         ("It is dead. End of file. Some common causes include: (1) the OOM killer", "lost_worker", "It is dead. End of file."),
         ("2 worker(s) were killed due to the node running low on memory.", "out_of_memory", None),
-        ("ray::ImplicitFunc.train()\nomnimer_ray.errors.ResultsError: cannot write x", "storage", None),
+        ("ray::ImplicitFunc.train()\nomnimer_ray.errors.StorageError: cannot write x", "storage", None),
         ("ValueError: something new", "lost_worker", None),
     ],
 )

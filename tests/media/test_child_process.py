@@ -232,7 +232,7 @@ def test_a_decoder_that_does_not_start_is_no_fault_of_the_clip(clip: Path, monke
         ask("video", clip)
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="package 'av_of_a_test' is not installed; it comes with the extra 'train'"):
         child_process.need("av_of_a_test")

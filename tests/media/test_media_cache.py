@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Path:
     return place
 
 
-def test_what_is_kept_comes_back(place: Path) -> None:
+def test_a_stored_entry_is_loaded_unchanged(place: Path) -> None:
     entry = kept(place)
     assert entry is not None
     assert entry.about == {"sampled_fps": 1.5, "cut": False}
@@ -36,7 +36,7 @@ def test_what_is_kept_comes_back(place: Path) -> None:
     assert [file.name for file in place.parent.iterdir()] == ["abc.safetensors"]  # no temporary is left
 
 
-def test_what_is_absent_is_none(tmp_path: Path) -> None:
+def test_an_absent_entry_is_none(tmp_path: Path) -> None:
     assert kept(tmp_path / "nothing.safetensors") is None
 
 
@@ -71,7 +71,7 @@ def test_an_entry_without_its_checksum_is_none(place: Path) -> None:
     assert kept(place) is None
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "media").write_text("a file where the folder should be")
     with pytest.raises(MachineError, match=r"the media cache .*media cannot be written \(.*\); free space, or name another one"):
         keep(tmp_path / "media" / "abc.safetensors", ARRAYS, {})

@@ -146,7 +146,7 @@ def test_a_video_is_turned_upright(tmp_path: Path) -> None:
     assert frames[0, height // 2 + 20 :].max() < 60
 
 
-def test_what_lies_behind_max_sec_is_not_read(tmp_path: Path) -> None:
+def test_media_after_max_sec_are_not_read(tmp_path: Path) -> None:
     write_media(path := tmp_path / "long.mp4", frames=100, size=(64, 64), picture=lambda index, *size: numbered(index // 2, *size))
     frames, done = decoded_video(path, max_sec=2.0)
     assert done["cut"]
@@ -315,7 +315,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
         (8, 8, 0, 1.5, "it ends 1.5 s before the length that it states"),
     ],
 )
-def test_what_is_clearly_missing_is_an_error(packets: int, decoded: int, damaged: int, missing: float, text: str) -> None:
+def test_clearly_missing_frames_are_an_error(packets: int, decoded: int, damaged: int, missing: float, text: str) -> None:
     plan = container.Scan([index / 25 for index in range(packets)], packets / 25, packets / 25, False, 8, missing)
     with pytest.raises(Fault, match=text):
         decode._check_frames(plan, decoded, damaged, with_errors=decoded < packets)
@@ -328,7 +328,7 @@ def test_fewer_frames_than_packets_are_in_order_without_an_error() -> None:
         decode._check_frames(plan, 50, 0, with_errors=True)
 
 
-def test_what_is_clearly_missing_of_the_sound_is_an_error() -> None:
+def test_clearly_missing_samples_are_an_error() -> None:
     plan = container.Scan([0.0, 1.0], 9.0, 2.0, False, 0, 0.0)
     with pytest.raises(Fault, match=r"1.2 of 2.0 s of its sound could be decoded"):
         decode._check_sound(plan, 1.2)

@@ -292,15 +292,13 @@ def test_media_that_only_this_node_lacks_are_a_machine_fault(spoil: str, planned
 
 
 @pytest.mark.parametrize("contents", [b"", b"<html>404"])
-def test_a_bad_file_that_the_driver_saw_as_it_is_is_a_fault_of_the_clip(contents: bytes, planned: Clip, tmp_path: Path) -> None:
+def test_a_bad_file_with_the_drivers_hash_is_a_fault_of_the_clip(contents: bytes, planned: Clip, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(contents)
     with pytest.raises(MediaError, match=rf"^{planned.id}: {tmp_path}/a.mp4: "):
         load_media(with_hashes(planned), MediaConfig(), tmp_path / "cache")
 
 
-def test_a_share_that_goes_away_while_a_file_is_decoded_is_a_machine_fault(
-    planned: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_share_that_disappears_during_decoding_is_a_machine_fault(planned: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(request: dict[str, Any]) -> child_process.Answer:
         Path(request["path"]).unlink()
         raise Fault("it cannot be opened")
@@ -338,7 +336,7 @@ def test_the_error_of_the_style_guide(tmp_path: Path) -> None:
         load_media(clip_of(video), MediaConfig(), tmp_path)
 
 
-def test_probe_reports_what_a_file_holds(bad: dict[str, Odd]) -> None:
+def test_probe_reports_the_contents_of_a_file(bad: dict[str, Odd]) -> None:
     report = probe(bad["rotated.mp4"].video)
     assert report[1:8] == ("mov,mp4,m4a,3gp,3g2,mj2", "mpeg4", 128, 96, 270, 25.0, 50)
     assert (report.decoded_frames, report.damaged_frames, report.num_frames) == (50, 0, 4)
@@ -349,7 +347,7 @@ def test_probe_reports_what_a_file_holds(bad: dict[str, Odd]) -> None:
     assert (report.error, report.cut, report.silent, report.black) == ("", False, False, False)
 
 
-def test_probe_marks_what_is_suspicious(bad: dict[str, Odd]) -> None:
+def test_probe_marks_suspicious_values(bad: dict[str, Odd]) -> None:
     assert probe(bad["silent.mp4"].video).silent
     assert probe(bad["black.mp4"].video).black
     assert not probe(bad["black.mp4"].video).silent
@@ -357,7 +355,7 @@ def test_probe_marks_what_is_suspicious(bad: dict[str, Odd]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in BAD if not name.startswith(("wav_", "no_audio", "no_video"))])
-def test_probe_says_what_is_wrong(bad: dict[str, Odd], name: str) -> None:
+def test_probe_reports_the_fault(bad: dict[str, Odd], name: str) -> None:
     error = bad[name].error
     assert error is not None
     said = probe(bad[name].video).error

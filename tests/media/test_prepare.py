@@ -23,7 +23,7 @@ def test_no_clips_need_no_processes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_faults_of_all_clips_are_told_at_once(tmp_path: Path) -> None:
+def test_the_faults_of_all_clips_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "a_2.mp4").write_text("<html>not found</html>")
     clips = [clip(f"a_{index}", video_path=tmp_path / f"a_{index}.mp4") for index in range(1, 4)]
     clips[2] = clip("a_3", video_path=None)
@@ -34,7 +34,7 @@ def test_the_faults_of_all_clips_are_told_at_once(tmp_path: Path) -> None:
     assert [fault.split(":")[0] for fault in faults] == ["a_1", "a_2", "a_3"]
 
 
-def test_suspicious_lengths_are_said_before_a_sweep(corpus: Corpus, tmp_path: Path) -> None:
+def test_suspicious_lengths_are_logged_before_a_sweep(corpus: Corpus, tmp_path: Path) -> None:
     one = corpus.clips[0]
     long = tmp_path / "long.wav"
     with wave.open(str(long), "wb") as file:

@@ -37,7 +37,7 @@ def sweep(tmp_path: Path) -> Sweep:
     return sweep_of(tmp_path, CLIPS)
 
 
-def test_the_analysis_reads_what_is_written(sweep: Sweep, shown: list[str]) -> None:
+def test_the_analysis_reads_the_written_files(sweep: Sweep, shown: list[str]) -> None:
     write_plan(sweep)
     write_clips(sweep)
     write_ledger(sweep)
@@ -99,7 +99,7 @@ def test_a_damaged_table_is_made_again(sweep: Sweep, shown: list[str]) -> None:
     assert len(pl.read_parquet(sweep.folder / "clips.parquet")) == 3
 
 
-def test_the_ledger_is_written_as_far_as_it_goes(sweep: Sweep) -> None:
+def test_a_partial_ledger_is_written(sweep: Sweep) -> None:
     write_ledger(sweep)
     assert pl.read_parquet(sweep.folder / "ledger.parquet").is_empty()
     ledger = sweep.ledgers / ledger_key(sweep.recipe, "prosody")

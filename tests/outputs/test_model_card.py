@@ -34,7 +34,7 @@ def section(page: str, name: str) -> str:
     return page.split(f"\n## {name}\n\n")[1].split("\n## ")[0].strip()
 
 
-def test_what_the_adapter_is() -> None:
+def test_the_card_describes_the_adapter() -> None:
     one = stage()
     assert text(one).split("\n## ")[0] == (
         "---\nlibrary_name: peft\ntags:\n- lora\n- omnimer_ray\n---\n\n"
@@ -66,7 +66,7 @@ def settings(one: Stage) -> dict[str, tuple[str, str]]:
     return {name: (value, source) for name, value, source in lines[2:]}
 
 
-def test_every_setting_says_where_it_comes_from() -> None:
+def test_every_setting_has_its_source() -> None:
     told = settings(stage(epochs=4, lora__rank=8))
     assert told["lora.rank"] == ("8", "[P]")
     assert told["epochs"] == ("4.0", "the paper's: 5.0 [P]")
@@ -105,14 +105,14 @@ def test_a_base_of_the_hub_is_pinned_to_its_commit() -> None:
 
 
 @pytest.mark.parametrize("name", ["my_omni", "tiny"])
-def test_a_folder_is_known_by_its_contents(name: str) -> None:
+def test_the_base_of_a_folder_is_identified_by_its_contents(name: str) -> None:
     """Also a folder of the name of the base that comes with the package."""
     lines = loading(stage(), Base(name, Path(f"/here/{name}"), "beef", None)).splitlines()
     assert lines[4] == f"base = '{name}'  # the folder whose contents have the hash beef"
     assert not any("/here" in line or "revision" in line for line in lines)
 
 
-def test_it_says_how_the_adapter_was_asked() -> None:
+def test_the_card_contains_the_prompt() -> None:
     asked = section(text(stage()), "Ask")
     assert "transcript" not in asked.split("```")[3], "an auxiliary sees its own modality only"
     assert " Text: {the transcript} Visual: <video> Audio: <audio>" in asked.replace("\n", " ")
@@ -145,7 +145,7 @@ def test_it_is_written_behind_the_record_and_again_with_scores(sweep: Sweep) -> 
     assert "README.md" not in (read_record(folder) or {})["files"]
 
 
-def test_a_stage_that_failed_and_one_that_none_asked_for_have_none(sweep: Sweep) -> None:
+def test_failed_and_unused_stages_have_no_card(sweep: Sweep) -> None:
     for unit in sweep.plan.units:
         write_card(sweep, unit)
     assert not sweep.folder.exists()

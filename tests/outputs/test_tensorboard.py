@@ -79,7 +79,7 @@ def test_the_grad_norm_is_a_curve_if_it_was_logged(sweep: Sweep) -> None:
     assert [values.get("train/grad_norm") for _, _, values in scalars(sweep, unit)][:2] == [None, 0.75]
 
 
-def test_a_stage_that_runs_share_stands_once(sweep: Sweep) -> None:
+def test_a_shared_stage_is_written_once(sweep: Sweep) -> None:
     shared = one(sweep, "stage 1")
     rows = [unit for unit in sweep.plan.units if "Multi-stage" in unit.title]
     finish(sweep, shared, step(1, 1.0))
@@ -123,13 +123,13 @@ def test_damaged_predictions_are_not_scored(sweep: Sweep) -> None:
     )
 
 
-def test_what_is_not_recorded_has_none_yet(sweep: Sweep) -> None:
+def test_a_unit_without_a_record_has_no_events(sweep: Sweep) -> None:
     for unit in sweep.plan.units:
         write_events(sweep, unit)
     assert not (sweep.folder / "tensorboard").exists()
 
 
-def test_it_is_left_until_the_records_change(sweep: Sweep) -> None:
+def test_events_are_not_written_again_until_the_records_change(sweep: Sweep) -> None:
     unit = one(sweep, "Base / sentiment")
     folder = sweep.folder / "tensorboard" / folder_name(unit)
     finish(sweep, unit, step(1, 1.5))
@@ -147,7 +147,7 @@ def test_it_is_left_until_the_records_change(sweep: Sweep) -> None:
     assert scalars(sweep, unit)[0][2]["train/loss"] == 0.5
 
 
-def test_the_stand_in_is_told(sweep: Sweep) -> None:
+def test_the_stand_in_is_marked(sweep: Sweep) -> None:
     unit = one(sweep, "Zero-shot / emotion")
     finish(sweep, unit)
     write_events(sweep, unit)
@@ -165,5 +165,5 @@ def test_the_stand_in_is_told(sweep: Sweep) -> None:
         ("x" * 500, f"{'x' * 120} abcdef"),
     ],
 )
-def test_a_folder_is_named_for_people(title: str, name: str) -> None:
+def test_a_folder_has_a_readable_name(title: str, name: str) -> None:
     assert folder_name(AnyUnit("run-abcdef0123", title=title)) == name

@@ -24,7 +24,7 @@ def told(states: States = NEW, at_once: int | None = 2, corpus: Corpus = CORPUS)
     return lines(make_plan(ablations(recipe)), corpus, BASE, paper_config(), states, at_once)
 
 
-def test_the_corpus_and_the_base_are_named_with_what_is_not_real() -> None:
+def test_corpus_and_base_are_named_and_stand_ins_are_marked() -> None:
     assert told()[:4] == [
         "corpus   mini: 40 train clips of 1 videos, 8 validation clips of 1 videos; fingerprint c0ffee",
         "         STAND-IN: generated faces",
@@ -49,7 +49,7 @@ def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> 
     assert differences(paper=paper_config(), recipe=paper_config()) == []
 
 
-def test_only_what_the_paper_states_is_called_the_papers() -> None:
+def test_only_values_that_the_paper_states_are_attributed_to_the_paper() -> None:
     other = paper_config(lora__rank=16, epochs=3, global_batch=16, optimizer__learning_rate=0.005, lora__alpha=32)
     assert differences(paper=paper_config(), recipe=other) == [
         "epochs: 3.0 (paper: 5.0)",
@@ -60,7 +60,7 @@ def test_only_what_the_paper_states_is_called_the_papers() -> None:
     ]
 
 
-def test_a_variant_says_its_runs_its_steps_its_items_and_what_differs() -> None:
+def test_a_variants_line_has_runs_steps_items_and_differences() -> None:
     assert variant_lines(make_plan(ablations(tiny_config())), CORPUS) == [
         "  Zero-shot              2 x 0 steps, 0 items  training=False",
         "  Base                   2 x 12 steps, 192 items  the baseline",
@@ -84,19 +84,19 @@ def space(recipe: RunConfig) -> SearchSpace:
     return SearchSpace(recipe, {"Base": {}, "again": {"schedule": "multi_stage"}}, tasks=("sentiment",), grid=True)
 
 
-def test_what_stands_and_what_would_start() -> None:
+def test_counts_of_recorded_resumable_and_new_units() -> None:
     assert told()[-1] == "         0 units recorded, 0 to resume, 18 new; 2 at once"
     states = States(done=5, failed=2, resumable=1, new=10)
     assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to resume, 10 new, 2 recorded as failed"
 
 
-def test_merged_variants_are_told_and_have_no_line() -> None:
+def test_merged_variants_are_reported_and_have_no_line() -> None:
     plan = make_plan(space(tiny_config()))
     assert len(variant_lines(plan, CORPUS)) == 1
     assert lines(plan, CORPUS, BASE, paper_config(), NEW, 1)[-1] == "         merged: variant 'again' is the same run as 'Base'"
 
 
-def test_lines_are_said_one_by_one() -> None:
+def test_lines_are_logged_one_by_one() -> None:
     heard: list[str] = []
     log_all(["a", "b"], heard.append)
     assert heard == ["a", "b"]
@@ -106,7 +106,7 @@ def test_lines_are_said_one_by_one() -> None:
 SEARCHED = Corpus("mini", tuple(clip(f"{video}_{index}") for video in "abcd" for index in range(3)), "c0ffee")
 
 
-def test_a_search_says_what_it_draws_from_and_what_scores_it() -> None:
+def test_a_search_describes_its_space_and_its_objective() -> None:
     search = Search(tiny_config(), num_trials=9, subsets=((), ("text",)), ranks=(4, 8), development=2)
     trials = [Trial(n, outcome, None, {}, None, None, None, None) for n, outcome in enumerate(["done", "out_of_memory", "done", None])]
     assert search_lines(search, SEARCHED, trials) == [

@@ -31,13 +31,13 @@ def write(path: Path, value: object) -> None:
     path.write_text(value if isinstance(value, str) else json.dumps(value))
 
 
-def test_rates_are_means_over_what_the_profile_carried() -> None:
+def test_rates_are_means_over_the_runs_of_the_profile() -> None:
     costs = [cost(), cost(startup_sec=20.0, training_sec=0.0, items=0), cost(pace="another", training_sec=1e9), {"sec": 3, "workers": 1}]
     assert measured(costs, LAPTOP) == Rates(2, 15.0, 0.5, 0.1)
 
 
 @pytest.mark.parametrize("costs", [[], [{"sec": 3, "workers": 1}], [cost(pace="another")], [cost(items=0)], [cost(answers=0)]])
-def test_where_nothing_was_measured_nothing_is_told(costs: list[dict[str, Any]]) -> None:
+def test_without_measurements_no_time_is_estimated(costs: list[dict[str, Any]]) -> None:
     assert measured(costs, LAPTOP) is None
 
 
@@ -61,7 +61,7 @@ def test_time_is_startup_items_and_answers() -> None:
     assert seconds(Rates(2, 15.0, 0.5, 0.1), [Extent(steps=10, answers=80, batch=12), Extent(0, 80, 0)]) == 15 + 60 + 8 + 15 + 8
 
 
-def test_what_is_recorded_takes_no_more_time(tmp_path: Path) -> None:
+def test_recorded_units_take_no_time(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, CLIPS)
     assert forecast.time_left(sweep, 2) == (None, "no measured rates yet: no run of this corpus and base is finished on this profile")
     write(sweep.folder / "runs" / "c0ffee" / "cost.json", cost())
@@ -107,7 +107,7 @@ def test_the_trials_of_a_search_and_its_confirmed_runs_take_time_too(tmp_path: P
     assert "trials" not in text
 
 
-def test_a_trial_is_the_mean_of_what_it_may_draw_and_supervision_comes_first(tmp_path: Path) -> None:
+def test_a_trial_is_estimated_as_the_mean_of_its_options_and_supervision_is_added(tmp_path: Path) -> None:
     plain = search_of(tmp_path / "plain", num_confirmed=1, confirmation_seeds=(1,))
     drawn = search_of(tmp_path / "drawn", num_confirmed=1, confirmation_seeds=(1,), subsets=((), ("text",)))
     less, more = forecast.time_left(plain, None)[0], forecast.time_left(drawn, None)[0]

@@ -51,7 +51,7 @@ def test_which_keys_a_setting_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["training", "schedule", "auxiliaries"])
-def test_what_makes_other_stages_makes_another_run(name: str) -> None:
+def test_a_change_of_a_stage_key_changes_the_signature(name: str) -> None:
     assert make_run(changed(whole_config(), {name: OTHER_VALUE[name]})).signature != make_run(whole_config()).signature
 
 
@@ -89,20 +89,20 @@ def test_a_new_prompt_and_a_new_language_change_no_key(monkeypatch: pytest.Monke
         ("prosody, given", {"prosody", "first", "last", "run"}),  # through the answers that it makes
     ],
 )
-def test_a_changed_prompt_changes_the_keys_of_what_uses_it(monkeypatch: pytest.MonkeyPatch, prompt: str, expected: set[str]) -> None:
+def test_a_changed_prompt_changes_the_keys_that_use_it(monkeypatch: pytest.MonkeyPatch, prompt: str, expected: set[str]) -> None:
     before = keys(whole())
     monkeypatch.setitem(instructions._PROMPTS, prompt, replace(instructions._PROMPTS[prompt], task="{sentiments} {emotions} {given}"))
     assert changes(before, keys(whole())) == expected
 
 
 @pytest.mark.parametrize(("label", "expected"), [("fear", {"last", "run"}), ("neutral", EVERY)])
-def test_a_label_word_is_in_the_keys_of_what_names_it(monkeypatch: pytest.MonkeyPatch, label: str, expected: set[str]) -> None:
+def test_a_label_word_changes_the_keys_that_use_it(monkeypatch: pytest.MonkeyPatch, label: str, expected: set[str]) -> None:
     before = keys(whole())
     monkeypatch.setitem(instructions.WORDS["en"], label, "another word")
     assert changes(before, keys(whole())) == expected
 
 
-def test_the_word_of_a_language_that_is_not_used_is_in_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_label_words_of_an_unused_language_change_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(whole())
     monkeypatch.setitem(instructions.WORDS["id"], "neutral", "another word")
     assert keys(whole()) == before

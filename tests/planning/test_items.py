@@ -58,7 +58,7 @@ def test_auxiliary_items_are_the_accepted_entries(tmp_path: Path) -> None:
     assert len(schedule.items["sentiment"]) == 3
 
 
-def test_a_stage_holds_its_own_kinds_only(tmp_path: Path) -> None:
+def test_a_stage_contains_only_its_own_kinds(tmp_path: Path) -> None:
     ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said"))
     multi: dict[str, Any] = {"auxiliaries": {"audio"}, "schedule": "multi_stage"}
     first, second = (make_schedule(stage(index, **multi), CLIPS, tmp_path) for index in (0, 1))
@@ -66,7 +66,7 @@ def test_a_stage_holds_its_own_kinds_only(tmp_path: Path) -> None:
     assert (set(second.items), second.stage_position) == ({"sentiment"}, 1)
 
 
-def test_a_kind_whose_every_entry_was_rejected_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_kind_without_an_accepted_entry(tmp_path: Path) -> None:
     ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4")))
     with pytest.raises(ConfigError, match=r"^no training items for prosody; every one was rejected or has no label"):
         make_schedule(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
@@ -97,7 +97,7 @@ def test_a_stages_ledger_hash_is_of_the_entries_that_it_is_trained_on(tmp_path: 
     assert ledger_hash(stage(), CLIPS, tmp_path / "one") is None
 
 
-def test_a_ledger_that_lacks_an_entry_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_incomplete_ledger(tmp_path: Path) -> None:
     folder = ledger(tmp_path, "prosody", {"a_1": "said"})
     with pytest.raises(ResultsError) as raised:
         ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path)

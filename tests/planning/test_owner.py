@@ -30,7 +30,7 @@ def own(folder: Path, **changes: Any) -> Path:
     return place
 
 
-def test_a_folder_is_named_by_corpus_and_base(tmp_path: Path) -> None:
+def test_the_name_of_a_folder_has_corpus_and_base(tmp_path: Path) -> None:
     assert find_folder(tmp_path, "-limit8", MINE) == tmp_path / "indomer-7B-limit8"
     assert find_folder(tmp_path, "", MINE) == own(tmp_path)
 
@@ -62,7 +62,7 @@ def test_two_files_of_one_name_are_two_spaces_and_a_moved_file_is_one(tmp_path: 
         find_folder(tmp_path, "", MINE)
 
 
-def test_a_renamed_base_goes_on_in_its_folder(tmp_path: Path) -> None:
+def test_a_renamed_base_resumes_in_its_folder(tmp_path: Path) -> None:
     place = own(tmp_path)
     assert find_folder(tmp_path, "", MINE._replace(base="Qwen2.5-Omni-7B")) == place
     assert find_folder(tmp_path, "", MINE._replace(base="3B", revision="f00d")) == tmp_path / "indomer-3B"

@@ -56,7 +56,7 @@ def test_rows_are_variants_by_tasks_in_their_order(plan: Plan) -> None:
     assert {row.signature for row in plan.rows} == set(plan.runs)
 
 
-def test_a_unit_stands_behind_everything_that_it_needs(plan: Plan) -> None:
+def test_a_unit_follows_all_units_that_it_needs(plan: Plan) -> None:
     seen: set[str] = set()
     for unit in plan.units:
         assert set(unit.needs) <= seen
@@ -64,11 +64,11 @@ def test_a_unit_stands_behind_everything_that_it_needs(plan: Plan) -> None:
         seen.add(unit.id)
 
 
-def test_ledgers_come_first_then_shared_stages(plan: Plan) -> None:
+def test_ledgers_are_first_and_shared_stages_second(plan: Plan) -> None:
     assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3 + [StageUnit] + [RunUnit] * 14
 
 
-def test_what_each_row_needs(plan: Plan) -> None:
+def test_the_needs_of_each_row(plan: Plan) -> None:
     assert needed(plan, unit_of(plan, "Zero-shot")) == set()
     assert needed(plan, unit_of(plan, "Base")) == set()
     assert needed(plan, unit_of(plan, "Base + Visual Aux")) == {"supervision: facial_expression"}
@@ -122,7 +122,7 @@ def test_supervision_is_the_same_whatever_part_of_train_is_held_out() -> None:
     assert whole[1].id != part[1].id
 
 
-def test_what_the_base_sees_or_writes_otherwise_has_a_ledger_of_its_own() -> None:
+def test_different_inputs_or_answers_of_the_base_have_different_ledgers() -> None:
     aux = {"auxiliaries": {"text"}}
     variants = {"En": aux, "Id": aux | {"answer_language": "id"}, "Rank 4": aux | {"lora.rank": 4}, "Long": aux | {"media.max_sec": 9}}
     plan = make_plan(space(variants, seeds=(0, 1)), folds=2)
@@ -177,13 +177,13 @@ def test_two_variants_that_mean_one_run_are_an_error() -> None:
     assert str(raised.value) == "variant 'Base again' is the same run as 'Base'; variant 'none / multi' is the same run as 'Base'"
 
 
-def test_a_grid_merges_equal_variants_and_says_so() -> None:
+def test_a_grid_merges_equal_variants_and_reports_it() -> None:
     plan = make_plan(space({"Base": {}, "none / multi": {"schedule": "multi_stage"}, "other": {"lora.rank": 4}}, grid=True))
     assert plan.merged == ("variant 'none / multi' is the same run as 'Base'",)
     assert [row.variant for row in plan.rows] == ["Base", "other"]
 
 
-def test_all_faults_of_a_space_are_told_at_once() -> None:
+def test_all_faults_of_a_space_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(space({"One": {"lora.rnak": 4}, "Two": {"epochs": -1}, "Three": {"auxiliaries": {"text"}, "schedule": None}}))
     assert str(raised.value) == (
@@ -210,7 +210,7 @@ def test_a_space_must_be_whole(changes: dict[str, Any], text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["corpus.limit", "corpus.fold", "base.revision"])
-def test_a_variant_cannot_change_what_the_command_chooses(name: str) -> None:
+def test_a_variant_cannot_change_settings_of_the_command(name: str) -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(space({"Base": {}, "Less": {name: 100}}))
     assert str(raised.value) == f"variant 'Less': {name!r} is chosen on the command line, not in a search space"
@@ -222,7 +222,7 @@ def test_a_variant_may_keep_to_one_task(task: str) -> None:
     assert [(row.variant, row.task) for row in plan.rows] == [("Base", task)]
 
 
-def test_an_outcome_is_what_the_record_says(plan: Plan, tmp_path: Path) -> None:
+def test_the_outcome_is_read_from_the_record(plan: Plan, tmp_path: Path) -> None:
     run = unit_of(plan, "Base")
     stage = next(unit for unit in plan.units if isinstance(unit, StageUnit))
     units: list[tuple[RunUnit | StageUnit, str]] = [(run, "runs"), (stage, "stages")]

@@ -56,7 +56,7 @@ def test_verdicts_stand_by_group_and_rung(tmp_path: Path) -> None:
     assert verdicts(tmp_path, CONFIG.model_copy(update={"schedule": None}), "c", (0.25, 0.5)) == [lost]
 
 
-def test_a_verdict_is_given_once_and_holds_when_the_trial_is_resumed(tmp_path: Path) -> None:
+def test_a_pruning_decision_is_made_once_and_kept_on_resume(tmp_path: Path) -> None:
     init_single_process_group()
     run, asked = make_run(CONFIG), list[float]()
 

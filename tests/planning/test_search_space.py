@@ -54,7 +54,7 @@ class Chosen:
 
 
 @pytest.mark.parametrize("params", [NONE, HYBRID, MULTI], ids=["none", "hybrid", "multi_stage"])
-def test_only_what_has_an_effect_is_drawn(params: dict[str, Any]) -> None:
+def test_only_parameters_with_an_effect_are_drawn(params: dict[str, Any]) -> None:
     chosen = Chosen({**HYBRID, **params})  # it would have an answer to everything
     assert draw(SEARCH, chosen) == params
     assert set(chosen.asked) == set(params)
@@ -78,7 +78,7 @@ def test_no_trial_can_fill_a_cell_of_a_table() -> None:
     assert not {trial_run(SEARCH, params).signature for params in (NONE, HYBRID, MULTI)} & set(plan.runs)
 
 
-def test_a_trials_units_need_what_any_runs_do() -> None:
+def test_the_units_of_a_trial_have_the_needs_of_any_run() -> None:
     kinds = [unit.id.split("-")[0] for unit in units_of("trial 3", trial_run(SEARCH, MULTI))]
     assert kinds == ["ledger", "ledger", "stage", "run"]
     assert [unit.id.split("-")[0] for unit in units_of("trial 4", trial_run(SEARCH, NONE))] == ["run"]
@@ -130,7 +130,7 @@ def test_the_best_are_variants_beside_base_on_fresh_seeds() -> None:
     assert {row.task for row in plan.rows} == {"emotion"}
 
 
-def test_a_best_one_that_is_base_is_merged_and_said() -> None:
+def test_a_best_trial_equal_to_base_is_merged_and_reported() -> None:
     base = {**NONE, "learning_rate": SEARCH.baseline.optimizer.learning_rate}
     plan = make_plan(confirmation(SEARCH, [trial._replace(params=base) for trial in trials(0.1, 0.1, 0.1)][:1] + trials(0.0, 0.0)))
     assert plan.merged == (f"variant 'best 1: {named(base)}' is the same run as 'Base'",)
@@ -148,7 +148,7 @@ def test_more_trials_are_the_same_study_and_another_range_is_not() -> None:
     assert identity(other)["baseline"] != identity(SEARCH)["baseline"]
 
 
-def test_what_a_variant_says_is_what_the_trial_ran() -> None:
+def test_the_variant_of_a_trial_has_the_configuration_that_was_run() -> None:
     for params in (NONE, HYBRID, MULTI):
         mine = changed(SEARCH.baseline, {**delta(SEARCH, params), "task": "emotion"})
         ran = trial_run(SEARCH, params).config
@@ -156,7 +156,7 @@ def test_what_a_variant_says_is_what_the_trial_ran() -> None:
         assert same <= {"corpus", "supervision", "mixture", "schedule"}, "what the canonical form drops, and the part of train"
 
 
-def test_trials_are_read_back(tmp_path: Path) -> None:
+def test_written_trials_are_read(tmp_path: Path) -> None:
     assert read_trials(tmp_path) == []
     rows = trials(0.1, 0.2)
     write_json(tmp_path / "trials.json", {"search": {}, "trials": [row._asdict() for row in rows]})

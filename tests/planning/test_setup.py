@@ -96,7 +96,7 @@ def test_paths_are_absolute_in_the_request(tmp_path: Path, monkeypatch: pytest.M
     assert named.absolute() == named
 
 
-def test_what_was_given_by_relative_paths_is_prepared_once(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_and_absolute_paths_give_the_same_sweep(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep holds absolute paths and a resolved base, whatever directory its workers are in."""
     shutil.copytree(TINY_FOLDER, tmp_path / "models" / "small")
     shutil.copy(Path(__file__).parents[1] / "short_space.py", tmp_path / "mine.py")
@@ -111,7 +111,7 @@ def test_what_was_given_by_relative_paths_is_prepared_once(tmp_path: Path, share
     assert prepare(made.request._replace(base=str(made.base.folder))).folder == made.folder
 
 
-def test_too_small_a_limit_is_named(tmp_path: Path, shared_cache: Path) -> None:
+def test_the_error_names_a_limit_that_is_too_small(tmp_path: Path, shared_cache: Path) -> None:
     with pytest.raises(ConfigError, match=r"^corpus: limit: Input should be greater than or equal to 8$"):
         prepare(request(tmp_path, limit=4))
 
@@ -178,7 +178,7 @@ def recorded_stage(sweep: Sweep, ledger: str | None) -> Path:
     return folder
 
 
-def test_a_stage_that_was_trained_on_another_ledger_is_named(sweep: Sweep) -> None:
+def test_the_error_names_a_stage_that_was_trained_on_another_ledger(sweep: Sweep) -> None:
     folder = recorded_stage(sweep, "beef")
     check_ledgers(sweep)
     supervise(sweep, "prosody", 4)
@@ -200,7 +200,7 @@ def test_a_stage_that_was_trained_on_this_ledger_or_by_an_earlier_version_is_acc
     check_ledgers(sweep)
 
 
-def test_the_ledgers_to_build_are_known_by_folder(sweep: Sweep) -> None:
+def test_unfinished_ledgers_are_listed_by_folder(sweep: Sweep) -> None:
     before = sweep.unfinished_ledgers(sweep.plan.units)
     supervise(sweep, "prosody")
     assert set(before) - set(sweep.unfinished_ledgers(sweep.plan.units)) == {sweep.ledgers / ledger_key(sweep.recipe, "prosody")}

@@ -59,7 +59,7 @@ def test_an_unknown_name_lists_the_near_ones() -> None:
     assert str(raised.value) == "search space 'ablation' is unknown, and is no path of a file of your own (.py); did you mean 'ablations'?"
 
 
-def test_a_path_that_is_not_there_is_named() -> None:
+def test_the_error_names_a_missing_path() -> None:
     with pytest.raises(ConfigError, match=r"^search space 'no/where\.py': no such file$"):
         find_space("no/where.py")
 
@@ -72,7 +72,7 @@ def test_a_path_that_is_not_there_is_named() -> None:
         (b"x = 1\0", r"is not valid Python: .*null bytes"),
     ],
 )
-def test_a_file_that_does_not_parse_is_named(tmp_path: Path, content: bytes, text: str) -> None:
+def test_the_error_names_a_file_that_cannot_be_parsed(tmp_path: Path, content: bytes, text: str) -> None:
     path = tmp_path / "mine.py"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"^search space {re.escape(str(path))} {text}"):
@@ -96,7 +96,7 @@ def test_a_file_that_does_not_parse_is_named(tmp_path: Path, content: bytes, tex
         ),
     ],
 )
-def test_a_file_without_a_space_is_named(tmp_path: Path, content: str, text: str) -> None:
+def test_the_error_names_a_file_without_a_space(tmp_path: Path, content: str, text: str) -> None:
     file = write(tmp_path, content)
     with pytest.raises(ConfigError) as raised:
         load_space(file, tiny_config())

@@ -85,7 +85,7 @@ def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, 
     assert told.macro_f1 == by_hand
 
 
-def test_a_trial_that_is_not_among_the_best_is_pruned_and_says_so(start: Start, trial: Run, tmp_path: Path) -> None:
+def test_a_trial_that_is_not_among_the_best_is_pruned_with_a_reason(start: Start, trial: Run, tmp_path: Path) -> None:
     for name in ("better", "best"):
         judge(tmp_path, trial.config, name, 0.5, 1.5, 3)  # nobody reaches that
     ended, _ = start(tmp_path, Pruning(RUNGS, 3))

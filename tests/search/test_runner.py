@@ -51,7 +51,7 @@ def test_a_trial_takes_the_place_of_a_guess(sweep: Sweep) -> None:
     assert expected.titles[units[1].id] == "trial 0 / emotion, seed 0"
 
 
-def test_at_the_end_it_is_said_what_was_chosen_where_and_what_was_opened(sweep: Sweep) -> None:
+def test_the_last_lines_name_the_best_trial_its_folder_and_the_evaluated_split(sweep: Sweep) -> None:
     write(sweep, "done", "done")
     for name in ("one", "two"):
         (sweep.folder / "runs" / name).mkdir(parents=True)

@@ -48,7 +48,7 @@ def is_training(folder: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_a_killed_search_goes_on_with_its_history_and_confirms_its_best(tmp_path: Path, shared_cache: Path) -> None:
+def test_a_killed_search_resumes_with_its_history_and_confirms_its_best_trial(tmp_path: Path, shared_cache: Path) -> None:
     folder = tmp_path / "results" / "small_search" / "mini-tiny-limit96"
     first = start(tmp_path)
     wait(first, lambda: any(row["outcome"] for row in trials(folder)) and is_training(folder))

@@ -76,7 +76,7 @@ def finish(plan: StudySearcher, folder: Path, outcome: str = "done", **changes: 
             return unit
 
 
-def test_the_ledger_comes_before_the_first_trial(start: Callable[..., StudySearcher]) -> None:
+def test_the_ledger_is_built_before_the_first_trial(start: Callable[..., StudySearcher]) -> None:
     plan = start(ledger=False)
     first = given(plan, "t1")
     assert isinstance(first, Unit)
@@ -88,7 +88,7 @@ def test_the_ledger_comes_before_the_first_trial(start: Callable[..., StudySearc
     assert plan.study.num_asked == 1
 
 
-def test_trials_are_asked_for_one_by_one_and_told(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
+def test_trials_are_drawn_one_by_one_and_reported_to_the_study(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
     plan = start()
     for right in (1, 4, 2):
         finish(plan, tmp_path, right=right)
@@ -100,7 +100,7 @@ def test_trials_are_asked_for_one_by_one_and_told(start: Callable[..., StudySear
     assert plan.failed == {}
 
 
-def test_no_trial_is_asked_for_before_it_can_start(start: Callable[..., StudySearcher]) -> None:
+def test_no_trial_is_drawn_before_it_can_start(start: Callable[..., StudySearcher]) -> None:
     """Its parameters are drawn when those of as many earlier trials as possible are known."""
     plan = start()
     first = given(plan, "t1")
@@ -131,7 +131,7 @@ def test_a_kill_loses_nothing(start: Callable[..., StudySearcher], tmp_path: Pat
     assert states(tmp_path) == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
 
 
-def test_a_run_that_is_recorded_but_was_not_told_is_told_at_the_start(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
+def test_a_recorded_run_is_reported_to_the_study_at_the_next_start(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
     plan = start(replace(SEARCH, num_trials=1, subsets=((),)))
     unit = given(plan, "t1")
     assert isinstance(unit, Unit)
@@ -142,7 +142,7 @@ def test_a_run_that_is_recorded_but_was_not_told_is_told_at_the_start(start: Cal
     assert given(again, "t1") == FINISHED
 
 
-def test_a_trial_that_a_kill_left_half_drawn_is_completed(tmp_path: Path) -> None:
+def test_a_trial_that_was_partly_drawn_at_a_kill_is_completed(tmp_path: Path) -> None:
     first = study(tmp_path)
     trial = first.study.ask()
     rank = trial.suggest_categorical("rank", (4, 8))
@@ -151,7 +151,7 @@ def test_a_trial_that_a_kill_left_half_drawn_is_completed(tmp_path: Path) -> Non
     assert set(asked.params) >= {"auxiliaries", "rank", "alpha", "learning_rate"}
 
 
-def test_what_a_kill_cut_short_in_the_journal_is_dropped(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_the_journal_is_cut(tmp_path: Path) -> None:
     study(tmp_path).ask()
     journal = tmp_path / "trials" / "study.journal"
     whole = journal.read_bytes()
@@ -196,7 +196,7 @@ def test_pruned_and_failed_trials_are_distinct(
     assert given(plan, "next") == FINISHED
 
 
-def test_the_dashboard_sees_what_a_trial_was_worth_on_its_way(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
+def test_intermediate_scores_of_a_trial_are_in_the_study(start: Callable[..., StudySearcher], tmp_path: Path) -> None:
     search = replace(SEARCH, num_trials=1, subsets=((),))
     plan = start(search)
     unit = given(plan, "t1")
@@ -240,13 +240,13 @@ def test_a_trial_whose_processes_died_for_good_stays_open(start: Callable[..., S
     assert [row.outcome for row in plan.study.trials()] == [None]
 
 
-def test_nothing_is_asked_once_it_is_stopped(start: Callable[..., StudySearcher]) -> None:
+def test_no_trial_is_drawn_after_a_stop(start: Callable[..., StudySearcher]) -> None:
     plan = start(stopped=lambda: True)
     assert given(plan, "t1") == FINISHED
     assert plan.study.num_asked == 0
 
 
-def test_what_is_drawn_depends_on_the_seed_and_the_number_alone(tmp_path: Path) -> None:
+def test_a_draw_depends_on_the_seed_and_the_trial_number_only(tmp_path: Path) -> None:
     first, second, other = (study(tmp_path / name, replace(SEARCH, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 5)))
     drawn = [[made.ask().params for _ in range(3)] for made in (first, second, other)]
     assert drawn[0] == drawn[1] != drawn[2]

@@ -63,7 +63,7 @@ def test_a_main_task_sees_all_modalities_in_one_order(kind: Kind, style: Style) 
 
 
 @pytest.mark.parametrize(("kind", "sentences"), [("facial_expression", FACIAL), ("prosody", INTONATION)])
-def test_the_papers_prompts_stand_word_for_word(kind: Kind, sentences: tuple[str, ...]) -> None:
+def test_the_prompts_of_the_paper_are_verbatim(kind: Kind, sentences: tuple[str, ...]) -> None:
     for sentence in sentences:
         assert sentence in said(kind)
 
@@ -81,7 +81,7 @@ def test_a_prompt_has_the_skeleton_and_lists_every_label(kind: Kind, style: Styl
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_polarity_is_asked_before_emotion_only_in_the_hierarchy(style: Style) -> None:
+def test_the_prompt_asks_for_polarity_before_emotion_only_with_the_hierarchy(style: Style) -> None:
     told = said("emotion", style=style)
     assert ("First determine the sentiment" in told) == (style.hierarchy == "prompt")
     assert ('{"sentiment": "...", "emotion": "..."}' in told) == (style.hierarchy == "prompt")
@@ -89,7 +89,7 @@ def test_polarity_is_asked_before_emotion_only_in_the_hierarchy(style: Style) ->
 
 @pytest.mark.parametrize("kind", AUXILIARIES)
 @pytest.mark.parametrize(("language", "word"), [("en", "negative"), ("id", "negatif")])
-def test_a_re_ask_gives_the_label_and_asks_for_none(kind: Kind, language: str, word: str) -> None:
+def test_the_second_prompt_contains_the_label_and_asks_for_none(kind: Kind, language: str, word: str) -> None:
     told = said(kind, style=Style("prompt", language), given="negative")
     assert f"Task. The sentiment is {word}. " in told
     schema = json.loads(told.split("Return (JSON only). ")[1])
@@ -110,7 +110,7 @@ def test_a_transcript_is_no_template(text: str) -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("emotion", EMOTIONS)
-def test_main_answers_read_back_as_their_labels(style: Style, emotion: str) -> None:
+def test_main_answers_are_parsed_as_their_labels(style: Style, emotion: str) -> None:
     sentiment = SENTIMENT_OF[emotion]
     some = clip("c_1", emotion=emotion, sentiment=sentiment)
     read = parse(main_answer(some, "emotion", style), "emotion", style)
@@ -121,7 +121,7 @@ def test_main_answers_read_back_as_their_labels(style: Style, emotion: str) -> N
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", AUXILIARIES)
 @pytest.mark.parametrize("sentiment", [*SENTIMENTS, None])
-def test_auxiliary_answers_read_back(style: Style, kind: Kind, sentiment: str | None) -> None:
+def test_auxiliary_answers_are_parsed(style: Style, kind: Kind, sentiment: str | None) -> None:
     parsed = Parsed(sentiment, None, ("senang", 'kata "kutip"') if kind == "text_keywords" else (), "karena é\nbaris dua")
     written = auxiliary_answer(kind, sentiment, parsed, style)
     assert parse(written, kind, style, given=sentiment is None) == parsed
@@ -216,7 +216,7 @@ def test_anything_else_is_unparsed(answer: str) -> None:
         ("text_keywords", '{"keywords": null, "sentiment": "neutral", "explanation": "calm"}'),
     ],
 )
-def test_a_field_that_was_asked_for_must_be_there(kind: Kind, answer: str) -> None:
+def test_a_required_field_must_exist(kind: Kind, answer: str) -> None:
     assert parse(answer, kind, EN) is None
 
 
@@ -234,7 +234,7 @@ def test_without_hierarchy_the_polarity_is_not_read() -> None:
         ({"sentiment": "positive"}, None),
     ],
 )
-def test_a_re_ask_needs_no_label_but_reads_one(answer: dict[str, Any], read: Parsed | None) -> None:
+def test_the_second_answer_may_omit_the_label(answer: dict[str, Any], read: Parsed | None) -> None:
     assert parse(json.dumps(answer), "facial_expression", EN, given=True) == read
 
 

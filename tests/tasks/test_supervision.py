@@ -69,7 +69,7 @@ def test_how_an_entry_is_made(tmp_path: Path, free: str, second: str, made: str,
 
 
 @pytest.mark.parametrize(("free", "read"), [(WRONG, "positive"), ("no JSON", None), (says(sentiment="neutral"), "neutral")])
-def test_what_was_read_freely_is_kept(tmp_path: Path, free: str, read: str | None) -> None:
+def test_the_free_answer_is_stored(tmp_path: Path, free: str, read: str | None) -> None:
     run(Base(lambda clip, given: free), [clip("c_1")], tmp_path)
     assert read_entries(tmp_path, "prosody")["c_1"]["free_sentiment"] == read
 
@@ -115,7 +115,7 @@ def mixed(clip: Clip, given: str | None) -> str:
     return says(f"nada “datar” \x85 {clip.id}") if turn == 1 else "no"
 
 
-def test_nothing_is_asked_twice(tmp_path: Path) -> None:
+def test_no_answer_is_generated_twice(tmp_path: Path) -> None:
     base = Base(mixed)
     run(base, CLIPS, tmp_path)
     assert set(Counter(base.asked).values()) == {1}
@@ -140,7 +140,7 @@ def test_a_ledger_cut_anywhere_is_completed(tmp_path: Path) -> None:
         assert {name for name, _ in base.asked} == set(expected) - set(standing)
 
 
-def test_a_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
+def test_a_batch_is_written_as_soon_as_it_is_done(tmp_path: Path) -> None:
     base = Base(mixed)
 
     def dies(clips: Sequence[Clip], given: Sequence[str | None]) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
     assert [clip.id for clip in missing(tmp_path, "prosody", CLIPS)] == ["t_4", "t_5", "t_6"]
 
 
-def test_it_stops_between_batches_when_told_to(tmp_path: Path) -> None:
+def test_a_stop_request_takes_effect_between_batches(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     path = tmp_path / "prosody.0.jsonl"
     todo = missing(tmp_path, "prosody", CLIPS)
@@ -210,7 +210,7 @@ def test_a_frozen_part_takes_more_clips_and_keeps_its_entries(tmp_path: Path) ->
     assert {name for name, _ in changed_mind.asked}.isdisjoint(before)
 
 
-def test_a_frozen_part_wins_over_what_a_kill_left_beside_it(tmp_path: Path) -> None:
+def test_a_frozen_part_is_used_instead_of_files_that_a_kill_left_beside_it(tmp_path: Path) -> None:
     frozen(tmp_path)
     expected = read_entries(tmp_path, "prosody")
     (tmp_path / "prosody.0.jsonl").write_text(json.dumps({**expected["t_1"], "answer": "another"}) + "\n")
@@ -220,7 +220,7 @@ def test_a_frozen_part_wins_over_what_a_kill_left_beside_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [lambda text: text.replace("neutral", "negative", 1), lambda text: "[]", lambda text: "{}"])
-def test_a_damaged_frozen_part_is_named(tmp_path: Path, damage: Callable[[str], str]) -> None:
+def test_the_error_names_a_damaged_frozen_part(tmp_path: Path, damage: Callable[[str], str]) -> None:
     path = frozen(tmp_path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(ResultsError) as raised:

@@ -28,7 +28,7 @@ def small() -> mini.MiniRecipe:
 
 
 @pytest.mark.parametrize("kind", AUXILIARY_OF)
-def test_items_are_auxiliary_answers_that_tell_what_is_there(kind: Kind, small: mini.MiniRecipe, shared_cache: Path) -> None:
+def test_items_are_auxiliary_answers_that_match_the_clip(kind: Kind, small: mini.MiniRecipe, shared_cache: Path) -> None:
     clips = {clip.id: clip for clip in mini.load(small, cache=shared_cache, workers=1).split("train")}
     cues = {planned.id: planned.cues for planned in mini.plan(small)}
     items = list(make._items(kind, clips, cues))
@@ -44,13 +44,13 @@ def test_items_are_auxiliary_answers_that_tell_what_is_there(kind: Kind, small: 
         assert all(word in clips[item.clip].text and word in CUES[cue] for word in parsed.keywords)
 
 
-def test_every_emotion_has_words_of_its_own() -> None:
+def test_the_words_of_each_emotion_are_unique() -> None:
     for words in EXPLANATIONS.values():
         assert set(words) == set(EMOTIONS)
         assert len(set(words.values())) == len(EMOTIONS)
 
 
-def test_it_shares_nobody_with_mini(small: mini.MiniRecipe) -> None:
+def test_it_shares_no_speaker_with_mini(small: mini.MiniRecipe) -> None:
     theirs = mini.MiniRecipe()
     assert (small.seed, small.identities) != (theirs.seed, theirs.identities)
     assert not set(mini.VOICES[small.identities]) & set(mini.VOICES[theirs.identities])
