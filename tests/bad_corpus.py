@@ -1,4 +1,4 @@
-"""Prints what is said of every bad or odd file that the tests know, as the Markdown of docs/bad_corpus.md.
+"""Print the error or warning for each bad or odd file of the tests, as the Markdown of docs/bad_corpus.md.
 
 Run:  PYTHONPATH=.:tests:tests/corpora python tests/bad_corpus.py > docs/bad_corpus.md
 """
@@ -25,21 +25,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         print(
-            "# The bad corpus\n\nWhat is said of each file; `tests/bad_corpus.py` prints this page, and the tests hold every line of it.\n"
+            "# The bad corpus\n\nThe error or warning for each file. `tests/bad_corpus.py` prints this page; the tests check the error of each file.\n"
         )
-        print("## Annotations\n\n| spoilt | said |\n|---|---|")
+        print("## Annotations\n\n| fault | message |\n|---|---|")
         for case in BAD:
-            print(f"| {case} | {_cell(_said_of_annotations(place / 'release', case), place)} |")
-        print("\n## Releases that can be read\n\n| odd | said |\n|---|---|")
+            print(f"| {case} | {_cell(_annotations_message(place / 'release', case), place)} |")
+        print("\n## Releases that can be read\n\n| fault | message |\n|---|---|")
         for case in ODD:
-            print(f"| {case} | {_cell(_said_of_release(place / 'odd', case), place)} |")
-        print("\n## Media\n\n| file | said |\n|---|---|")
+            print(f"| {case} | {_cell(_release_message(place / 'odd', case), place)} |")
+        print("\n## Media\n\n| file | message |\n|---|---|")
         (place / "media").mkdir()
         for odd in bad_media.make(place / "media"):
-            print(f"| {odd.name} | {_cell(_said_of_media(odd, place), place)} |")
+            print(f"| {odd.name} | {_cell(_media_message(odd, place), place)} |")
 
 
-def _said_of_annotations(folder: Path, case: str) -> str:
+def _annotations_message(folder: Path, case: str) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     clips = mini.plan(SMALL)
@@ -48,24 +48,24 @@ def _said_of_annotations(folder: Path, case: str) -> str:
         (folder / room).mkdir()
         for clip in clips:
             (folder / room / f"{clip.id}.{suffix}").write_bytes(b"media")
-    spoil, said = BAD[case]
+    spoil, pattern = BAD[case]
     spoil(folder)
     try:
         indomer.read(folder, cache=folder.parent / "cache")
     except CorpusError as error:
-        return next(line for line in str(error).splitlines() if re.search(said, line))
+        return next(line for line in str(error).splitlines() if re.search(pattern, line))
     return "accepted"
 
 
-def _said_of_release(folder: Path, case: str) -> str:
+def _release_message(folder: Path, case: str) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(mini.make(SMALL, folder.parent / "small_mini", workers=1), folder)
-    spoil, said = ODD[case]
+    spoil, pattern = ODD[case]
     spoil(folder)
-    return next(line for line in remarks(folder) if re.search(said, line))
+    return next(line for line in remarks(folder) if re.search(pattern, line))
 
 
-def _said_of_media(odd: bad_media.Odd, place: Path) -> str:
+def _media_message(odd: bad_media.Odd, place: Path) -> str:
     labels = dict.fromkeys(("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment"))
     clip = Clip(odd.name, "1", "Sharing", "train", "", **labels, video_path=odd.video, audio_path=odd.audio)
     try:
@@ -76,8 +76,8 @@ def _said_of_media(odd: bad_media.Odd, place: Path) -> str:
 
 
 def _cell(text: str, place: Path) -> str:
-    told = re.sub(f"{re.escape(str(place))}/(media/)?", "", text).strip().removeprefix("- ")
-    return told[:240].replace("|", "\\|").replace("<", "&lt;").encode("utf-8", "replace").decode()
+    message = re.sub(f"{re.escape(str(place))}/(media/)?", "", text).strip().removeprefix("- ")
+    return message[:240].replace("|", "\\|").replace("<", "&lt;").encode("utf-8", "replace").decode()
 
 
 if __name__ == "__main__":

@@ -298,11 +298,11 @@ def main(folder: Path) -> None:
         clip = Clip(case.name, case.name, "Topic", "train", "teks", None, None, None, None, None, case.video, case.audio)
         try:
             media = load_media(clip, MediaConfig(), folder / "cache")
-            said = f"{media.frames.shape} at {media.sampled_fps:.2f}, {media.audio_sec:.2f} s{', cut' if media.cut else ''}"
+            message = f"{media.frames.shape} at {media.sampled_fps:.2f}, {media.audio_sec:.2f} s{', cut' if media.cut else ''}"
         except MediaError as error:
-            said = str(error)
-        mark = " " if (case.error or "") in said and (case.error is None) == (not said.startswith(case.name)) else "!"
-        print(f"{mark} {case.name:22} {said.replace(str(folder) + '/', '')}")
+            message = str(error)
+        mark = " " if (case.error or "") in message and (case.error is None) == (not message.startswith(case.name)) else "!"
+        print(f"{mark} {case.name:22} {message.replace(str(folder) + '/', '')}")
 
 
 if __name__ == "__main__":

@@ -60,17 +60,17 @@ def show(space: str, limit: int, workers: int) -> Ending:
             environment = {**here.environment, "RAY_ADDRESS": address, "PYTHONPATH": str(two_nodes.ROOT), "COLUMNS": "300"}
             command = here.sweep(space, limit, here.profile)
             sweep = subprocess.Popen(command, env=environment, cwd=two_nodes.ROOT, stdout=output, stderr=output)
-        two_nodes._until(lambda: list(here.results.glob("*/*/stages/*/history.jsonl")), 600, f"a first step; see {log}")
+        two_nodes.wait_until(lambda: list(here.results.glob("*/*/stages/*/history.jsonl")), 600, f"a first step; see {log}")
         for process in (*psutil.Process(nodes[1].pid).children(recursive=True), psutil.Process(nodes[1].pid)):
             process.kill()
         killed = time.monotonic()
-        two_nodes._until(lambda: "waiting for" in log.read_text(), 120, f"the report of a waiting unit; see {log}")
+        two_nodes.wait_until(lambda: "waiting for" in log.read_text(), 120, f"the report of a waiting unit; see {log}")
         time.sleep(WAIT_SEC)
         assert sweep.poll() is None, log.read_text()
         waited = time.monotonic() - killed
         other.communicate("")
         code = sweep.wait(timeout=two_nodes.LIMIT_SEC)
-        folder = two_nodes._folder(here)
+        folder = two_nodes.sweep_folder(here)
         records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
         costs = [json.loads(path.read_text()) for path in folder.glob("*/*/cost.json")]
         attempts = Counter(attempt["outcome"] for cost in costs for attempt in cost["attempts"])

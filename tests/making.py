@@ -88,7 +88,7 @@ def whole_config(**changes: Any) -> RunConfig:
 
 
 def clip(name: str, split: str = "train", **changes: Any) -> Clip:
-    """One clip whose labels all say neutral, unless told."""
+    """One clip whose labels are all neutral, unless changed."""
     same: dict[str, Any] = {
         "source_video": name.rpartition("_")[0] or name,
         "topic": "Daily",
@@ -118,7 +118,7 @@ def sweep_of(folder: Path, clips: Sequence[Clip]) -> Sweep:
 
 
 class AnyUnit(NamedTuple):
-    """A unit for tests of what only hands units out."""
+    """A unit without contents, for tests of searchers."""
 
     id: str
     needs: tuple[str, ...] = ()
@@ -133,8 +133,8 @@ def step(number: int, loss: float, sec: float = 2.0) -> str:
     return json.dumps({"step": number, "num_steps": 2, "loss": loss, "learning_rate": 0.5 / number, "sec": sec}) + "\n"
 
 
-def finish(sweep: Sweep, unit: Unit, *steps: str, said: tuple[str | None, ...] = ("neutral", None), outcome: str = "done") -> None:
-    """As a worker leaves a unit: the stage's history and record, then the run's predictions of the validation clips and its record."""
+def finish(sweep: Sweep, unit: Unit, *steps: str, predicted: tuple[str | None, ...] = ("neutral", None), outcome: str = "done") -> None:
+    """Write the files of a finished unit: the stage's history and record, then the run's predictions of the validation clips and its record."""
     if trained := trained_stage(unit):
         stage = sweep.folder / "stages" / trained.key
         stage.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def finish(sweep: Sweep, unit: Unit, *steps: str, said: tuple[str | None, ...] =
         rows = [
             {"evaluation_corpus": corpus, "clip": one.id, "instruction": task, "gold": one.label(task), "prediction": answer}
             for corpus in ("mini", "elsewhere")
-            for one, answer in zip(sweep.corpus.split("validation"), said, strict=True)
+            for one, answer in zip(sweep.corpus.split("validation"), predicted, strict=True)
         ]
         write_table(run / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
         write_record(run, {"outcome": outcome})

@@ -1,4 +1,4 @@
-"""Before anything runs: what is wrong is said. After it ran: what failed, what is left, and the command that goes on."""
+"""Before a sweep: its faults. After it: failed units, units that were not started, and the command that resumes."""
 
 import importlib.metadata
 import io
@@ -44,7 +44,7 @@ def one(sweep: Sweep, title: str) -> Unit:
     return next(unit for unit in sweep.plan.units if unit.title == title)
 
 
-def told(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
+def report(sweep: Sweep, ended: Outcome | None) -> tuple[int, list[str]]:
     lines: list[str] = []
     return launch._report(ended, sweep, lines.append), lines
 
@@ -56,13 +56,13 @@ def finish(sweep: Sweep, *units: Unit) -> None:
 
 
 def test_a_finished_sweep_reports_nothing_to_resume(sweep: Sweep) -> None:
-    assert told(sweep, Outcome((), {}, (), False)) == (0, [])
-    assert told(sweep, None) == (0, [])
+    assert report(sweep, Outcome((), {}, (), False)) == (0, [])
+    assert report(sweep, None) == (0, [])
 
 
 def test_unrecorded_failures_resume_with_the_same_command(sweep: Sweep) -> None:
     unit = one(sweep, "Base / emotion, seed 0")
-    assert told(sweep, Outcome((), {unit.id: "storage: disk full"}, ("x", "y"), False)) == (
+    assert report(sweep, Outcome((), {unit.id: "storage: disk full"}, ("x", "y"), False)) == (
         4,
         [
             "failed: Base / emotion, seed 0: storage: disk full",
@@ -76,15 +76,15 @@ def test_recorded_failures_are_started_again_only_with_retry(sweep: Sweep) -> No
     unit = one(sweep, "Base / emotion, seed 0")
     record_failure(sweep.folder, unit, FailureKind.DIVERGED, "nan")
     again = f"1 units are recorded as failed. Start them again with:  {COMMAND} --retry failed"
-    assert told(sweep, Outcome((), {unit.id: "diverged: nan"}, (), False)) == (
+    assert report(sweep, Outcome((), {unit.id: "diverged: nan"}, (), False)) == (
         4,
         ["failed: Base / emotion, seed 0: diverged: nan", again],
     )
-    assert told(sweep, None) == (4, [again]), "the same command later"
+    assert report(sweep, None) == (4, [again]), "the same command later"
 
 
 def test_a_stopped_sweep_logs_the_command_that_resumes(sweep: Sweep) -> None:
-    assert told(sweep, Outcome((), {}, ("x",), True)) == (
+    assert report(sweep, Outcome((), {}, ("x",), True)) == (
         130,
         ["1 units were not started", f"what was finished is kept. Resume with:  {COMMAND}"],
     )
@@ -116,11 +116,11 @@ def test_a_machine_that_is_not_fit_is_refused_before_anything_starts(
     monkeypatch.setattr(launch, "_run", lambda *rest: pytest.fail("it started"))
     with pytest.raises(MachineError) as raised:
         launch.run(sweep.request, dry_run=False)
-    told = str(raised.value).splitlines()
-    assert told[0].endswith("checks of this machine failed (python -m omnimer_ray.doctor):")
-    assert any(line.startswith("  packages: qwen-omni-utils is not installed; install again: ") for line in told)
-    assert any(line.startswith("  disk: ") and "has 0.1 GiB free and needs 0.5" in line for line in told)
-    assert any(line.startswith("  fits: a worker needs ") and ", and has " in line for line in told)
+    faults = str(raised.value).splitlines()
+    assert faults[0].endswith("checks of this machine failed (python -m omnimer_ray.doctor):")
+    assert any(line.startswith("  packages: qwen-omni-utils is not installed; install again: ") for line in faults)
+    assert any(line.startswith("  disk: ") and "has 0.1 GiB free and needs 0.5" in line for line in faults)
+    assert any(line.startswith("  fits: a worker needs ") and ", and has " in line for line in faults)
     assert launch.run(sweep.request, dry_run=True) == 0, "a plan is printed on any machine"
     assert not sweep.folder.exists()
 
@@ -135,9 +135,9 @@ def test_a_base_that_is_not_downloaded_is_reported_and_not_refused(sweep: Sweep,
     monkeypatch.setattr(launch, "_run", lambda *rest: 0)
     console = Console(file=io.StringIO(), width=200)
     assert launch.run(sweep.request, False, console) == 0
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "\nmemory   the base's config.json is not here, so its memory cannot be estimated\n" in told
-    assert "\ntime     no measured rates yet: no run of this corpus and base is finished on this profile\n" in told
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\nmemory   the base's config.json is not here, so its memory cannot be estimated\n" in text
+    assert "\ntime     no measured rates yet: no run of this corpus and base is finished on this profile\n" in text
 
 
 def test_the_doctor_is_quick(sweep: Sweep) -> None:

@@ -82,7 +82,7 @@ def _write_results(folder: Path, corpus: Corpus) -> None:
     """One finished run of `ablations`."""
     sweep = sweep_of(folder, corpus.clips)
     unit = next(unit for unit in sweep.plan.units if unit.title == "Base / sentiment, seed 0")
-    finish(sweep, unit, step(1, 1.0), said=("neutral",) * len(corpus.split("validation")))
+    finish(sweep, unit, step(1, 1.0), predicted=("neutral",) * len(corpus.split("validation")))
     write_plan(sweep)
     write_clips(sweep)
 
@@ -126,8 +126,8 @@ def check_doctor(place: Place, command: str) -> None:
     """Here it finds much to mend: it has no cards."""
     ended = place.run(command)
     assert ended.returncode in (0, 1), ended.stderr
-    told = {line.split()[1] for line in ended.stdout.splitlines()[:-1]}
-    assert {"python", "packages", "cards", "profile", "corpus", "base", "fits"} <= told
+    checks = {line.split()[1] for line in ended.stdout.splitlines()[:-1]}
+    assert {"python", "packages", "cards", "profile", "corpus", "base", "fits"} <= checks
     assert re.search(r"^fine  base +Qwen/Qwen2\.5-Omni-7B, revision ae9e16905", ended.stdout, re.MULTILINE), ended.stdout
 
 

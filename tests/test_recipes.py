@@ -27,9 +27,9 @@ def test_the_papers_numbers_stand() -> None:
 
 def test_the_plan_can_print_every_line_in_which_the_tiny_recipe_differs() -> None:
     paper, tiny = omnimer_qwen7b(CORPUS, BASE), omnimer_tiny(CORPUS, BASE)
-    told = differences(paper=paper, recipe=tiny)
-    assert f"global_batch: {tiny.global_batch} (paper: 128)" in told
-    assert {line.split(":")[0].split(".")[0] for line in told} == {"global_batch", "optimizer", "media", "supervision"}
+    lines = differences(paper=paper, recipe=tiny)
+    assert f"global_batch: {tiny.global_batch} (paper: 128)" in lines
+    assert {line.split(":")[0].split(".")[0] for line in lines} == {"global_batch", "optimizer", "media", "supervision"}
     assert differences(paper=paper, recipe=paper) == []
 
 

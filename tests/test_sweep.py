@@ -164,8 +164,8 @@ def test_faults_are_reported_before_any_work_starts(
         (tmp_path / name).write_text(content)
     results = tmp_path / "results"
     assert run(monkeypatch, *words.format(here=tmp_path).split(), "--results", str(results)) == code
-    said = capsys.readouterr().err
-    assert said.startswith(text.format(here=tmp_path))
+    printed = capsys.readouterr().err
+    assert printed.startswith(text.format(here=tmp_path))
     assert not results.exists()
 
 
@@ -186,9 +186,9 @@ def test_a_folder_in_use_by_another_sweep_is_refused(
     folder = tmp_path / "ablations" / "mini-tiny-limit64"
     with Lease(folder):
         assert run(monkeypatch, "ablations", "--limit", "64", "--results", str(tmp_path)) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"LeaseHeldError: {folder} is in use by another sweep (pid {os.getpid()} on ")
-    assert PLAN in said.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"LeaseHeldError: {folder} is in use by another sweep (pid {os.getpid()} on ")
+    assert PLAN in printed.out
 
 
 def test_the_plan_and_the_state_as_json(

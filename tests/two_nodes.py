@@ -104,7 +104,7 @@ def cluster(here: Place) -> Iterator[tuple[str, str, Sequence[subprocess.Popen[b
             log = here.root / f"{name}.txt"
             with log.open("w") as output:
                 started.append(subprocess.Popen([RAY, "start", *words, *common, *own], env=here.environment, stdout=output, stderr=output))
-            _until(lambda log=log: "--block" in log.read_text(), 120, f"node {name} does not start; see {log}")
+            wait_until(lambda log=log: "--block" in log.read_text(), 120, f"node {name} does not start; see {log}")
         yield f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", started
     finally:
         for process in reversed(started):
@@ -114,18 +114,18 @@ def cluster(here: Place) -> Iterator[tuple[str, str, Sequence[subprocess.Popen[b
 
 
 def refusals(here: Place, address: str, dashboard: str) -> list[str]:
-    """What a stranger is told by the job API and by the cluster; a stranger who gets in fails here."""
+    """Error messages of the job API and of the cluster without a token; an assertion fails if one of them grants access."""
     stranger = {**here.environment, "RAY_AUTH_MODE": "disabled"}
     del stranger["RAY_AUTH_TOKEN_PATH"]
     join = f"import ray; ray.init(address={address!r}, log_to_driver=False); print('inside')"
-    told = []
+    messages = []
     for words in ([RAY, "job", "list", "--address", dashboard], [sys.executable, "-c", join]):
         done = subprocess.run(words, env=stranger, capture_output=True, text=True, timeout=180, cwd=here.root)
         assert done.returncode != 0, f"{words} came in without the token: {done.stdout}"
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "Unauth" in line or "authentication" in line.lower()]
         assert lines, done.stdout + done.stderr
-        told.append(lines[-1].strip())
-    return told
+        messages.append(lines[-1].strip())
+    return messages
 
 
 def submit(here: Place, dashboard: str, words: Sequence[str], name: str) -> None:
@@ -158,32 +158,32 @@ def show(space: str, limit: int, workers: int) -> Ending:
     with place(workers) as here:
         words = here.sweep(space, limit, here.profile)
         with cluster(here) as (address, dashboard, _):
-            told = refusals(here, address, dashboard)
+            messages = refusals(here, address, dashboard)
             with _timed(sec, "until the stop"):
                 submit(here, dashboard, words, "first")
                 every = _planned(here)
-                _until(lambda: 2 * _recorded(here) >= every or _over(job(here, dashboard, "status", "first")), LIMIT_SEC, "half")
+                wait_until(lambda: 2 * _recorded(here) >= every or _over(job(here, dashboard, "status", "first")), LIMIT_SEC, "half")
             with _timed(sec, "stopping"):
                 job(here, dashboard, "stop", "first")
             recorded, log = (_recorded(here), every), job(here, dashboard, "logs", "first")
-            cut = cut_off(_folder(here))
+            cut = cut_off(sweep_folder(here))
             with _timed(sec, "submitted again"):
                 submit(here, dashboard, words, "second")
-                _until(lambda: _over(job(here, dashboard, "status", "second")), LIMIT_SEC, "the second job")
+                wait_until(lambda: _over(job(here, dashboard, "status", "second")), LIMIT_SEC, "the second job")
             assert "succeeded" in job(here, dashboard, "status", "second"), job(here, dashboard, "logs", "second")
-        costs = [json.loads(path.read_text()) for path in _folder(here).glob("runs/*/cost.json")]
-        left = contents(_folder(here))
+        costs = [json.loads(path.read_text()) for path in sweep_folder(here).glob("runs/*/cost.json")]
+        left = contents(sweep_folder(here))
         here.results.rename(here.root / "over two nodes")  # tables name the command, and with it this path
         with _timed(sec, "undisturbed"), (here.root / "alone.txt").open("w") as output:
             alone = here.sweep(space, limit, here.profile)
             shutil.copy(here.root / "alone.yaml", here.profile)
             environment = {**here.environment, "PYTHONPATH": str(ROOT)}  # a job's workers see what was uploaded; these, the checkout
             subprocess.run(alone, env=environment, cwd=ROOT, stdout=output, stderr=output, check=True, timeout=LIMIT_SEC)
-        right = contents(_folder(here))
+        right = contents(sweep_folder(here))
     different = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
     if not different:
         shutil.rmtree(here.root)
-    return Ending(told, recorded, cut, log, Counter(cost["node"] for cost in costs), different, len(left), sec)
+    return Ending(messages, recorded, cut, log, Counter(cost["node"] for cost in costs), different, len(left), sec)
 
 
 @contextlib.contextmanager
@@ -193,26 +193,26 @@ def _timed(sec: dict[str, float], what: str) -> Iterator[None]:
     sec[what] = round(time.monotonic() - began, 1)
 
 
-def _folder(here: Place) -> Path:
+def sweep_folder(here: Place) -> Path:
     (found,) = (path.parent for path in here.results.glob("*/*/plan.json"))
     return found
 
 
 def _planned(here: Place) -> int:
     """How many runs there are to be, once the driver has written its plan."""
-    _until(lambda: any(here.results.glob("*/*/plan.json")), 300, "the plan")
-    return len({row["signature"] for row in json.loads((_folder(here) / "plan.json").read_text())["rows"]})
+    wait_until(lambda: any(here.results.glob("*/*/plan.json")), 300, "the plan")
+    return len({row["signature"] for row in json.loads((sweep_folder(here) / "plan.json").read_text())["rows"]})
 
 
 def _recorded(here: Place) -> int:
-    return len(list(_folder(here).glob("runs/*/record.json")))
+    return len(list(sweep_folder(here).glob("runs/*/record.json")))
 
 
 def _over(status: str) -> bool:
     return any(word in status for word in ("succeeded", "failed", "was stopped"))
 
 
-def _until(true: Any, sec: float, what: str) -> None:
+def wait_until(true: Any, sec: float, what: str) -> None:
     until = time.monotonic() + sec
     while not true():
         assert time.monotonic() < until, f"waited {sec:g} s in vain: {what}"

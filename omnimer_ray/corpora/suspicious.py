@@ -43,8 +43,8 @@ def _near_duplicates(clips: Sequence[Clip]) -> Iterator[str]:
         text = words(clip.text)
         runs[clip.source_video].update(tuple(text[start : start + RUN]) for start in range(len(text) - RUN + 1))
     videos: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for video, said in runs.items():
-        for run in said:
+    for video, episodes in runs.items():
+        for run in episodes:
             videos[run].append(video)
     common = Counter(pair for holders in videos.values() for pair in combinations(holders, 2))
     for (first, second), count in common.most_common():

@@ -126,11 +126,14 @@ def _ray_log(path: Path) -> Iterator[None]:
     """Write Ray's log messages of this process to a file: they repeat traces of failures that the driver reports in one line."""
     logger = logging.getLogger("ray")
     handlers, propagate = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [_FileHandler(path, encoding="utf-8", delay=True)], False
+    file = _FileHandler(path, encoding="utf-8", delay=True)
+    logger.handlers, logger.propagate = [file], False
     try:
         yield
     finally:
         logger.handlers, logger.propagate = handlers, propagate
+        with contextlib.suppress(OSError):  # a full disk
+            file.close()
 
 
 def execute(searcher: PlanSearcher, job: Job) -> Outcome:

@@ -170,9 +170,7 @@ def _language_kept(shape: Shape, setup: Setup, tokens: int) -> float:
     """
     size, padded = BYTES[setup.precision], setup.micro_batch > 1
     attention = 2 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width)
-    inputs = (
-        16 if setup.precision == "bf16" else 4
-    )  # bytes; in fp32, q, k and v share one input, and the input of o is the attention's output
+    inputs = 16 if setup.precision == "bf16" else 4  # bytes; in fp32, q, k and v share one input, and o's is the attention output
     single = 4 * (2 * shape.width + shape.heads + 2 + 4 * setup.lora.rank)
     layer = size * (attention + 3 * shape.mlp) + inputs * shape.width + single
     return tokens * (shape.layers * size * shape.width + layer if setup.recompute else shape.layers * layer)

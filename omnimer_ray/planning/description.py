@@ -32,7 +32,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
     """The plan, line by line."""
     recipe = plan.space.baseline
     different = differences(paper=paper, recipe=recipe)
-    told = [
+    printed = [
         f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
         *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
         *_warnings(corpus),
@@ -48,7 +48,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
         + (f", {states.failed} recorded as failed" if states.failed else "")
         + (f"; {at_once} at once" if at_once else ""),
     ]
-    return [*told, *(f"         merged: {line}" for line in plan.merged)]
+    return [*printed, *(f"         merged: {line}" for line in plan.merged)]
 
 
 def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[str]:
@@ -69,8 +69,8 @@ def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[st
 def counted(search: Search, trials: list[Trial]) -> str:
     """Number of trials by outcome."""
     outcomes = Counter((trial.outcome or "not finished").replace("_", " ") for trial in trials)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    return f"{len(trials)} of {search.num_trials} trials drawn" + (f": {told}" if told else "")
+    printed = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    return f"{len(trials)} of {search.num_trials} trials drawn" + (f": {printed}" if printed else "")
 
 
 def summary(plan: Plan) -> str:
@@ -95,7 +95,7 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
     """One line per variant: its runs, the steps and items of each, and what differs from the baseline."""
     training = len(corpus.split("train"))
     width = max(len(name) for name in plan.space.variants)
-    told = []
+    printed = []
     for variant, delta in plan.space.variants.items():
         rows = [row for row in plan.rows if row.variant == variant]
         if not rows:
@@ -103,8 +103,8 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         run = plan.runs[rows[0].signature]
         steps = sum(stage_steps(stage, training) for stage in run.stages)
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
-        told.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
-    return told
+        printed.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
+    return printed
 
 
 def _warnings(corpus: Corpus) -> list[str]:
@@ -130,7 +130,7 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def log_all(told: list[str], log: Callable[[str], None]) -> None:
+def log_all(printed: list[str], log: Callable[[str], None]) -> None:
     """Log the lines."""
-    for line in told:
+    for line in printed:
         log(line)

@@ -29,7 +29,7 @@ class Pruning(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The decision about one trial at one rung."""
+    """The decision about one trial at one rung; its fields are those of the file in `rungs/`."""
 
     rung: float
     value: float  # macro F1 on the development part
@@ -52,8 +52,8 @@ def rung_steps(rungs: tuple[float, ...], num_steps: int) -> dict[int, float]:
 
 def is_kept(value: float, others: list[float], reduction: int) -> bool:
     """Whether `value` is in the best 1/reduction of all trials at a rung; with fewer than `reduction` trials all are kept."""
-    standing = len(others) + 1
-    return standing < reduction or sum(other > value for other in others) < standing // reduction
+    num_at_rung = len(others) + 1
+    return num_at_rung < reduction or sum(other > value for other in others) < num_at_rung // reduction
 
 
 def judge(folder: Path, config: RunConfig, signature: str, rung: float, value: float, reduction: int) -> Verdict:

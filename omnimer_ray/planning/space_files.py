@@ -56,7 +56,7 @@ def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace | Search:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:  # the file is the person's own code: whatever it raises is told with its place
+    except Exception as error:  # the file is the user's code: any error of it is reported with its line
         raise ConfigError(f"search space {file.path} cannot be run: {type(error).__name__}: {error}") from error
     make: Callable[[RunConfig], SearchSpace | Search] | None = getattr(module, "space", None)
     if not callable(make):

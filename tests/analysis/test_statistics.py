@@ -21,46 +21,46 @@ ROOT = Path(__file__).parent.parent.parent
 def made(num_videos: int, per_video: int, seed: int = 0) -> tuple[list[str], list[str | None], list[str]]:
     """Clips whose videos differ in how well they are answered."""
     chance = random.Random(seed)
-    gold, said, videos = [], [], []
+    gold, predicted, videos = [], [], []
     for video in range(num_videos):
         skill = chance.random()
         for _ in range(per_video):
             truth = chance.choice(SENTIMENTS)
             gold.append(truth)
-            said.append(truth if chance.random() < skill else chance.choice([None, *SENTIMENTS]))
+            predicted.append(truth if chance.random() < skill else chance.choice([None, *SENTIMENTS]))
             videos.append(f"video{video}")
-    return gold, said, videos
+    return gold, predicted, videos
 
 
-def counted(gold: list[str], said: list[str | None], videos: list[str]) -> NDArray[Any]:
-    return video_counts(gold=gold, predicted=said, videos=videos, labels=SENTIMENTS)
+def counted(gold: list[str], predicted: list[str | None], videos: list[str]) -> NDArray[Any]:
+    return video_counts(gold=gold, predicted=predicted, videos=videos, labels=SENTIMENTS)
 
 
 @pytest.mark.parametrize("labels", [SENTIMENTS, EMOTIONS])
 def test_counts_give_the_scores_of_the_metrics(labels: tuple[str, ...]) -> None:
     chance = random.Random(1)
     gold = chance.choices(labels, k=80)
-    said = chance.choices([None, *labels], k=80)
-    mine = scores_of_counts(video_counts(gold=gold, predicted=said, videos=[f"video{i % 9}" for i in range(80)], labels=labels).sum(0))
-    theirs = scores(gold=gold, predicted=said, labels=labels)
+    predicted = chance.choices([None, *labels], k=80)
+    mine = scores_of_counts(video_counts(gold=gold, predicted=predicted, videos=[f"video{i % 9}" for i in range(80)], labels=labels).sum(0))
+    theirs = scores(gold=gold, predicted=predicted, labels=labels)
     assert mine == pytest.approx(theirs.values, abs=1e-12)
 
 
 def test_a_resample_is_the_score_of_the_drawn_videos() -> None:
-    gold, said, videos = made(5, 4)
+    gold, predicted, videos = made(5, 4)
     weights = draw_weights(5, resamples=20, seed=3)
-    samples = resampled([counted(gold, said, videos)], weights)
+    samples = resampled([counted(gold, predicted, videos)], weights)
     for index, drawn in enumerate(weights):
         again = [i for i, video in enumerate(videos) for _ in range(int(drawn[int(video[-1])]))]
-        theirs = scores(gold=[gold[i] for i in again], predicted=[said[i] for i in again], labels=SENTIMENTS)
+        theirs = scores(gold=[gold[i] for i in again], predicted=[predicted[i] for i in again], labels=SENTIMENTS)
         assert {name: values[index] for name, values in samples.items()} == pytest.approx(theirs.values, abs=1e-12)
 
 
 def test_the_interval_agrees_with_all_27_resamples_of_three_videos() -> None:
-    gold, said, videos = made(3, 2, seed=4)
+    gold, predicted, videos = made(3, 2, seed=4)
     every = [[draw.count(video) for video in range(3)] for draw in product(range(3), repeat=3)]
-    exact = resampled([counted(gold, said, videos)], np.array(every, dtype=float))["macro_f1"]
-    drawn = resampled([counted(gold, said, videos)], draw_weights(3))["macro_f1"]
+    exact = resampled([counted(gold, predicted, videos)], np.array(every, dtype=float))["macro_f1"]
+    drawn = resampled([counted(gold, predicted, videos)], draw_weights(3))["macro_f1"]
     assert interval(drawn) == (exact.min(), exact.max())  # either end has a chance of 1/27, more than 2.5 %
     assert drawn.mean() == pytest.approx(exact.mean(), abs=0.01)
 
@@ -77,30 +77,30 @@ def test_weights_are_drawn_with_replacement_and_always_the_same() -> None:
 
 
 def test_clips_of_one_video_are_no_independent_evidence() -> None:
-    gold, said, videos = made(12, 20)
+    gold, predicted, videos = made(12, 20)
     apart = [f"clip{i:03d}" for i in range(len(gold))]
-    clustered = interval(resampled([counted(gold, said, videos)], draw_weights(12))["accuracy"])
-    single = interval(resampled([counted(gold, said, apart)], draw_weights(len(gold)))["accuracy"])
+    clustered = interval(resampled([counted(gold, predicted, videos)], draw_weights(12))["accuracy"])
+    single = interval(resampled([counted(gold, predicted, apart)], draw_weights(len(gold)))["accuracy"])
     assert clustered.high - clustered.low > 1.5 * (single.high - single.low)
 
 
 def test_an_interval_contains_the_score_and_does_not_depend_on_the_order_of_clips() -> None:
-    gold, said, videos = made(16, 6)
-    point = scores(gold=gold, predicted=said, labels=SENTIMENTS).values["accuracy"]
-    bounds = interval(resampled([counted(gold, said, videos)], draw_weights(16))["accuracy"])
+    gold, predicted, videos = made(16, 6)
+    point = scores(gold=gold, predicted=predicted, labels=SENTIMENTS).values["accuracy"]
+    bounds = interval(resampled([counted(gold, predicted, videos)], draw_weights(16))["accuracy"])
     assert bounds.low < point < bounds.high
     order = random.Random(0).sample(range(len(gold)), len(gold))
     shuffled = video_counts(
-        gold=[gold[i] for i in order], predicted=[said[i] for i in order], videos=[videos[i] for i in order], labels=SENTIMENTS
+        gold=[gold[i] for i in order], predicted=[predicted[i] for i in order], videos=[videos[i] for i in order], labels=SENTIMENTS
     )
     assert interval(resampled([shuffled], draw_weights(16))["accuracy"]) == bounds
 
 
 def test_perfect_answers_and_a_single_video_have_no_spread() -> None:
-    gold, said, videos = made(8, 3)
+    gold, predicted, videos = made(8, 3)
     assert interval(resampled([counted(gold, list(gold), videos)], draw_weights(8))["accuracy"]) == (1, 1)
-    lone = interval(resampled([counted(gold, said, ["v"] * len(gold))], draw_weights(1))["macro_f1"])
-    assert lone.low == lone.high == pytest.approx(scores(gold=gold, predicted=said, labels=SENTIMENTS).macro_f1)
+    lone = interval(resampled([counted(gold, predicted, ["v"] * len(gold))], draw_weights(1))["macro_f1"])
+    assert lone.low == lone.high == pytest.approx(scores(gold=gold, predicted=predicted, labels=SENTIMENTS).macro_f1)
 
 
 def test_the_mean_over_seeds_is_taken_in_each_resample() -> None:

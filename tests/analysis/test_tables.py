@@ -149,7 +149,7 @@ def test_a_folder_without_any_run_has_the_majority_row_alone(small: Path) -> Non
 
 
 def seeded(folder: Path, seeds: dict[int, dict[str, str | None] | None]) -> Path:
-    """The small corpus with Zero-shot and Base; Base answers as `seeds` says, None being a run that does not stand."""
+    """The small corpus with Zero-shot and Base; `seeds` has the answers of Base per seed, None for a missing run."""
     rows = [row("Zero-shot", "sentiment", None), *(row("Base", "sentiment", seed) for seed in seeds)]
     write_clips(
         folder,
@@ -160,9 +160,9 @@ def seeded(folder: Path, seeds: dict[int, dict[str, str | None] | None]) -> Path
     )
     write_plan(folder, ["Zero-shot", "Base"], ["sentiment"], rows)
     for planned in rows:
-        said = BASE if planned["seed"] is None else seeds[planned["seed"]]
-        if said is not None:
-            write_run(folder, planned, {clip: (GOLD[clip], said[clip]) for clip in GOLD})
+        answers = BASE if planned["seed"] is None else seeds[planned["seed"]]
+        if answers is not None:
+            write_run(folder, planned, {clip: (GOLD[clip], answers[clip]) for clip in GOLD})
     return folder
 
 

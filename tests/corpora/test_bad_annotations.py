@@ -205,9 +205,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_the_error_names_the_fault(release: Path, case: str) -> None:
-    spoil, said = BAD[case]
+    spoil, pattern = BAD[case]
     spoil(release)
-    with pytest.raises(CorpusError, match=said):
+    with pytest.raises(CorpusError, match=pattern):
         read(release)
 
 

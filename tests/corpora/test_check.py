@@ -55,13 +55,13 @@ def test_seconds_say_of_how_many_clips(small_mini: Corpus, tmp_path: Path) -> No
 
 
 def test_suspicions() -> None:
-    said = "kemudian mengatur jalannya diskusi supaya diskusinya maksimal dan penonton bisa belajar banyak dari diskusi tersebut"
+    text = "kemudian mengatur jalannya diskusi supaya diskusinya maksimal dan penonton bisa belajar banyak dari diskusi tersebut"
     clips = [
         clip("clip_1_Book_1", "train", "Halo semua."),
         clip("clip_2_Book_1", "validation", "Halo semua."),
         clip("clip_3_Book_1", "validation", "halo, semua!"),
-        clip("clip_4_Book_1", "train", said),
-        clip("clip_5_Book_1", "validation", f"Lalu {said}.", "fear"),
+        clip("clip_4_Book_1", "train", text),
+        clip("clip_5_Book_1", "validation", f"Lalu {text}.", "fear"),
         clip("clip_5_Book_2", "validation", "Dua.", "anger"),
         clip("clip_5_Book_3", "validation", "Tiga.", "anger"),
     ]
@@ -135,9 +135,9 @@ def test_the_check_finds_the_known_properties_of_the_release(indomer_release: Pa
     assert cells(corpus, "Emotions: clips in source videos", "disgust")[0] == "38 in 9"
     found = {name: cells(corpus, "Conflicts between modalities", name)[0].split("(")[1] for name in CONFLICTS}
     assert found == CONFLICTS
-    said = "\n".join(suspicious(corpus))
+    text = "\n".join(suspicious(corpus))
     for line in KNOWN:
-        assert line in said
+        assert line in text
 
 
 CONFLICTS = {

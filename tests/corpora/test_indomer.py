@@ -91,11 +91,11 @@ def test_new_values_of_a_later_release_are_reported(release: Path) -> None:
 
 def test_a_new_topic_is_reported_and_opinions_becomes_opinion(release: Path) -> None:
     topic = mini.plan(SMALL)[0].topic
-    for new, told in (("Astronomy", ("Annotations.csv: new topics: Astronomy",)), ("Opinions", ())):
+    for new, warnings in (("Astronomy", ("Annotations.csv: new topics: Astronomy",)), ("Opinions", ())):
         for path in (release / CSV, release / TRAIN3, release / TRAIN7):
             path.write_bytes(path.read_bytes().replace(f"clip_1_{topic}_".encode(), f"clip_1_{new}_".encode()))
         corpus = read(release, need_media=False)
-        assert corpus.warnings[: len(told)] == told
+        assert corpus.warnings[: len(warnings)] == warnings
         topic = new
     assert corpus.clips[0].topic == "Opinion"
 

@@ -11,7 +11,7 @@ from omnimer_ray.errors import ConfigError, CorpusError
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("indomr:/data", "unknown corpus 'indomr:/data'; did you mean 'indomer'?"),
         ("xyz", "unknown corpus 'xyz'; known: 'indomer', 'mini'"),
@@ -21,10 +21,10 @@ from omnimer_ray.errors import ConfigError, CorpusError
         ("", "unknown corpus ''; known: 'indomer', 'mini'"),
     ],
 )
-def test_unknown_names(spec: str, said: str, tmp_path: Path) -> None:
+def test_unknown_names(spec: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(spec, cache=tmp_path)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 def test_indomer_takes_a_path_with_colons(tmp_path: Path) -> None:

@@ -120,10 +120,10 @@ def test_concurrent_makers_leave_one_whole_corpus(tmp_path: Path) -> None:
 
 
 def test_progress_is_reported(tmp_path: Path) -> None:
-    said: list[str] = []
+    pattern: list[str] = []
     recipe = MiniRecipe(train=SplitSize(num_clips=2, num_videos=1), validation=SplitSize(num_clips=1, num_videos=1))
-    mini.make(recipe, tmp_path / "x", workers=1, progress=said.append)
-    assert said == ["mini corpus: 3 of 3 clips made"]
+    mini.make(recipe, tmp_path / "x", workers=1, progress=pattern.append)
+    assert pattern == ["mini corpus: 3 of 3 clips made"]
 
 
 def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "pattern"),
     [
         ({"shares": {"neutral": 1.0}}, "must give each of neutral, happiness"),
         ({"shares": dict.fromkeys(EMOTIONS, 0.5)}, "add up to 1"),
@@ -152,8 +152,8 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
         ({"agreement": {"text": 1.5, "video": 1, "audio": 1}}, "less than or equal to 1"),
     ],
 )
-def test_impossible_recipes(fields: dict[str, object], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_impossible_recipes(fields: dict[str, object], pattern: str) -> None:
+    with pytest.raises(ValidationError, match=pattern):
         MiniRecipe.model_validate(fields)
 
 

@@ -80,7 +80,7 @@ def test_test_clips_keep_their_side(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folds", "fold", "said"),
+    ("folds", "fold", "pattern"),
     [
         (5, 5, "fold 5 does not fit folds 5; give both, with 0 <= fold < folds"),
         (None, 1, "fold 1 does not fit folds None"),
@@ -89,8 +89,8 @@ def test_test_clips_keep_their_side(corpus: Corpus) -> None:
         (45, 0, "folds 45 must be from 2 to 44"),
     ],
 )
-def test_folds_that_do_not_fit(corpus: Corpus, folds: int | None, fold: int | None, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_folds_that_do_not_fit(corpus: Corpus, folds: int | None, fold: int | None, pattern: str) -> None:
+    with pytest.raises(ConfigError, match=pattern):
         folded(corpus, folds, fold)
 
 

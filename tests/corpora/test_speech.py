@@ -28,18 +28,18 @@ def pitch_hz(samples: speech.Waveform) -> float:
 
 
 def test_all_voices_differ_and_half_are_high() -> None:
-    said = {voice: speech.speak(TEXT, voice, speech.PROSODY["neutral"]) for voices in VOICES.values() for voice in voices}
-    assert len({samples.tobytes() for samples in said.values()}) == len(said) == 20
+    waveforms = {voice: speech.speak(TEXT, voice, speech.PROSODY["neutral"]) for voices in VOICES.values() for voice in voices}
+    assert len({samples.tobytes() for samples in waveforms.values()}) == len(waveforms) == 20
     for voices in VOICES.values():
-        high = [voice for voice in voices if pitch_hz(said[voice]) > 140]
+        high = [voice for voice in voices if pitch_hz(waveforms[voice]) > 140]
         assert len(high) == 5
 
 
 def test_prosody_follows_the_emotion() -> None:
-    said = {emotion: speech.speak(TEXT, "m1", prosody) for emotion, prosody in speech.PROSODY.items()}
-    length = {emotion: samples.size for emotion, samples in said.items()}
-    loudness = {emotion: float(np.sqrt(np.mean(samples.astype(float) ** 2))) for emotion, samples in said.items()}
-    pitch = {emotion: pitch_hz(samples) for emotion, samples in said.items()}
+    waveforms = {emotion: speech.speak(TEXT, "m1", prosody) for emotion, prosody in speech.PROSODY.items()}
+    length = {emotion: samples.size for emotion, samples in waveforms.items()}
+    loudness = {emotion: float(np.sqrt(np.mean(samples.astype(float) ** 2))) for emotion, samples in waveforms.items()}
+    pitch = {emotion: pitch_hz(samples) for emotion, samples in waveforms.items()}
     assert length["sadness"] > length["neutral"] > length["happiness"]
     assert loudness["sadness"] < loudness["neutral"] < loudness["anger"]
     assert pitch["sadness"] < pitch["neutral"] < pitch["happiness"] < pitch["surprise"]
@@ -57,9 +57,9 @@ def test_varied_is_neutral_at_no_strength_and_stays_speakable() -> None:
 
 def test_equal_texts_give_equal_samples_after_any_other_text() -> None:
     cases = [(voice, emotion) for voices in VOICES.values() for voice in voices for emotion in ("neutral", "surprise")]
-    said = {case: speech.speak(TEXT, case[0], speech.PROSODY[case[1]]) for case in cases}
+    waveforms = {case: speech.speak(TEXT, case[0], speech.PROSODY[case[1]]) for case in cases}
     for voice, emotion in Random(0).sample(cases, len(cases)):
-        assert np.array_equal(said[voice, emotion], speech.speak(TEXT, voice, speech.PROSODY[emotion])), voice
+        assert np.array_equal(waveforms[voice, emotion], speech.speak(TEXT, voice, speech.PROSODY[emotion])), voice
 
 
 def test_nothing_to_pronounce_is_short_or_empty() -> None:

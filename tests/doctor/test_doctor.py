@@ -41,7 +41,7 @@ def fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(finding: Finding) -> str:
+def reason(finding: Finding) -> str:
     assert not finding.ok, finding
     return finding.text
 
@@ -63,12 +63,12 @@ def test_the_sweep_refuses_with_everything_that_is_to_be_mended() -> None:
 
 def test_python_must_be_new_enough() -> None:
     assert software.python().ok
-    assert told(software.python((3, 10, 12))) == "Python 3.10.12 is too old; make the environment with Python 3.11 or later"
+    assert reason(software.python((3, 10, 12))) == "Python 3.10.12 is too old; make the environment with Python 3.11 or later"
 
 
 def test_absent_and_unsupported_packages_are_reported() -> None:
     assert software.packages(["pydantic>=2", "typer"]) == Finding("packages", True, "all 2 are installed in versions that fit")
-    text = told(software.packages(["pydantic<2", "no-such-package-of-ours>=1", "typer"]))
+    text = reason(software.packages(["pydantic<2", "no-such-package-of-ours>=1", "typer"]))
     assert text.startswith("pydantic is 2.")
     assert ", and <2 is needed; no-such-package-of-ours is not installed; install again: " in text
 
@@ -100,15 +100,15 @@ def test_the_projects_own_requirements_are_read_from_the_checkout_or_the_install
     ids=["operator", "crash", "hang", "no CUDA", "old driver"],
 )
 def test_an_unsupported_pair_of_torch_and_torchvision_is_reported(probe: str, profile: MachineProfile, text: str) -> None:
-    assert text in told(software.operators(profile, limit_sec=5, probe=probe))
+    assert text in reason(software.operators(profile, limit_sec=5, probe=probe))
 
 
 def test_the_compiler_is_needed_until_the_op_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert told(software.compiler(CORES, which=lambda name: None)).startswith("DeepSpeed's op cannot be built or found; it needs the C++")
+    assert reason(software.compiler(CORES, which=lambda name: None)).startswith("DeepSpeed's op cannot be built or found; it needs the C++")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # no ninja beside it
-    text = told(software.compiler(CORES, which=lambda name: None))
+    text = reason(software.compiler(CORES, which=lambda name: None))
     assert text.startswith("DeepSpeed's op cannot be built or found; it needs ninja (pip install ninja); the C++ compiler")
     assert "the C++ compiler 'no-such-compiler' (apt install g++, or name another in CXX)" in text
     assert software.compiler(CARDS, which=lambda name: None).ok
@@ -119,13 +119,15 @@ def test_the_compiler_is_needed_until_the_op_is_built(monkeypatch: pytest.Monkey
 def test_the_headers_of_python_are_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    assert "Python's headers (apt install python3-dev)" in told(software.compiler(CORES, which=lambda name: name))
+    assert "Python's headers (apt install python3-dev)" in reason(software.compiler(CORES, which=lambda name: name))
 
 
 def test_extensions_need_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "file"))
-    assert f"{tmp_path / 'file'} cannot be written (File exists); set TORCH_EXTENSIONS_DIR to a local one" in told(software.compiler(CORES))
+    assert f"{tmp_path / 'file'} cannot be written (File exists); set TORCH_EXTENSIONS_DIR to a local one" in reason(
+        software.compiler(CORES)
+    )
 
 
 # The machine
@@ -134,7 +136,7 @@ def test_extensions_need_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_cpu_quota_below_the_cores_is_reported(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("50000 100000\n")
-    text = told(host.cores(CORES, quota))
+    text = reason(host.cores(CORES, quota))
     assert text.endswith("the container's quota is 0.5; set max_concurrent_runs in the profile, or use --cpuset-cpus")
     assert host.cores(CORES.model_copy(update={"max_concurrent_runs": 1}), quota).ok
     quota.write_text("max 100000\n")
@@ -146,15 +148,15 @@ def test_memory_for_all_runs_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable: 6291456 kB\n")
     monkeypatch.setattr(host, "local_resources", lambda: Resources(8, 0))
-    text = told(host.memory(CORES, meminfo, tmp_path / "memory.max"))
+    text = reason(host.memory(CORES, meminfo, tmp_path / "memory.max"))
     assert text == "6.0 GiB are available, and 8 runs of 1 workers need about 11.4; set max_concurrent_runs: 3 in the profile"
     assert host.memory(CORES.model_copy(update={"max_concurrent_runs": 3}), meminfo, tmp_path / "memory.max").ok
     assert host.memory(JOINED, meminfo, tmp_path / "memory.max").ok
     (tmp_path / "memory.max").write_text(str(3 * 2**30))
     (tmp_path / "memory.current").write_text(str(2**30))
-    text = told(host.memory(CORES.model_copy(update={"workers_per_run": 2}), meminfo, tmp_path / "memory.max"))
+    text = reason(host.memory(CORES.model_copy(update={"workers_per_run": 2}), meminfo, tmp_path / "memory.max"))
     assert text == "2.0 GiB are available, and 4 runs of 2 workers need about 11.4; set max_concurrent_runs: 1 in the profile"
-    text = told(host.memory(CORES.model_copy(update={"workers_per_run": 2, "max_concurrent_runs": 1}), meminfo, tmp_path / "memory.max"))
+    text = reason(host.memory(CORES.model_copy(update={"workers_per_run": 2, "max_concurrent_runs": 1}), meminfo, tmp_path / "memory.max"))
     assert text.endswith("free some, or take a larger machine")
     assert not host.memory(CARDS, meminfo, tmp_path / "memory.max").ok  # a profile that fits nowhere is counted as one run
 
@@ -162,20 +164,20 @@ def test_memory_for_all_runs_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch, fit: Path) -> None:
     assert host.disk(fit / "results").ok
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: FULL)
-    text = told(host.disk(fit / "results"))
+    text = reason(host.disk(fit / "results"))
     assert text.startswith(f"{fit / 'results'} (results) has 0.0 GiB free and needs 0.5; ")
     assert text.endswith("free some, or set --results, XDG_CACHE_HOME or TMPDIR to a larger disk")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: FULL._replace(used=97 * 2**30, free=3 * 2**30))
-    assert "is 97% full, and Ray stops writing at 95%" in told(host.disk(fit))
+    assert "is 97% full, and Ray stops writing at 95%" in reason(host.disk(fit))
 
 
 def test_results_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.storage(tmp_path / "new" / "results", shared=True).ok
     assert list(tmp_path.iterdir()) == []
-    text = told(host.storage(Path("results"), shared=True))
+    text = reason(host.storage(Path("results"), shared=True))
     assert text == "--results results is relative; give an absolute path that all machines of the cluster share"
     monkeypatch.setattr(host, "unwritable", lambda folder: "Read-only file system")
-    text = told(host.storage(tmp_path / "results", shared=False))
+    text = reason(host.storage(tmp_path / "results", shared=False))
     assert text == f"{tmp_path} cannot be written (Read-only file system); mend its rights, or give another --results"
 
 
@@ -218,16 +220,16 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_a_driver_that_does_not_answer_is_reported(script: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _nvidia_smi(tmp_path, script, monkeypatch)
-    assert told(host.cards(CORES, nvidia_cards(0.5))) == (
+    assert reason(host.cards(CORES, nvidia_cards(0.5))) == (
         f"the NVIDIA driver does not answer: {text}; load the driver or restart the machine"
     )
 
 
 def test_cards_must_be_there_and_of_the_profiles_type(fit: Path) -> None:
     assert host.cards(CORES, []).ok
-    assert "install the driver, or take another --machine" in told(host.cards(CARDS, []))
+    assert "install the driver, or take another --machine" in reason(host.cards(CARDS, []))
     assert host.cards(CARDS.model_copy(update={"address": "auto"}), []).ok
-    text = told(host.cards(CARDS, [Card("Tesla T4", 15.0, "550")]))
+    text = reason(host.cards(CARDS, [Card("Tesla T4", 15.0, "550")]))
     assert text == "there is Tesla-T4 where the profile's accelerator_type is GeForce-RTX-3090; set or drop it"
 
 
@@ -236,10 +238,12 @@ def test_cards_must_be_there_and_of_the_profiles_type(fit: Path) -> None:
 
 def test_a_token_is_needed_to_join_a_cluster(fit: Path) -> None:
     assert network.token(CORES, {}, fit).ok
-    assert told(network.token(CORES, {"RAY_AUTH_MODE": "disabled"}, fit)).startswith("RAY_AUTH_MODE=disabled: whoever reaches Ray's ports")
-    text = told(network.token(JOINED, {}, fit))
+    assert reason(network.token(CORES, {"RAY_AUTH_MODE": "disabled"}, fit)).startswith(
+        "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports"
+    )
+    text = reason(network.token(JOINED, {}, fit))
     assert text == "the cluster is at head:6379; export RAY_AUTH_MODE=token, here and where its nodes are started"
-    text = told(network.token(JOINED, {"RAY_AUTH_MODE": "token"}, fit))
+    text = reason(network.token(JOINED, {"RAY_AUTH_MODE": "token"}, fit))
     assert text.startswith("no token is found; make one: ray get-auth-token --generate")
     assert not network.token(JOINED.model_copy(update={"address": "auto"}), {}, fit).ok
     assert network.token(JOINED, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t"}, fit).ok
@@ -368,7 +372,7 @@ def test_a_lost_slot_is_reported() -> None:
     def answer(*rest: Any) -> Any:
         raise ConnectionError("the node is gone")
 
-    assert told(workers.all_reduce(CORES, _handles(2, answer))) == "a worker could not be reached (the node is gone); see ray status"
+    assert reason(workers.all_reduce(CORES, _handles(2, answer))) == "a worker could not be reached (the node is gone); see ray status"
     assert workers.all_reduce(CARDS, _handles(1, answer)).ok
     assert [handle.name for handle in workers.local_slots(CARDS, 3)] == ["card 0", "card 1", "card 2"]
 
@@ -384,18 +388,18 @@ def test_nodes_must_have_the_same_packages() -> None:
     assert cluster.same_versions({"a": _report(), "b": _report()}).ok
     old = _report(versions=("2.13",) + ("2.14",) * (len(cluster.PACKAGES) - 1))
     assert (
-        told(cluster.same_versions({"a": _report(), "b": old}))
+        reason(cluster.same_versions({"a": _report(), "b": old}))
         == "torch is 2.14 on a and 2.13 on b; install the same lock file on every machine"
     )
     lacking = _report(packages=Finding("packages", False, "peft is not installed"))
-    assert told(cluster.same_versions({"a": _report(), "b": lacking})).startswith("peft is not installed; ")
+    assert reason(cluster.same_versions({"a": _report(), "b": lacking})).startswith("peft is not installed; ")
 
 
 def test_storage_must_be_one_folder_for_all_nodes(tmp_path: Path) -> None:
     (tmp_path / ".doctor-t-a").touch()
     assert cluster.common(tmp_path, {"a": _report()}, "t").ok
     reports = {"a": _report(read="No such file or directory"), "b": _report(written="Read-only file system"), "c": _report()}
-    assert told(cluster.common(tmp_path, reports, "t", wait_sec=0)) == (
+    assert reason(cluster.common(tmp_path, reports, "t", wait_sec=0)) == (
         f"{tmp_path} is not the same folder everywhere: a reads 'No such file or directory'; b cannot write (Read-only file system); "
         "what c wrote is not seen here after 0 s; mount one storage on all machines, and name it in --results"
     )
@@ -412,7 +416,7 @@ def test_a_cluster_that_does_not_answer_is_reported_at_once(tmp_path: Path) -> N
     joined = JOINED.model_copy(update={"address": port})
     (finding,) = cluster.check(joined, tmp_path).findings
     assert (
-        told(finding)
+        reason(finding)
         == f"nothing answers at {port} (Connection refused); start the cluster (cluster/README.md), or correct the profile's address"
     )
 
@@ -425,7 +429,7 @@ def test_a_cluster_that_cannot_be_joined_is_reported(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ray, "init", init)
     (finding,) = cluster.check(JOINED.model_copy(update={"address": "auto"}), tmp_path).findings
-    assert told(finding) == "the Ray cluster at auto cannot be joined: Could not find any running Ray instance."
+    assert reason(finding) == "the Ray cluster at auto cannot be joined: Could not find any running Ray instance."
 
 
 def test_a_cluster_is_examined_node_by_node(fit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,7 +447,7 @@ def test_a_cluster_is_examined_node_by_node(fit: Path, monkeypatch: pytest.Monke
         ray.shutdown()
     found = {finding.name: finding for finding in seen.findings}
     assert seen.offered.cpus == 2
-    assert told(silent.findings[0]) == "a node does not answer (Get timed out); is omnimer_ray installed there? see ray status"
+    assert reason(silent.findings[0]) == "a node does not answer (Get timed out); is omnimer_ray installed there? see ray status"
     assert found["shared storage"].ok, found
     assert "is read and written by 1 nodes" in found["shared storage"].text
     assert found["all-reduce"].ok, found
@@ -456,26 +460,26 @@ def test_a_cluster_is_examined_node_by_node(fit: Path, monkeypatch: pytest.Monke
 
 def test_a_profile_too_large_for_the_machine_is_reported() -> None:
     assert work.machine(CORES, Resources(2, 0)).text == "2 runs at once on 2 cores and 0 cards"
-    assert "the profile asks for 2 GPUs a run (2 workers), and there are 0" in told(work.machine(CARDS, Resources(8, 0)))
+    assert "the profile asks for 2 GPUs a run (2 workers), and there are 0" in reason(work.machine(CARDS, Resources(8, 0)))
 
 
 def test_corpus_and_base_are_reported_with_their_own_errors(tmp_path: Path) -> None:
     assert work.corpus("mini").ok
-    assert told(work.corpus("minni")) == "unknown corpus 'minni'; did you mean 'mini'?"
+    assert reason(work.corpus("minni")) == "unknown corpus 'minni'; did you mean 'mini'?"
     finding, found = work.base("tiny")
     assert finding.ok
     assert found == locate("tiny")
     finding, found = work.base(str(tmp_path))
     assert found is None
-    assert "config.json is missing" in told(finding)
-    assert "its memory cannot be estimated" in told(work.fits(CORES, None, Resources(2, 0)))
+    assert "config.json is missing" in reason(finding)
+    assert "its memory cannot be estimated" in reason(work.fits(CORES, None, Resources(2, 0)))
 
 
 def test_a_base_that_is_not_downloaded_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "Qwen/Qwen2.5-Omni-7B"
     monkeypatch.setattr(work, "locate", lambda given: Base(name, None, "f00d", None, 3584))
     finding, found = work.base(name)
-    assert told(finding) == f"{name} is on the hub, but not on this machine; run `hf download {name} --revision f00d` on every machine"
+    assert reason(finding) == f"{name} is on the hub, but not on this machine; run `hf download {name} --revision f00d` on every machine"
     assert not work.fits(CARDS, found, Resources(8, 2)).ok
 
 
@@ -485,15 +489,15 @@ def test_a_base_must_fit_the_workers_memory(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_5_omni", "thinker_config": parts}))
     qwen_7b = locate("tiny")._replace(folder=tmp_path, width=3584)
     assert work.fits(CORES, locate("tiny"), Resources(2, 0)).ok
-    text = told(work.fits(CARDS.model_copy(update={"recompute": False}), qwen_7b, Resources(8, 2), [RTX_3090]))
+    text = reason(work.fits(CARDS.model_copy(update={"recompute": False}), qwen_7b, Resources(8, 2), [RTX_3090]))
     assert "and has 24.0; " in text
     assert work.fits(CARDS.model_copy(update={"evaluation_batch": 1}), qwen_7b, Resources(8, 2), [RTX_3090._replace(memory_gib=48)]).ok
     unknown = CARDS.model_copy(update={"accelerator_type": None})
     assert work.fits(unknown, qwen_7b, Resources(8, 2)).text.endswith("and no card is seen from here to compare with")
     assert not work.fits(CARDS.model_copy(update={"gpus_per_worker": 0.5}), qwen_7b, Resources(8, 2)).ok
-    assert "there are 0" in told(work.fits(CORES, qwen_7b, Resources(0, 0)))
+    assert "there are 0" in reason(work.fits(CORES, qwen_7b, Resources(0, 0)))
     (tmp_path / "config.json").write_text("{}")
-    assert "does not give a Thinker's sizes" in told(work.fits(CARDS, qwen_7b, Resources(8, 2)))
+    assert "does not give a Thinker's sizes" in reason(work.fits(CARDS, qwen_7b, Resources(8, 2)))
 
 
 # The command

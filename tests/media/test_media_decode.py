@@ -153,8 +153,8 @@ def test_media_after_max_sec_are_not_read(tmp_path: Path) -> None:
     assert done["seconds"] == 2.0
     assert len(frames) == 4
     assert indices(frames)[-1] <= 25
-    sound, heard = decoded_audio(path, max_sec=2.0)
-    assert heard["cut"]
+    sound, about = decoded_audio(path, max_sec=2.0)
+    assert about["cut"]
     assert len(sound) == 32_000
     assert not decoded_video(path, max_sec=4.0)[1]["cut"]
     assert not decoded_audio(path, max_sec=4.0)[1]["cut"]  # the last packet's padding is no sound

@@ -1,4 +1,4 @@
-"""A clip's media as the model gets them; what is said of bad ones; the report on a file."""
+"""A clip's media as the model gets them; errors of bad files; the report on a file."""
 
 from __future__ import annotations
 
@@ -358,8 +358,8 @@ def test_probe_marks_suspicious_values(bad: dict[str, Odd]) -> None:
 def test_probe_reports_the_fault(bad: dict[str, Odd], name: str) -> None:
     error = bad[name].error
     assert error is not None
-    said = probe(bad[name].video).error
-    assert "neither a video nor an audio track" in said or error.split(";")[0].removeprefix("is ") in said
+    message = probe(bad[name].video).error
+    assert "neither a video nor an audio track" in message or error.split(";")[0].removeprefix("is ") in message
 
 
 def test_the_command_prints_a_table(bad: dict[str, Odd], capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,13 +40,13 @@ def test_suspicious_lengths_are_logged_before_a_sweep(corpus: Corpus, tmp_path: 
     with wave.open(str(long), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(b"\1\7" * 16_000 * 7)
-    heard: list[str] = []
-    prepare_media([replace(one, audio_path=long, audio_hash=None)] * 12, MEDIA, tmp_path / "cache", 1, heard.append)
+    logged: list[str] = []
+    prepare_media([replace(one, audio_path=long, audio_hash=None)] * 12, MEDIA, tmp_path / "cache", 1, logged.append)
     line = f"suspicious: {one.id}: 2.2 s of video and 7.0 s of sound; do the two files belong together?"
-    assert heard == [line] * 10 + ["suspicious: 2 more clips; python -m omnimer_ray.corpora check lists them"]
-    heard.clear()
-    prepare_media([one], MEDIA, tmp_path / "cache", 1, heard.append)
-    assert heard == []
+    assert logged == [line] * 10 + ["suspicious: 2 more clips; python -m omnimer_ray.corpora check lists them"]
+    logged.clear()
+    prepare_media([one], MEDIA, tmp_path / "cache", 1, logged.append)
+    assert logged == []
 
 
 @pytest.mark.parametrize(("num_frames", "shown"), [(4, [0, 1, 2, 3]), (16, [0, 4, 8, 12]), (6, [0, 1, 3, 4])])

@@ -67,13 +67,13 @@ def settings(one: Stage) -> dict[str, tuple[str, str]]:
 
 
 def test_every_setting_has_its_source() -> None:
-    told = settings(stage(epochs=4, lora__rank=8))
-    assert told["lora.rank"] == ("8", "[P]")
-    assert told["epochs"] == ("4.0", "the paper's: 5.0 [P]")
-    assert told["global_batch"] == ("16", "the paper's: 128 [P]")
-    assert told["optimizer.learning_rate"] == ("0.005", "[A]")
-    assert told["supervision.max_new_tokens"] == ("64", "[A]")
-    assert not {"seed", "corpus.name", "task"} & set(told)
+    values = settings(stage(epochs=4, lora__rank=8))
+    assert values["lora.rank"] == ("8", "[P]")
+    assert values["epochs"] == ("4.0", "the paper's: 5.0 [P]")
+    assert values["global_batch"] == ("16", "the paper's: 128 [P]")
+    assert values["optimizer.learning_rate"] == ("0.005", "[A]")
+    assert values["supervision.max_new_tokens"] == ("64", "[A]")
+    assert not {"seed", "corpus.name", "task"} & set(values)
 
 
 def test_an_auxiliary_stage_knows_no_main_task() -> None:

@@ -93,7 +93,7 @@ def test_a_shared_stage_is_written_once(sweep: Sweep) -> None:
 
 def test_a_zero_shot_run_has_its_scores_alone(sweep: Sweep) -> None:
     unit = one(sweep, "Zero-shot / emotion")
-    finish(sweep, unit, said=("neutral", "happiness"))
+    finish(sweep, unit, predicted=("neutral", "happiness"))
     write_events(sweep, unit)
     ((at, sec, scores),) = scalars(sweep, unit)
     assert (at, sec, scores["validation/accuracy"]) == (0, 0.0, 1.0)

@@ -19,33 +19,33 @@ BASE = Base("tiny", None, "beef", TINY_NOTICE, 128)
 NEW = States(done=0, failed=0, resumable=0, new=18)
 
 
-def told(states: States = NEW, at_once: int | None = 2, corpus: Corpus = CORPUS) -> list[str]:
+def plan_lines(states: States = NEW, at_once: int | None = 2, corpus: Corpus = CORPUS) -> list[str]:
     recipe = tiny_config()
     return lines(make_plan(ablations(recipe)), corpus, BASE, paper_config(), states, at_once)
 
 
 def test_corpus_and_base_are_named_and_stand_ins_are_marked() -> None:
-    assert told()[:4] == [
+    assert plan_lines()[:4] == [
         "corpus   mini: 40 train clips of 1 videos, 8 validation clips of 1 videos; fingerprint c0ffee",
         "         STAND-IN: generated faces",
         "base     tiny, revision beef",
         f"         STAND-IN: {TINY_NOTICE}",
     ]
-    assert "STAND-IN" not in "".join(told(corpus=replace(CORPUS, stand_in=None))[:2])
+    assert "STAND-IN" not in "".join(plan_lines(corpus=replace(CORPUS, stand_in=None))[:2])
 
 
 def test_warnings_about_the_corpus_are_printed_and_a_long_list_is_cut() -> None:
-    assert "warning" not in "".join(told())
-    assert told(corpus=replace(CORPUS, warnings=("a", "b")))[2:4] == ["         warning: a", "         warning: b"]
-    many = told(corpus=replace(CORPUS, warnings=tuple("abcdefgh")))
+    assert "warning" not in "".join(plan_lines())
+    assert plan_lines(corpus=replace(CORPUS, warnings=("a", "b")))[2:4] == ["         warning: a", "         warning: b"]
+    many = plan_lines(corpus=replace(CORPUS, warnings=tuple("abcdefgh")))
     assert many[6:8] == ["         warning: e", "         warning: 3 more; python -m omnimer_ray.corpora check lists them"]
 
 
 def test_every_line_in_which_the_recipe_differs_from_the_papers_is_printed() -> None:
     found = differences(paper=paper_config(), recipe=tiny_config())
-    place = told().index(f"recipe   {len(found)} settings differ from the 7B's recipe:")
-    assert told()[place + 1 : place + 1 + len(found)] == [f"         {line}" for line in found]
-    assert told()[place + 1 + len(found)] == ""
+    place = plan_lines().index(f"recipe   {len(found)} settings differ from the 7B's recipe:")
+    assert plan_lines()[place + 1 : place + 1 + len(found)] == [f"         {line}" for line in found]
+    assert plan_lines()[place + 1 + len(found)] == ""
     assert differences(paper=paper_config(), recipe=paper_config()) == []
 
 
@@ -76,7 +76,7 @@ def test_the_plan_in_one_line() -> None:
     plan = make_plan(ablations(tiny_config()))
     text = "12 trained runs in 13 stages (1 shared), 2 zero-shot evaluations, 3 parts of the supervision ledger"
     assert summary(plan) == text
-    assert f"plan     {text}" in told()
+    assert f"plan     {text}" in plan_lines()
     assert summary(make_plan(space(tiny_config()))) == "1 trained runs in 1 stages (0 shared), 0 zero-shot evaluations"
 
 
@@ -85,9 +85,9 @@ def space(recipe: RunConfig) -> SearchSpace:
 
 
 def test_counts_of_recorded_resumable_and_new_units() -> None:
-    assert told()[-1] == "         0 units recorded, 0 to resume, 18 new; 2 at once"
+    assert plan_lines()[-1] == "         0 units recorded, 0 to resume, 18 new; 2 at once"
     states = States(done=5, failed=2, resumable=1, new=10)
-    assert told(states, at_once=None)[-1] == "         5 units recorded, 1 to resume, 10 new, 2 recorded as failed"
+    assert plan_lines(states, at_once=None)[-1] == "         5 units recorded, 1 to resume, 10 new, 2 recorded as failed"
 
 
 def test_merged_variants_are_reported_and_have_no_line() -> None:
@@ -97,9 +97,9 @@ def test_merged_variants_are_reported_and_have_no_line() -> None:
 
 
 def test_lines_are_logged_one_by_one() -> None:
-    heard: list[str] = []
-    log_all(["a", "b"], heard.append)
-    assert heard == ["a", "b"]
+    logged: list[str] = []
+    log_all(["a", "b"], logged.append)
+    assert logged == ["a", "b"]
     assert description.lines is lines
 
 

@@ -23,6 +23,6 @@ def test_how_much_there_is_to_do() -> None:
     assert EXTENTS[BASE.id].work == 50 * 16 + 96 + STARTUP_ITEMS
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])
-def test_durations_are_rounded(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+@pytest.mark.parametrize(("seconds", "text"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])
+def test_durations_are_rounded(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

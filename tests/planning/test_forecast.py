@@ -65,15 +65,15 @@ def test_recorded_units_take_no_time(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, CLIPS)
     assert forecast.time_left(sweep, 2) == (None, "no measured rates yet: no run of this corpus and base is finished on this profile")
     write(sweep.folder / "runs" / "c0ffee" / "cost.json", cost())
-    whole, told = forecast.time_left(sweep, 2)
+    whole, reason = forecast.time_left(sweep, 2)
     assert whole is not None
-    assert told.endswith(" h, 2 at once, by the rates of 1 finished runs")
+    assert reason.endswith(" h, 2 at once, by the rates of 1 finished runs")
     assert forecast.time_left(sweep, None)[0] == 2 * whole
     for unit in sweep.plan.units[3:]:
         record_failure(sweep.folder, unit, FailureKind.DIVERGED, "nan")
-    left, told = forecast.time_left(sweep, None)
+    left, reason = forecast.time_left(sweep, None)
     assert left == pytest.approx(3 * (10 + 160 * 0.1)), "three parts of the ledger"
-    assert told == "about 80 s, one after the other, by the rates of 1 finished runs"
+    assert reason == "about 80 s, one after the other, by the rates of 1 finished runs"
 
 
 NONE = {"auxiliaries": "none", "rank": 8, "alpha": 16, "learning_rate": 2e-3}

@@ -238,5 +238,5 @@ def test_the_outcome_is_read_from_the_record(plan: Plan, tmp_path: Path) -> None
 def test_a_plan_does_not_depend_on_the_process(plan: Plan) -> None:
     code = "from making import *; from omnimer_ray.planning.plan import make_plan; print(*make_plan(ablations(tiny_config())).runs)"
     paths = {"PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"}
-    told = subprocess.run([sys.executable, "-c", code], env={**os.environ, **paths, "PYTHONHASHSEED": "7"}, capture_output=True, text=True)
-    assert told.stdout.split() == list(plan.runs), told.stderr
+    ended = subprocess.run([sys.executable, "-c", code], env={**os.environ, **paths, "PYTHONHASHSEED": "7"}, capture_output=True, text=True)
+    assert ended.stdout.split() == list(plan.runs), ended.stderr

@@ -36,7 +36,7 @@ MULTI = {**NONE, "auxiliaries": "text+audio", "schedule": "multi_stage"}
 
 
 class Chosen:
-    """Draws what it was told to, and remembers what it was asked for."""
+    """Returns fixed draws and records the requested parameters."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params, self.asked = params, dict[str, Any]()

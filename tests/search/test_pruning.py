@@ -80,9 +80,9 @@ def test_a_trial_is_scored_on_development_and_never_on_validation(start: Start, 
     assert record["peak_host_memory_gib"] > 0.2, "torch and the tiny base"
     assert (record["peak_device_memory_gib"] is None) == (not torch.cuda.is_available())
     by_hand = scores(gold=rows["gold"].to_list(), predicted=rows["prediction"].to_list(), labels=LABELS["sentiment"]).macro_f1
-    told = run_scores(tmp_path, trial)
-    assert told is not None
-    assert told.macro_f1 == by_hand
+    found = run_scores(tmp_path, trial)
+    assert found is not None
+    assert found.macro_f1 == by_hand
 
 
 def test_a_trial_that_is_not_among_the_best_is_pruned_with_a_reason(start: Start, trial: Run, tmp_path: Path) -> None:

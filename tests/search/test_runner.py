@@ -1,4 +1,4 @@
-"""A search around its trials: what is expected, what is said at the end, and that nothing is confirmed before they have ended."""
+"""A search around its trials: its expected work, its last lines, and no confirmation before the trials have ended."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The study and its searcher without a cluster: asked, told, killed, resumed; and nothing is told twice or computed twice."""
+"""The study and its searcher without a cluster: draws, reports, kills and resumes; no trial is reported or computed twice."""
 
 import json
 import pickle

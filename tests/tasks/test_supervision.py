@@ -132,12 +132,12 @@ def test_a_ledger_cut_anywhere_is_completed(tmp_path: Path) -> None:
         folder = tmp_path / str(length)
         folder.mkdir()
         (folder / "prosody.0.jsonl").write_bytes(written[:length])
-        standing = read_entries(folder, "prosody")
-        assert standing.items() <= expected.items()
+        existing = read_entries(folder, "prosody")
+        assert existing.items() <= expected.items()
         base = Base(mixed)
         run(base, CLIPS, folder)
         assert read_entries(folder, "prosody") == expected
-        assert {name for name, _ in base.asked} == set(expected) - set(standing)
+        assert {name for name, _ in base.asked} == set(expected) - set(existing)
 
 
 def test_a_batch_is_written_as_soon_as_it_is_done(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_a_batch_is_written_as_soon_as_it_is_done(tmp_path: Path) -> None:
 
 
 def test_a_stop_request_takes_effect_between_batches(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     path = tmp_path / "prosody.0.jsonl"
     todo = missing(tmp_path, "prosody", CLIPS)
-    build(Base(mixed), todo, "prosody", STYLE, 3, path, lambda *far: told.append(far), lambda: len(told) == 2)
-    assert told == [(3, 7), (6, 7)]
+    build(Base(mixed), todo, "prosody", STYLE, 3, path, lambda *far: progress.append(far), lambda: len(progress) == 2)
+    assert progress == [(3, 7), (6, 7)]
     assert len(read_entries(tmp_path, "prosody")) == 6
 
 
