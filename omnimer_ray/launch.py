@@ -65,6 +65,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     lease: Lease | None = None
     folder = sweep.folder if request.results.is_absolute() else request.results  # on a cluster a relative path is refused as given
     refuse([*quick_findings(sweep.profile, folder), *([fit] if sweep.base.folder else [])])
+    log(f"resume   {request.command}")  # also if this process is killed, as Ray does if its own node process dies
     try:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:

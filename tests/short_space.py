@@ -1,4 +1,4 @@
-"""Does a sweep end as its signals say? One run of forty short steps."""
+"""Does a sweep stop as its signals ask? One run of forty short steps."""
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.planning.space import SearchSpace

@@ -224,6 +224,7 @@ def test_ctrl_c_before_any_worker_started_logs_the_command_that_resumes(given: S
     monkeypatch.setattr(launch, "read_corpus", interrupted)
     code, text = run(given)
     assert code == 130
+    assert f"\nresume   {COMMAND}\n" in text, "also before the work, for a process that is killed"
     assert text.endswith(f"stopped at once; what was finished is kept. Resume with:  {COMMAND}\n")
 
 
