@@ -1,6 +1,6 @@
 """Figures of a results folder, drawn without a display; the same predictions give the same bytes.
 
-Colours are Okabe and Ito's, and one blue from light to dark: both can be told apart with any colour vision and in grey print.
+Colours are Okabe and Ito's, and one blue from light to dark: both are distinguishable with any colour vision and in grey print.
 """
 
 from __future__ import annotations

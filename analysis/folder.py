@@ -34,7 +34,7 @@ class Results:
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
-        """What is generated rather than real: of the corpus, the base and the records, each once."""
+        """Notices of the stand-ins in corpus, base and records, each once."""
         notices = [self.plan.corpus.stand_in, self.plan.base.stand_in, *self.runs["stand_in"].to_list()]
         return tuple(dict.fromkeys(notice for notice in notices if notice))
 

@@ -20,7 +20,7 @@ class Loose(BaseModel):
 
 
 class PlanCorpus(Loose):
-    """What was evaluated on."""
+    """The split that was evaluated."""
 
     name: str
     fingerprint: str

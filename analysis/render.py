@@ -140,7 +140,7 @@ def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
 
 
 def explained(grid: Grid) -> list[str]:
-    """What the headings of one kind of table mean."""
+    """Explanation of the headings of one kind of table."""
     return [DIFFERENCE_NOTE] if grid.headings == DIFFERENCE_HEADINGS else []
 
 

@@ -119,7 +119,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _reasons(trials: tuple[TrialRow, ...]) -> list[str]:
-    """Why trials have no score, or whose score they share."""
+    """Reasons why trials have no score, and the trials whose score they share."""
     lines = [f"Trial {trial.number}: {(trial.outcome or '').replace('_', ' ')} ({trial.reason})." for trial in trials if trial.reason]
     return lines + [f"Trial {trial.number} is the same run as trial {trial.repeats}." for trial in trials if trial.repeats is not None]
 

@@ -263,10 +263,10 @@ def parse(model: type[M], data: Any, what: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{what}: " + joined(_told(fault, model) for fault in error.errors())) from None
+        raise ConfigError(f"{what}: " + joined(_fault_text(fault, model) for fault in error.errors())) from None
 
 
-def _told(fault: ErrorDetails, model: type[BaseModel]) -> str:
+def _fault_text(fault: ErrorDetails, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown field {name!r}; {near(name, _names(model))}"

@@ -38,7 +38,7 @@ sys.stdin.read()
 
 
 class Ending(NamedTuple):
-    """What was observed."""
+    """The observations."""
 
     code: int
     log: str

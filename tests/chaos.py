@@ -36,7 +36,7 @@ FAILED = 4  # the sweep's exit code
 
 
 class Ending(NamedTuple):
-    """How a disturbed sweep went."""
+    """The course of a disturbed sweep."""
 
     kills: Counter[str]
     starts: int
@@ -97,7 +97,7 @@ def folder(place: Path) -> Path:
 
 
 def contents(results: Path) -> dict[str, bytes]:
-    """What must be equal: adapters, the predictions' files, the score tables; and the names of all records."""
+    """The contents that must be equal: adapters, the predictions' files, the score tables; and the names of all records."""
     kept = {}
     for pattern in ("stages/*/adapter_model.safetensors", "runs/*/predictions.parquet", "tables/*"):
         kept.update({str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern))})

@@ -112,7 +112,7 @@ def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
 
 @pytest.fixture(scope="session")
 def parts(corpus: Corpus, recipe: RunConfig, shared_cache: Path) -> Parts:
-    """What a worker of a test needs to train."""
+    """The parts that a worker of a test needs to train."""
     from short_training import Parts
 
     from omnimer_ray.config import OptimizerConfig

@@ -110,7 +110,7 @@ SIDES = {"gold", "predicted", "baseline"}
 
 
 def test_no_function_takes_two_sides_by_position() -> None:
-    """Of arguments that are the same to a type checker, but not to a score."""
+    """Arguments that are equal for a type checker, but not for a score."""
     found = []
     for path in [path for package in ("omnimer_ray", "analysis") for path in (ROOT / package).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -95,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, corpus: Corpus, shared_cache
 
 
 def check_make(place: Place, command: str) -> None:
-    """What make would run, which needs a package index and minutes."""
+    """The commands that make would run, which need a package index and minutes."""
     module = {"make ablations": "omnimer_ray.sweep ablations", "make test": "pytest"}[command]
     assert make_command(*command.split()[1:]) == f".venv/bin/python -m {module}"
 

@@ -36,7 +36,7 @@ PROFILE = {"docs": "two nodes of one core each", "cpus_per_worker": 1, "micro_ba
 
 
 class Ending(NamedTuple):
-    """What was seen."""
+    """The observations."""
 
     refusals: list[str]  # of those who came without the token
     recorded: tuple[int, int]  # runs at the stop, and all
@@ -135,7 +135,7 @@ def submit(here: Place, dashboard: str, words: Sequence[str], name: str) -> None
 
 
 def job(here: Place, dashboard: str, *words: str) -> str:
-    """What `ray job WORDS` prints."""
+    """Output of `ray job WORDS`."""
     done = subprocess.run(
         [RAY, "job", *words, "--address", dashboard], env=here.environment, capture_output=True, text=True, timeout=LIMIT_SEC
     )
@@ -199,7 +199,7 @@ def sweep_folder(here: Place) -> Path:
 
 
 def _planned(here: Place) -> int:
-    """How many runs there are to be, once the driver has written its plan."""
+    """Number of runs in the plan, once the driver has written it."""
     wait_until(lambda: any(here.results.glob("*/*/plan.json")), 300, "the plan")
     return len({row["signature"] for row in json.loads((sweep_folder(here) / "plan.json").read_text())["rows"]})
 

@@ -29,7 +29,7 @@ class Workers:
             self.processes.append(process)
 
     def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """What the module-level `function` returns on each rank; a failure there fails the test here."""
+        """Results of the module-level `function` on each rank; a failure there fails the test here."""
         for pipe in self.pipes:
             pipe.send((function, args))
         results = []

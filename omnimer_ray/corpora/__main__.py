@@ -84,7 +84,7 @@ def _media(corpus: Corpus) -> tuple[list[str], list[str]]:
 
 
 def _annotations_alone(corpus: str, where: dict[str, Any], error: CorpusError) -> Corpus:
-    """What can be read where only media are missing; else the first error, which holds all faults."""
+    """Read a corpus without its media if only media are missing; else raise the first error, which holds all faults."""
     try:
         return load(corpus, need_media=False, **where)
     except CorpusError:

@@ -1,4 +1,4 @@
-"""What a corpus holds: the paper's Table II and Figs. 1 and 2 for any corpus, as tables of text."""
+"""Statistics of a corpus: the paper's Table II and Figs. 1 and 2 for any corpus, as tables of text."""
 
 from __future__ import annotations
 

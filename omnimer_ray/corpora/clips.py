@@ -1,4 +1,4 @@
-"""What every corpus becomes: clips with labels, a source video and a split.
+"""The common form of every corpus: clips with labels, a source video and a split.
 
 Labels are canonical English inside; a corpus maps from its own words.
 """

@@ -1,4 +1,4 @@
-"""Where a corpus keeps its media, names that may be used there, and content hashes that are computed once per file."""
+"""A corpus's media files: their places, permitted names, and content hashes that are computed once per file."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _sides(clips: Sequence[Clip]) -> str:
 
 
 def unsafe_name(name: str) -> str | None:
-    """Why a media name from an annotation file must not be opened, or None."""
+    """Reason why a media name from an annotation file must not be opened, or None."""
     if _URL.match(name):
         return "is a URL; fetch the file and give its name"
     if not name or name != name.strip() or any(ord(character) < 32 for character in name):

@@ -103,7 +103,7 @@ def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:
 
 
 def _label(clip: Clip) -> str:
-    """What parts are balanced by."""
+    """Labels by which the parts are balanced."""
     return str(clip.emotion or clip.sentiment)
 
 

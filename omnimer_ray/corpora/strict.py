@@ -133,7 +133,7 @@ def _text(path: Path, faults: Faults) -> str | None:
 
 
 def _no_text(data: bytes) -> str | None:
-    """Why these bytes are no annotations, if their beginning shows it."""
+    """Reason why these bytes are no annotations, if their beginning shows one."""
     if not data.strip():
         return "empty; fetch the file again"
     if data.startswith(_PICKLES):

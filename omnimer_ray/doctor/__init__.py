@@ -16,7 +16,7 @@ __all__ = ["Finding", "quick_findings", "refuse"]
 
 
 def quick_findings(profile: MachineProfile, results: Path) -> list[Finding]:
-    """What can be known in a second or two without Ray or torch: all that would fail, or hang for minutes, in a sweep."""
+    """Return the findings that take a second or two and need neither Ray nor torch: all that would fail, or hang for minutes, in a sweep."""
     cards = nvidia_cards()
     found = [
         software.python(),

@@ -25,7 +25,7 @@ def doctor(
     results: Annotated[Path, typer.Option(help="Where results folders would go.")] = Path("results"),
     quick: Annotated[bool, typer.Option("--quick", help="Only checks that take seconds, without Ray and torch.")] = False,
 ) -> None:
-    """Say whether this machine, its cluster, a corpus and a base are fit to start a sweep, or what to do.
+    """Check whether this machine, its cluster, a corpus and a base are fit to start a sweep, and print what to do if not.
 
     Exit codes: 0 all is fine, 1 something is to be mended, 2 usage.
     """

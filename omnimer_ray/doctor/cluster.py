@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
 
 class Cluster(NamedTuple):
-    """What was found, and what later checks need of it."""
+    """Findings of the cluster checks, and the values that later checks need."""
 
     findings: list[Finding]
     offered: Resources
@@ -155,7 +155,7 @@ def _ask_nodes(nodes: list[dict[str, Any]], results: Path) -> tuple[Finding, dic
 
 @contextlib.contextmanager
 def _standing(results: Path, token: str) -> Iterator[None]:
-    """A file for the nodes to read; it and theirs are gone afterwards."""
+    """A file for the nodes to read; it and the nodes' own files are deleted afterwards."""
     with contextlib.suppress(OSError):  # reported as a file that a node could not read
         results.mkdir(parents=True, exist_ok=True)
         (results / f".doctor-{token}").write_text(token)

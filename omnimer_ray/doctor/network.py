@@ -33,12 +33,12 @@ class Server(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Where it would list jobs."""
+        """URL of the list of jobs."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}{self.path}"
 
 
 def cluster_address(profile: MachineProfile) -> str | None:
-    """Of the running cluster that a sweep would join, if any."""
+    """Address of the running cluster that a sweep would join, if any."""
     return profile.address or os.environ.get("RAY_ADDRESS") or None
 
 

@@ -55,7 +55,7 @@ def packages(requirements: Sequence[str] | None = None) -> Finding:
 
 
 def _requirements() -> list[str]:
-    """Of the core and of 'train': from the checkout where there is one, else from the installed package."""
+    """Requirements of the core and of 'train': from the checkout if there is one, else from the installed package."""
     if PROJECT.is_file():
         project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
         return [*project["dependencies"], *project["optional-dependencies"]["train"]]
@@ -105,7 +105,7 @@ def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shuti
 
 
 def unwritable(folder: Path) -> str | None:
-    """Why a folder cannot be made, written, flushed and read again; None where it can."""
+    """Reason why a folder cannot be made, written, flushed and read again, or None."""
     probe = folder / f".doctor-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ MODES = {"with peer-to-peer": {"NCCL_P2P_DISABLE": "0"}, "without": {"NCCL_P2P_D
 
 
 class Timing(NamedTuple):
-    """Of one pair: the seconds of an all-reduce, or what went wrong."""
+    """Result of one pair of processes: the seconds of an all-reduce, or its error."""
 
     sec: float
     fault: str | None = None
@@ -64,7 +64,7 @@ class Handle(NamedTuple):
 
 
 def local_slots(profile: MachineProfile, num_cards: int) -> list[Handle]:
-    """Of this machine: one a card, or two processes where there are none."""
+    """Number of processes on this machine: one per card, or two without cards."""
     if profile.gpus_per_worker:
         places = [(f"card {index}", "cuda", {"CUDA_VISIBLE_DEVICES": str(index)}) for index in range(num_cards)]
     else:

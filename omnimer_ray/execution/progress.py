@@ -95,7 +95,7 @@ class Progress:
                 self._log(self._line())
 
     def _matched(self, unit: Unit) -> str:
-        """Where LoRA was placed, from the stage's record."""
+        """The modules with LoRA, from the stage's record."""
         stage = trained_stage(unit)
         record = _read(self.folder / "stages" / stage.key / RECORD) if stage else {}
         return f"; {record['matched']}" if "matched" in record else ""

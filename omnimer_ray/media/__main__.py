@@ -1,4 +1,4 @@
-"""What the model gets of media files: `python -m omnimer_ray.media FILE...` prints frames, rate, seconds of sound, tokens, or the error."""
+"""Print the inputs that the model gets of media files: `python -m omnimer_ray.media FILE...` prints frames, rate, seconds of sound, tokens, or the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a media file holds: its container, its tracks and their time lines, read without decoding.
+"""Contents of a media file: its container, its tracks and their time lines, read without decoding.
 
 A file is known by its content, not by its name, and it is the only thing that is opened: a playlist or a session
 description cannot make FFmpeg read another file or a network.
@@ -22,7 +22,7 @@ STATING = {"mp4", "matroska", "avi", "flac"}
 
 
 class Fault(Exception):
-    """What is wrong with a file, and what to do about it."""
+    """A fault of a file, and the way out."""
 
     def __init__(self, what: str, remedy: str = FETCH) -> None:
         super().__init__(what, remedy)
@@ -65,7 +65,7 @@ def opened(path: str) -> Iterator[Any]:
 
 
 def _no_media(path: str) -> str:
-    """What a file is that FFmpeg cannot open."""
+    """Description of a file that FFmpeg cannot open."""
     with Path(path).open("rb") as file:
         head = file.read(1024)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -44,7 +44,7 @@ def _num_audio_tokens(mel_frames: int) -> int:
 
 
 class ClipMedia(NamedTuple):
-    """What the model gets of one clip."""
+    """The model's input of one clip."""
 
     frames: NDArray[np.uint8]  # (T, H, W, 3), T even, H and W multiples of 28
     sampled_fps: float  # frames per second of those frames: T over the seconds that they span
@@ -65,7 +65,7 @@ class ClipMedia(NamedTuple):
 
 
 class MediaReport(NamedTuple):
-    """What `probe` found in a file; a field of a track that is absent keeps its default."""
+    """The result of `probe` for a file; fields of an absent track keep their defaults."""
 
     path: Path
     container: str = ""

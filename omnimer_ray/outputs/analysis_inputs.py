@@ -1,4 +1,4 @@
-"""What the analysis reads beside the records: plan.json, clips.parquet, ledger.parquet; and a recorded run's scores."""
+"""Inputs of the analysis beside the records: plan.json, clips.parquet, ledger.parquet; and a recorded run's scores."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def write_ledger(sweep: Sweep) -> None:
 
 
 def run_scores(folder: Path, run: Run) -> Scores | None:
-    """What a run's predictions on its own corpus are worth; None while it is not done."""
+    """Scores of a run on its own corpus; None if it is not done."""
     import polars as pl
 
     place, config = folder / "runs" / run.signature, run.config

@@ -44,7 +44,7 @@ def folder_name(unit: Unit) -> str:
 
 
 def _folders(sweep: Sweep, unit: Unit) -> list[Path]:
-    """Where what the unit computed is recorded."""
+    """Folder with the unit's record."""
     stage = trained_stage(unit)
     return ([sweep.folder / "stages" / stage.key] if stage else []) + (
         [record_folder(unit, sweep.folder)] if isinstance(unit, RunUnit) else []
@@ -52,7 +52,7 @@ def _folders(sweep: Sweep, unit: Unit) -> list[Path]:
 
 
 def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
-    """Of every step of the stage, then of the run's evaluation, at the last step."""
+    """Scalars of every step of the stage, then of the run's evaluation, at the last step."""
     step, sec, stage = 0, 0.0, trained_stage(unit)
     for entry in read_history(sweep.folder / "stages" / stage.key) if stage else ():
         step, sec = entry["step"], sec + entry["sec"]

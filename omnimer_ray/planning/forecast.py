@@ -111,6 +111,6 @@ def read_costs(results: Path, name: str) -> list[dict[str, Any]]:
         if folder == name or folder.startswith((f"{name}-limit", f"{name}-folds")):
             try:
                 costs.append(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError):  # only a forecast hangs on it
+            except (OSError, ValueError):  # only the forecast needs it
                 continue
     return [cost for cost in costs if isinstance(cost, dict)]

@@ -183,7 +183,7 @@ def confirmation(search: Search, trials: list[Trial]) -> SearchSpace:
 
 
 def identity(search: Search) -> dict[str, Any]:
-    """What identifies a study, as plain data; more trials or another confirmation leave it the same study."""
+    """Identity of a study, as plain data; more trials or another confirmation leave it the same study."""
     free = {"baseline", "num_trials", "num_confirmed", "confirmation_seeds"}
     fixed = {name: value for name, value in asdict(search).items() if name not in free}
     return {**fixed, "baseline": make_run(changed(search.baseline, {"task": search.task})).signature}

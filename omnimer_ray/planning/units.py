@@ -1,4 +1,4 @@
-"""What a plan is made of: stages, runs, and the three types of work unit that Ray Tune hands out.
+"""The parts of a plan: stages, runs, and the three types of work unit that Ray Tune hands out.
 
 A unit is a part of the supervision ledger, a stage that several runs continue, or a run: its last stage and its evaluation.
 """

@@ -105,7 +105,7 @@ Part = dict[str, str]  # {"type": "text", "text": ...} | {"type": "video"} | {"t
 
 
 class Parsed(NamedTuple):
-    """What a strict reading of an answer holds; a label that is missing or unknown makes the whole answer unparsed."""
+    """The fields of an answer, read strictly; a label that is missing or unknown makes the whole answer unparsed."""
 
     sentiment: str | None
     emotion: str | None
@@ -156,7 +156,7 @@ def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None)
 
 
 def modalities(kind: Kind) -> tuple[Modality, ...]:
-    """What an instruction sees."""
+    """Modalities in the prompt of an instruction."""
     return _PROMPTS[kind].modalities
 
 

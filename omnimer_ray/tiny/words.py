@@ -1,4 +1,4 @@
-"""What the tiny base is taught to say: a short explanation for each emotion that a modality shows, naming it first.
+"""Answers that the tiny base is trained on: a short explanation for each emotion that a modality shows, naming it first.
 
 Without the names it would have to learn seven words from a few fine-tuning steps, which a large base has from its pre-training.
 """

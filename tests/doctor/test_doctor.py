@@ -1,4 +1,4 @@
-"""What the doctor says of a machine that is fit, and of machines broken on purpose, one thing at a time and five at once."""
+"""The doctor's findings on a machine that is fit, and on machines broken on purpose, with one fault at a time and five at once."""
 
 from __future__ import annotations
 

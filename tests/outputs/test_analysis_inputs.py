@@ -1,4 +1,4 @@
-"""What the analysis reads beside the records is written from the sweep, and again when the corpus changed."""
+"""The inputs of the analysis are written from the sweep, and again when the corpus changed."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How much a unit has to do, and seconds as text."""
+"""The work of a unit, and seconds as text."""
 
 import pytest
 from making import ablations, tiny_config

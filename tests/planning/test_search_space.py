@@ -1,4 +1,4 @@
-"""What is drawn becomes a run inside train; the best of what ended become variants on fresh seeds."""
+"""Drawn parameters become a run inside train; the best trials become variants on new seeds."""
 
 from dataclasses import replace
 from pathlib import Path

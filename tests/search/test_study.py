@@ -44,7 +44,7 @@ def study(folder: Path, search: Search = SEARCH) -> Study:
 
 
 def record(folder: Path, run: Run, outcome: str = "done", right: int = 2) -> None:
-    """What a worker leaves of a run: `right` of four answers are."""
+    """Write the record of a run with `right` of four answers correct."""
     place = folder / "trials" / "runs" / run.signature
     place.mkdir(parents=True)
     if outcome == "done":

@@ -22,7 +22,7 @@ Colour = tuple[int, int, int]
 
 
 class Expression(NamedTuple):
-    """What a face does, each 0 at rest; about 1 where an emotion shows it fully."""
+    """Movements of a face, each 0 at rest and about 1 if an emotion shows it fully."""
 
     smile: float = 0.0  # corners of the mouth up; below 0: down
     open: float = 0.0  # mouth
@@ -49,7 +49,7 @@ EXPRESSION = {
 
 
 class Look(NamedTuple):
-    """Who is seen, and where."""
+    """The person in the picture, and the background."""
 
     skin: Colour
     hair: Colour

@@ -1,4 +1,4 @@
-"""What determines a generated corpus: sizes, planted effects, and the people in it."""
+"""Parameters of a generated corpus: sizes, planted effects, and the people in it."""
 
 from __future__ import annotations
 
