@@ -18,7 +18,7 @@ __all__ = ["load", "terminal_tables", "write_all", "write_search"]
 
 # The packages behind these are imported when they are called: `import analysis` and `--help` are instant.
 def load(folder: str | Path) -> Results:
-    """Read a results folder into polars frames. Raises ResultsError naming what is missing or does not fit."""
+    """Read a results folder into polars frames. Raises ResultsError with the missing or invalid file, column or value."""
     from analysis import folder as room
 
     return room.load(folder)

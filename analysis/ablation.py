@@ -1,4 +1,4 @@
-"""The score table: one row per variant under the majority class, with seeds and intervals; and the differences from Base.
+"""The score table: the majority class and one row per variant, with seeds and intervals; and the differences from Base.
 
 The second of the three steps load, reduce, render. Scores are means over the finished seeds.
 """
@@ -57,7 +57,7 @@ def difference_schema() -> dict[str, Any]:
 
 
 def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -> pl.DataFrame:
-    """Every other row against `baseline`, clip by clip and seed by seed; empty where the plan has no such row.
+    """Difference of every other row from `baseline`, paired by clip and seed; empty if the plan has no such row.
 
     `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
     """
@@ -67,7 +67,7 @@ def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -
 
 
 def pairs(row: Row, *, baseline: Row) -> list[tuple[Unit, Unit]]:
-    """Units of one seed; what has no seed (zero-shot, the majority class) is paired with every seed of the other."""
+    """Pairs of units of the same seed; a unit without a seed (zero-shot, the majority class) is paired with every seed of the other row."""
     return [(one, other) for one in row.units for other in baseline.units if one.seed == other.seed or None in (one.seed, other.seed)]
 
 
@@ -76,7 +76,7 @@ def _difference(row: Row, *, baseline: Row) -> dict[str, Any]:
     cells: dict[str, Any] = {"variant": row.variant, "pairs": len(paired)}
     if not paired:
         return cells
-    weights = draw_weights(len(paired[0][0].counts))  # both sides meet the same resamples
+    weights = draw_weights(len(paired[0][0].counts))  # both rows use the same resamples
     mine = resampled([one.counts for one, _ in paired], weights)
     theirs = resampled([other.counts for _, other in paired], weights)
     for metric in NAMES:
@@ -90,5 +90,5 @@ def _difference(row: Row, *, baseline: Row) -> dict[str, Any]:
 
 
 def _only(one: Unit, other: Unit) -> int:
-    """Clips that `one` has right and `other` has wrong."""
+    """Number of clips that `one` has right and `other` has wrong."""
     return sum(a == gold != b for gold, a, b in zip(one.gold, one.predicted, other.predicted, strict=True))

@@ -38,11 +38,11 @@ STYLE = {
     "ytick.color": INK,
 }
 PANELS = {metric.name: metric.heading for metric in sorted(COMPARED, key=lambda metric: metric.name != MAIN)}  # macro F1 first
-HALO = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # a number stays readable on a line
+HALO = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps a number readable on a line
 
 
 def figures(results: Results) -> dict[str, bytes]:
-    """File name -> PNG: of each task the scores with their intervals, the differences from Base, F1 per class, and confusions."""
+    """File name -> PNG: for each task the scores with their intervals, the differences from Base, F1 per class, and confusions."""
     images = {}
     for task in results.plan.tasks:
         images[f"{task}_scores.png"] = _draw(_scores, results, task)
@@ -86,13 +86,13 @@ def _scores(figure: Figure, results: Results, task: str) -> None:
                 axes.plot(seeds, [y + 0.24] * len(seeds), "o", markerfacecolor="none", markeredgecolor=ORANGE, markersize=3, zorder=3)
         if table[metric][0] is not None:
             axes.axvline(table[metric][0], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_xlim(-0.05, 1.05)  # a number at 0 or 1 stays clear of its panel's edge
+        axes.set_xlim(-0.05, 1.05)  # keeps a number at 0 or 1 off its panel's edge
     seeds_too = "; rings: seeds" if many else ""
     _title(figure, f"{task.capitalize()}: score and {LEVEL_TEXT} interval over source videos (dashed: majority class{seeds_too})")
 
 
 def _differences(figure: Figure, results: Results, task: str) -> None:
-    """Each row minus Base, paired clip by clip; an interval that leaves out zero is drawn in full colour."""
+    """Each row minus Base, paired by clip; an interval that excludes zero is drawn in full colour."""
     table = difference_table(results, task)
     for axes, metric in zip(_panels(figure, table), PANELS, strict=True):
         for y, cells in enumerate(table.iter_rows(named=True)):
@@ -166,7 +166,7 @@ def _per_class(figure: Figure, results: Results, task: str) -> None:
 
 
 def _confusions(figure: Figure, results: Results, task: str) -> None:
-    """Per variant, what each gold class was answered with, as shares of the class, over all seeds."""
+    """Per variant, the shares of the answers to each gold class, over all seeds."""
     rows = [row for row in task_rows(results, task) if row.units and row.variant != MAJORITY] or [
         row for row in task_rows(results, task) if row.units
     ]

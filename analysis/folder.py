@@ -1,4 +1,4 @@
-"""A results folder -> polars frames with declared columns, checked: nothing is dropped, and nonsense is named.
+"""A results folder -> polars frames with declared columns, checked: nothing is dropped, and every invalid value is reported.
 
 The first of the three steps load, reduce, render. Only runs that are recorded as `done` have predictions here.
 """
@@ -29,8 +29,8 @@ class Results:
     runs: pl.DataFrame  # runs_schema()
     predictions: pl.DataFrame  # predictions_schema(), signature, source_video: of the runs that are done, one row per clip
     clips: pl.DataFrame  # clips_schema()
-    ledger: pl.DataFrame  # ledger_schema(); empty where nothing was supervised
-    unplanned: tuple[str, ...]  # signatures on record that no row of the plan names
+    ledger: pl.DataFrame  # ledger_schema(); empty without supervision
+    unplanned: tuple[str, ...]  # recorded signatures that are in no row of the plan
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def runs_schema() -> dict[str, Any]:
 
 
 def load(folder: str | Path) -> Results:
-    """Read a results folder into frames. Raises ResultsError naming what is missing or does not fit."""
+    """Read a results folder into frames. Raises ResultsError with the missing or invalid file, column or value."""
     folder = Path(folder)
     plan = read_plan(folder)
     clips = read_frame(folder / "clips.parquet", clips_schema())
@@ -84,7 +84,7 @@ def load(folder: str | Path) -> Results:
 
 
 def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
-    """A Parquet file's declared columns in their declared types; ResultsError names the file and the column."""
+    """Read a Parquet file's declared columns in their declared types. Raises ResultsError with file and column."""
     if not path.exists():
         raise ResultsError(f"{path} is not there; is {path.parent} a results folder? The sweep's command makes the file")
     try:
@@ -111,7 +111,7 @@ def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
 
 
 def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> pl.DataFrame:
-    """A finished run's predictions on its own task and corpus, each clip's source video beside them; checked against the clips."""
+    """A finished run's predictions on its own task and corpus, with each clip's source video; checked against the clips."""
     path = run / "predictions.parquet"
     mend = f"remove {run}, and the same command makes it again"
     if (recorded := record.get("files", {}).get(path.name)) is None:
@@ -135,7 +135,7 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
 
 
 def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:
-    """Gold labels are the corpus's own; predictions are labels of the task, or null."""
+    """Check that gold labels are the corpus's labels, and predictions labels of the task or null."""
     joined = frame.join(clips.select("clip", pl.col(task).alias("label")), on="clip")
     for clip, gold, label in joined.filter(pl.col("gold").ne_missing(pl.col("label"))).select("clip", "gold", "label").iter_rows():
         raise ResultsError(f"{path}: clip {clip!r} has gold {gold!r}, but {label!r} in clips.parquet; the corpus changed under the sweep")
@@ -145,7 +145,7 @@ def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFram
 
 
 def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.DataFrame]) -> None:
-    """Check that runs of one fold answer the same clips, and that no clip is in two folds: pooling would mix folds, or count clips twice."""
+    """Check that runs of one fold answer the same clips, and that no clip is in two folds: otherwise pooling would mix folds or count clips twice."""
     held_out: dict[tuple[str, int], set[str]] = {}
     fold_of: dict[tuple[str, str], int] = {}
     for row, frame in zip(rows, frames, strict=True):

@@ -1,6 +1,6 @@
-"""Finished runs -> a local MLflow store: settings, scores and every step. Runs are found by their signature: those that exist are left as they are.
+"""Finished runs -> a local MLflow store: settings, scores and every step. Runs are identified by their signature; existing ones are not changed.
 
-Needs the extra `mlflow`; nothing leaves the machine, MLflow's own reports of use neither.
+Needs the extra `mlflow`; nothing is sent from this machine, and MLflow's usage reports are off.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from omnimer_ray.errors import MissingExtraError, ResultsError
 from omnimer_ray.metrics import scores
 from omnimer_ray.records import read_history, read_json
 
-BATCH = 1000  # MLflow takes no more metrics at once
+BATCH = 1000  # MLflow's limit of metrics in one call
 Metrics = Iterator[tuple[str, float, int, float]]  # name, value, step, seconds of training before it
 
 
 def write_store(results: Results, store: str) -> int:
-    """Writes the finished runs that `store` (as sqlite:///mlflow.db) lacks, and returns how many; ResultsError where it refuses them."""
+    """Write the finished runs that `store` (as sqlite:///mlflow.db) lacks; return their number. Raises ResultsError if MLflow refuses them."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow import MlflowClient
@@ -48,7 +48,7 @@ def _experiment(client: Any, name: str) -> str:
 
 
 def _write_run(client: Any, experiment: str, results: Results, row: dict[str, Any]) -> bool:
-    """Whether it was written; one that an earlier export did not end is thrown away first."""
+    """Write a run unless it exists; return whether it was written. A run that an interrupted export left incomplete is deleted first."""
     from mlflow.entities import Metric, Param
 
     for known in client.search_runs([experiment], filter_string=f"tags.signature = '{row['signature']}'"):
@@ -78,12 +78,12 @@ def _tags(results: Results, row: dict[str, Any]) -> dict[str, str]:
         "variant": row["variant"],
         "stages": " ".join(row["stages"] or ()),
         "stand_in": "; ".join(results.stand_ins),
-        "mlflow.note.content": "\n\n".join([*notices, plan.question, f"`{plan.command}`"]),  # what its pages show as the description
+        "mlflow.note.content": "\n\n".join([*notices, plan.question, f"`{plan.command}`"]),  # shown as the description on MLflow's pages
     }
 
 
 def _metrics(results: Results, row: dict[str, Any]) -> Metrics:
-    """Every step, the stages of a run one behind the other, then its scores at the last one."""
+    """Metrics of every step of the run's stages in order, then the scores at the last step."""
     step, sec = 0, 0.0
     for key in row["stages"] or ():
         for entry in read_history(results.folder / "stages" / key):

@@ -1,4 +1,4 @@
-"""plan.json, as the sweep wrote it: the rows of each table with their signatures."""
+"""Reading of plan.json: the rows of each table with their signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnimer_ray.records import read_json
 
 
 class Loose(BaseModel):
-    """Frozen, and deaf to fields that a newer sweep may add."""
+    """A frozen model that ignores fields of newer versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -40,13 +40,13 @@ class PlanBase(Loose):
 
 
 class PlanRow(Loose):
-    """One planned run and the cell that it fills; `seed` is null where nothing is trained, `fold` where there is one split."""
+    """One planned run and its cell; `seed` is null if nothing is trained, `fold` is null without folds."""
 
     variant: str
     task: Literal["sentiment", "emotion"]
     seed: int | None = None
     fold: int | None = None
-    signature: str = Field(pattern=r"^[0-9A-Za-z_-]+$")  # names a folder
+    signature: str = Field(pattern=r"^[0-9A-Za-z_-]+$")  # the name of a folder
 
 
 class Plan(Loose):
@@ -63,7 +63,7 @@ class Plan(Loose):
 
 
 def read_plan(folder: Path) -> Plan:
-    """The folder's plan; ResultsError when it is missing, or when its rows cannot fill tables."""
+    """Read the folder's plan. Raises ResultsError if it is missing or if its rows cannot fill tables."""
     path = folder / "plan.json"
     if not path.exists():
         raise ResultsError(f"{path} is not there; give a results folder, as results/<space>/<corpus>-<base>")

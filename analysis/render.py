@@ -27,7 +27,7 @@ DIFFERENCE_NOTE = (
     "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
     "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
 )
-FEW_VIDEOS = 5  # of a class, below which one video decides much of macro F1
+FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
 
 
 class Grid(NamedTuple):
@@ -90,7 +90,7 @@ def decimal(value: float | None, sign: bool = False) -> str:
 
 
 def with_spread(value: float | None, std: float | None) -> str:
-    """A mean, and ± its standard deviation over seeds where there are two or more."""
+    """A mean, and ± its standard deviation over seeds if there are two or more."""
     return decimal(value) if std is None else f"{decimal(value)} ± {decimal(std)}"
 
 
@@ -100,12 +100,12 @@ def bounds(low: float | None, high: float | None, sign: bool = False) -> str:
 
 
 def mean_count(value: float | None) -> str:
-    """A count, or its mean over seeds with one decimal where it is not whole."""
+    """A count, or its mean over seeds with one decimal if it is not whole."""
     return GAP if value is None else f"{value:.0f}" if value == round(value) else f"{value:.1f}"
 
 
 def finished_of(n: int, planned: int | None) -> str:
-    """Finished of planned seeds: 3, or 2/3; empty for rows that are not runs."""
+    """Numbers of finished and planned seeds: 3, or 2/3; empty for rows that are not runs."""
     return "" if planned is None else str(n) if n == planned else f"{n}/{planned}"
 
 
@@ -152,7 +152,7 @@ def _rare(results: Results, task: str) -> str:
 
 
 def missing_runs(results: Results, task: str) -> list[str]:
-    """The planned runs of a task that fill no cell, and why; the same of one variant in one line."""
+    """The planned runs of a task without a result, with reasons; one line per variant and reason."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for run in results.runs.iter_rows(named=True):
         if run["task"] == task and run["outcome"] != DONE:
@@ -170,13 +170,13 @@ def scored_clips(results: Results, task: str) -> pl.DataFrame:
 
 
 def signature_lines(results: Results, task: str) -> list[str]:
-    """Each variant's signatures, those of missing runs too."""
+    """Each variant's signatures, including those of missing runs."""
     return [f"{row.variant}: {', '.join(row.signatures)}" for row in task_rows(results, task) if row.signatures]
 
 
 def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], command: str) -> str:
     """A Markdown page: title, table, notes, signatures and command."""
-    rows = [(escaped(first), *rest) for first, *rest in grid.rows]  # the rest are numbers and our own words
+    rows = [(escaped(first), *rest) for first, *rest in grid.rows]  # the other cells are numbers or fixed words
     tail = [f"- {escaped(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
     return "\n".join([f"# {grid.title}", "", table(grid.headings, rows, numbers=True), "", *tail, f"- Command: {code(command)}", ""])
 

@@ -1,6 +1,6 @@
 """One self-contained report.html: question, runs, tables, figures, supervision and a few clips.
 
-Everything that comes from a corpus, a model or a plan goes through jinja2's autoescape; images are inlined, nothing is fetched.
+All text from a corpus, a model or a plan is escaped by jinja2; images are inlined, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str
 
 
 def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
-    """How the auxiliary answers were made, per instruction; None where there are none."""
+    """Numbers of agreed, constrained and rejected auxiliary answers per instruction; None without any."""
     if ledger.is_empty():
         return None
     rows = []
@@ -75,7 +75,7 @@ def ledger_grid(ledger: pl.DataFrame) -> Grid | None:
 
 
 def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
-    """A few scored clips, chosen by a hash of their id (so not by their scores), with every variant's answer."""
+    """A few scored clips, selected by a hash of their id and not by their scores, with every variant's answer."""
     if results.predictions.is_empty():
         return []
     scored = results.clips.join(results.predictions.select("clip").unique(), on="clip", how="semi")
@@ -92,7 +92,7 @@ def gallery(results: Results, num_clips: int = GALLERY) -> list[dict[str, Any]]:
 
 
 def _answers(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
-    """Per variant and task, the prediction of the first seed: None where there is no run, 'unparsed' where there is no label."""
+    """Per variant and task, the prediction of the first seed: None without a run, 'unparsed' without a label."""
     lines = []
     for variant in results.plan.variants:
         line: dict[str, Any] = {"variant": variant}
@@ -108,7 +108,7 @@ def _answers(answers: pl.DataFrame, results: Results) -> list[dict[str, Any]]:
 
 
 def jpeg_uri(image: bytes | None) -> str | None:
-    """A data URI, or None for what does not begin as a JPEG does."""
+    """A data URI, or None if the bytes are no JPEG."""
     return data_uri(image, "image/jpeg") if image and image.startswith(b"\xff\xd8\xff") else None
 
 
@@ -118,5 +118,5 @@ def png_width(image: bytes) -> int:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """`content` as an address that needs no file."""
+    """`content` as a data URI."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""The trials of a search, one row each, as trials.json has them; they were scored inside train and fill no cell of another table."""
+"""The trials of a search in trials.json, one row each; they were scored inside train and are in no other table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABOUT = (
 
 
 class TrialRow(Loose):
-    """One trial; a parameter that it does not have is not among its params."""
+    """One trial; `params` holds only the parameters that were drawn for it."""
 
     number: int
     outcome: str | None = None  # None: not finished
@@ -51,7 +51,7 @@ def write_search(folder: str | Path) -> list[Path]:
 
 
 def search_pages(folder: Path) -> dict[str, str]:
-    """File name -> text; nothing for a sweep that is no search."""
+    """File name -> text; empty for a sweep that is no search."""
     if not (folder / "trials.json").exists():
         return {}
     plan, trials = read_plan(folder), read_trials(folder)
@@ -65,7 +65,7 @@ def search_pages(folder: Path) -> dict[str, str]:
 
 
 def read_trials(folder: Path) -> tuple[TrialRow, ...]:
-    """The trials of a folder; ResultsError names a field that does not fit."""
+    """Read the trials of a folder. Raises ResultsError with the invalid field."""
     path = folder / "trials.json"
     try:
         return parse(Trials, read_json(path), str(path)).trials
@@ -74,7 +74,7 @@ def read_trials(folder: Path) -> tuple[TrialRow, ...]:
 
 
 def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
-    """A row per trial in the order in which they were drawn; a parameter that a trial does not have is null."""
+    """A row per trial in the order in which they were drawn; a parameter that was not drawn is null."""
     numbers = {"rank": pl.Int64, "alpha": pl.Int64, "learning_rate": pl.Float64, "auxiliary_weight": pl.Float64}
     schema: dict[str, Any] = {
         "trial": pl.Int64,
@@ -91,7 +91,7 @@ def search_table(trials: tuple[TrialRow, ...]) -> pl.DataFrame:
 
 
 def trials_grid(folder: Path) -> Grid | None:
-    """The table as printed, of a folder; None for a sweep that is no search."""
+    """The table of a folder as printed; None for a sweep that is no search."""
     return search_grid(read_trials(folder)) if (folder / "trials.json").exists() else None
 
 

@@ -1,7 +1,7 @@
-"""Intervals by cluster bootstrap: whole source videos are drawn again, for clips of one video are no independent evidence.
+"""Intervals by cluster bootstrap: whole source videos are resampled, because clips of one video are not independent.
 
 Scores depend on counts alone, so a resample is a weighted sum of per-video counts, and 10,000 of them are one matrix product.
-Legend: V source videos, L labels, R resamples. Which doubt it is: *other videos, for these trained models*; seeds are not drawn again.
+Legend: V source videos, L labels, R resamples. The intervals are about *other videos, for these trained models*; seeds are not resampled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000  # 1,000 would have a standard error of .7 points
 LEVEL = 0.95
 LEVEL_TEXT = f"{100 * LEVEL:g} %"  # in headings, notes and figures
-BOOTSTRAP_SEED = 0  # one seed for all rows: they meet the same resamples, so differences between rows are paired
+BOOTSTRAP_SEED = 0  # one seed for all rows: they use the same resamples, so differences between rows are paired
 
 
 class Interval(NamedTuple):
@@ -35,7 +35,7 @@ Samples = dict[str, "NDArray[Any]"]  # by the names of METRICS, scores of every 
 
 @lru_cache(maxsize=4)
 def draw_weights(num_videos: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> NDArray[Any]:
-    """(R, V): how often each video occurs in each resample of V videos drawn with replacement."""
+    """(R, V): number of times that each video occurs in each resample of V videos drawn with replacement."""
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples).astype(np.float64)
     weights.flags.writeable = False  # shared by all callers

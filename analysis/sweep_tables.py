@@ -1,4 +1,4 @@
-"""The tables of a sweep: of each task the scores, the scores per class and the differences from Base."""
+"""The tables of a sweep: for each task the scores, the scores per class and the differences from Base."""
 
 from __future__ import annotations
 

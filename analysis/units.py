@@ -1,7 +1,7 @@
 """Runs -> the scored units of each row of a task's tables.
 
 A *unit* is one (variant, task, seed): a run, or a run per fold whose predictions are pooled before they are scored. It
-counts when all its runs are done; otherwise it is a gap. The majority-class row is a unit without a run.
+counts if all its runs are done; otherwise its cell is empty. The majority-class row is a unit without a run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAJORITY = "majority class"
 
 
 class Unit(NamedTuple):
-    """Answers clip by clip, in the order of clip ids, and their scores."""
+    """The answers per clip, in the order of clip ids, and their scores."""
 
     seed: int | None
     gold: tuple[str, ...]
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     signatures: tuple[str, ...]  # of all planned runs
 
 
-@lru_cache(maxsize=8)  # every table, figure and page of a task uses the same rows
+@lru_cache(maxsize=8)  # cached: every table, figure and page of a task uses the same rows
 def task_rows(results: Results, task: str) -> tuple[Row, ...]:
     """The majority class, then every variant that the plan gives to the task, in the plan's order."""
     planned = [row for row in results.plan.rows if row.task == task]
@@ -72,7 +72,7 @@ def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
 
 
 def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Unit | None:
-    """The pooled predictions of a unit's runs, or None while one of them is not done."""
+    """The pooled predictions of a unit's runs, or None if one of them is not done."""
     done = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
     if set(done["signature"]) != set(signatures):
         return None
@@ -80,7 +80,7 @@ def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) 
 
 
 def _majority(results: Results, task: str) -> tuple[Unit, ...]:
-    """Always answering the commonest training label; under folds, that of each fold's own training part."""
+    """The unit that always answers the most frequent training label; with folds, the most frequent label of each fold's training part."""
     folds = results.plan.corpus.folds
     labelled = results.clips.filter(pl.col(task).is_not_null())
     pool = labelled.filter(pl.col("split").is_in(scored_splits(results.plan)))

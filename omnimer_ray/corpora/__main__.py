@@ -102,7 +102,7 @@ def _log(line: str) -> None:
 
 
 def main() -> None:
-    """The command; a person's mistake ends with its text and no traceback."""
+    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
     try:
         app()
     except OmniMERError as error:

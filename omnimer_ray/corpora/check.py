@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The clips of one side, or all."""
+    """The clips of one split, or all clips."""
 
     name: str
     clips: Sequence[Clip]
@@ -85,7 +85,7 @@ def emotions(parts: Sequence[Part]) -> Table:
 
 
 def conflicts(parts: Sequence[Part]) -> Table:
-    """How often modalities contradict the fused label and each other, among clips that have the labels."""
+    """Share of clips whose modality labels contradict the fused label or each other, among clips that have the labels."""
     rows: list[tuple[str, Callable[[Clip], bool]]] = [
         *((f"{name} differs from fused", lambda clip, name=name: clip.modality_sentiment(name) != clip.sentiment) for name in MODALITIES),
         ("the three disagree", lambda clip: len({clip.modality_sentiment(name) for name in MODALITIES}) > 1),

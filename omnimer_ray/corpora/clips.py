@@ -59,7 +59,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Clips in a fixed order, with what identifies them."""
+    """Clips in a fixed order, with the corpus's name and fingerprint."""
 
     name: str  # 'mini', 'indomer'
     clips: tuple[Clip, ...]
@@ -74,6 +74,6 @@ class Corpus:
 
 
 def named(clips: Sequence[Clip]) -> str:
-    """Return the clips with their splits for one line, a long list cut."""
+    """Return the names and splits of the clips in one line; a long list is cut."""
     names = [f"{clip.id} ({clip.split})" for clip in clips[:LONGEST_LIST]]
     return ", ".join(names) + (f" and {len(clips) - LONGEST_LIST} more" if len(clips) > LONGEST_LIST else "")

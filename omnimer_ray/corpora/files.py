@@ -30,7 +30,7 @@ class MediaFolder:
         self._listed = {place: _listed(place) for place in (*self.videos, *self.audio)}
 
     def find(self, name: str, places: Sequence[Path]) -> list[Path]:
-        """Return the file of this name, else those whose names differ in capitals alone; the first place that has one decides."""
+        """Return the file of this name, else the files whose names differ only in capitals; only the first folder with a match counts."""
         if unsafe_name(name):
             return []
         alike = [self._listed[place].get(name.casefold(), []) for place in places]
@@ -94,7 +94,7 @@ def unsafe_name(name: str) -> str | None:
 
 
 def content_hashes(paths: Iterable[Path], cache: Path | None) -> dict[Path, str]:
-    """SHA-256 of every file's contents. With a cache, a file whose stamp is known from before is not read again."""
+    """SHA-256 of every file's contents. With a cache, a file with a known stamp is not read again."""
     paths = list(paths)
     seen = {path: path.stat() for path in paths}  # before reading: a settled file that changes meanwhile gets another stamp
     stamps = {path: stamp(path, found) for path, found in seen.items()}
@@ -111,12 +111,12 @@ def content_hashes(paths: Iterable[Path], cache: Path | None) -> dict[Path, str]
 
 
 def stamp(path: Path, found: os.stat_result) -> str:
-    """Key of a memoised hash: path, size and times. The time of change cannot be set back, as that of modification can."""
+    """Key of a memoised hash: path, size and times. The time of change cannot be set back, unlike the time of modification."""
     return _digest(f"{path.absolute()}|{found.st_size}|{found.st_mtime_ns}|{found.st_ctime_ns}")[:32]
 
 
 def is_settled(found: os.stat_result) -> bool:
-    """Whether any later change of the file will give it another stamp; the clocks of file systems are coarse."""
+    """Whether every later change of the file gives another stamp: the clocks of file systems are coarse."""
     return time.time() - found.st_ctime > SETTLED_SEC
 
 
@@ -129,7 +129,7 @@ def _common(paths: list[Path]) -> str:
 
 
 def _read_memo(path: Path) -> dict[str, str]:
-    """Hashes by stamp; a memo that cannot be read is made again. Nodes that share a cache, and not the files, have their own entries."""
+    """Hashes by stamp; an unreadable memo counts as empty. Nodes that share the cache but not the files have separate entries."""
     try:
         memo = json.loads(path.read_bytes())
     except (OSError, ValueError):

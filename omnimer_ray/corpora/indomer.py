@@ -36,7 +36,7 @@ def read(
     """The corpus in `folder`, its clips in the order of Annotations.csv.
 
     `media` is the folder of the videos and wavs (default: `folder`); `exclude` names clips to leave out.
-    Without `need_media`, absent videos are no fault. `fingerprint` is given where a recipe determines the corpus.
+    Without `need_media`, absent videos are no fault. `fingerprint` is given if a recipe determines the corpus.
     Raises CorpusError with all faults at once.
     """
     if not folder.is_dir():
@@ -101,7 +101,7 @@ def _with_media(
 
 
 def _file(item: Annotated, column: str, files: MediaFolder, places: Sequence[Path], faults: Faults) -> Path | None:
-    """Return the clip's file, or None; several files whose names differ in capitals alone are a fault."""
+    """Return the clip's file, or None; several files whose names differ only in capitals are a fault."""
     name = item.row.values[column]
     found = files.find(name, places)
     if len(found) > 1:

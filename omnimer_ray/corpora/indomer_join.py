@@ -54,7 +54,7 @@ _NAME = re.compile(r"clip_([0-9]+)_([A-Za-z]+)_([0-9]+)")
 
 
 class Annotated(NamedTuple):
-    """One clip as the files have it, before its media are looked for."""
+    """One clip of the annotation files, without its media."""
 
     id: str
     source_video: str
@@ -204,7 +204,7 @@ def _text(row: Row, sentiment: Row, emotion: Row, faults: Faults, warnings: list
 
 
 def mended(text: str) -> str:
-    """GBK punctuation that was read as Latin-1, put right; other text as it is."""
+    """The text with GBK punctuation that was read as Latin-1 corrected; other text unchanged."""
     try:
         return text.encode("latin-1").decode("gb18030")
     except UnicodeError:

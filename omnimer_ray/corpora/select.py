@@ -1,4 +1,4 @@
-"""A part of a corpus, or other sides: limited and folded, by hashes of clip and video names, so independent of any order."""
+"""Subsets and splits of a corpus: limit and folds, by hashes of clip and video names, so independent of any order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def folded(corpus: Corpus, folds: int | None, fold: int | None) -> Corpus:
 def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> tuple[Clip, ...]:
     """Train and validation together, cut into folds of whole source videos; the clips of `fold` become validation, the others train.
 
-    A video goes to the fold that then stays closest to an even share of every label, videos that matter most first. Test clips stay.
+    Each video is assigned to the fold that is then closest to an even share of every label, videos with the most influence first. Test clips
+    keep their split.
     """
     if folds is None or fold is None or not 0 <= fold < folds:
         raise ConfigError(f"fold {fold} does not fit folds {folds}; give both, with 0 <= fold < folds")
@@ -51,7 +52,7 @@ def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> t
 def development_splits(clips: Sequence[Clip], parts: int) -> tuple[Clip, ...]:
     """The training clips, one of `parts` parts of their source videos as development; no clip of any other split.
 
-    Of the parts, which are balanced as folds are, it is the one whose labels come closest to an even share.
+    The parts are balanced as folds are; the one whose labels are closest to an even share is chosen.
     """
     training = [clip for clip in clips if clip.split == "train"]
     num_videos = len({clip.source_video for clip in training})
@@ -71,7 +72,7 @@ def evaluated_split(config: RunConfig) -> Split:
 
 
 def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
-    """The clips with the splits that a run sees: its fold's, or train and development; of folds but no fold, every clip that some fold trains on."""
+    """The clips with the splits that a run sees: its fold's, or train and development; with `folds` but no `fold`, every clip that some fold trains on."""
     folds, fold = config.corpus.folds, config.corpus.fold
     if config.corpus.development is not None:
         return list(development_splits(clips, config.corpus.development))
@@ -108,7 +109,7 @@ def _label(clip: Clip) -> str:
 
 
 def _portions(clips: Sequence[Clip], key: Callable[[Clip], str], total: int) -> list[tuple[list[Clip], int]]:
-    """Clips by key, and how many of `total` each group gets: its share, by largest remainders."""
+    """Groups of clips by key, each with its share of `total`, by largest remainders."""
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         groups[key(clip)].append(clip)

@@ -38,7 +38,7 @@ def make(
     workers: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """A release in `out` with the annotations of `folder` and generated media; the number of its clips.
+    """Make a release in `out` with the annotations of `folder` and generated media; return the number of its clips.
 
     `limit` keeps that many clips with the shares of splits and emotions. Raises ConfigError if `out` exists.
     """
@@ -67,7 +67,7 @@ def make(
 
 
 def copy_annotations(folder: Path, out: Path, kept: set[str]) -> None:
-    """The annotation files with the rows and entries of `kept` alone, everything else in them as it is."""
+    """Copy the annotation files with only the rows and entries of `kept`, otherwise unchanged."""
     text = (folder / "Annotations.csv").read_text(encoding="utf-8-sig")
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     column = header.index("video_name")
@@ -93,13 +93,13 @@ def _performances(clips: Sequence[Clip]) -> list[Performance]:
 
 
 def _person(video: str) -> Person:
-    """One face and one voice for all clips of a source video, of the mini corpus's identities: the tiny base has met none of them."""
+    """One face and one voice for all clips of a source video, of the mini corpus's identities, which are absent from the tiny base's pre-training."""
     random = Random(f"stand-in/person {video}")
     return Person(faces.look(random, "mini"), random.choice(VOICES["mini"]), random.uniform(-6, 6))
 
 
 def _emotion(clip: Clip, modality: str, counts: Counter[str]) -> str:
-    """An emotion of the modality's sentiment: the fused one where the two agree, else one as frequent as in the corpus."""
+    """An emotion of the modality's sentiment: the fused emotion if it has this sentiment, else one drawn by its frequency in the corpus."""
     sentiment = clip.modality_sentiment(modality)
     if SENTIMENT_OF.get(str(clip.emotion)) == sentiment:
         return str(clip.emotion)

@@ -26,18 +26,18 @@ class Row(NamedTuple):
     values: dict[str, str]
 
     def where(self) -> str:
-        """For an error's beginning."""
+        """File and row, for the beginning of an error."""
         return f"{self.file}, {self.place}"
 
 
 class Faults:
-    """All that is wrong with a corpus, to be raised at once."""
+    """All faults of a corpus, raised together."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """One fault: file and row, value, way out."""
+        """Add one fault: file and row, value, way out."""
         self.lines.append(line)
 
     def raise_any(self, what: str) -> None:
@@ -98,7 +98,7 @@ def json_rows(path: Path, keys: Iterable[str], faults: Faults) -> tuple[list[Row
 
 
 def mapped(row: Row, column: str, words: dict[str, str], faults: Faults) -> str | None:
-    """The canonical label of a row's word; None and a fault where it is unknown."""
+    """The canonical label of a row's word; None and a fault if it is unknown."""
     word = row.values[column]
     if word not in words:
         faults.add(f"{row.where()}: unknown label {word!r} in {column!r}; {near(word, words)}")
@@ -106,7 +106,7 @@ def mapped(row: Row, column: str, words: dict[str, str], faults: Faults) -> str 
 
 
 def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> dict[str, Row]:
-    """Rows by id; a second row of an id is a fault."""
+    """Rows by id; a second row with the same id is a fault."""
     found: dict[str, Row] = {}
     for row in rows:
         if (first := found.setdefault(key(row), row)) is not row:
@@ -115,7 +115,7 @@ def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> di
 
 
 def _text(path: Path, faults: Faults) -> str | None:
-    """The text of a UTF-8 file (a byte order mark is allowed); None and a fault where it is anything else."""
+    """The text of a UTF-8 file (a byte order mark is allowed); None and a fault if it is anything else."""
     if not path.is_file():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         faults.add(f"{path.name}: {'no file' if path.exists() else 'missing'} in {path.parent}; {near(path.name, beside)}")

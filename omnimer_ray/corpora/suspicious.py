@@ -9,7 +9,7 @@ from itertools import combinations
 from omnimer_ray.corpora.check import words
 from omnimer_ray.corpora.clips import LABELS, TASKS, Clip, Corpus, named
 
-RUN = 4  # words; two videos share a text where they share runs of this many
+RUN = 4  # words; two videos share text if they share runs of this many words
 SHARED = 0.10  # of the shorter video's runs: near-duplicates
 
 
@@ -28,7 +28,7 @@ def _texts_on_both_sides(clips: Sequence[Clip]) -> Iterator[str]:
 
 
 def _shared(clips: Sequence[Clip], key: Callable[[Clip], str]) -> list[list[Clip]]:
-    """Groups of clips with one key on more than one side."""
+    """Groups of clips with the same key in more than one split."""
     groups: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         groups[key(clip)].append(clip)
@@ -36,7 +36,7 @@ def _shared(clips: Sequence[Clip], key: Callable[[Clip], str]) -> list[list[Clip
 
 
 def _near_duplicates(clips: Sequence[Clip]) -> Iterator[str]:
-    """Pairs of source videos that share many runs of words; two that share one clip's greeting are none."""
+    """Pairs of source videos that share many runs of words; two videos that share only one clip's greeting do not count."""
     runs: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     side = {clip.source_video: clip.split for clip in clips}
     for clip in clips:

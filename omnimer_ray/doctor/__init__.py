@@ -1,4 +1,4 @@
-"""Is this machine, cluster, corpus and base fit to start? Each check gives one finding: fine, or what to do.
+"""Checks of machine, cluster, corpus and base before a sweep. Each check returns one finding: fine, or what to do.
 
 Run:  python -m omnimer_ray.doctor [--machine PROFILE] [--corpus SPEC] [--base NAME] [--results DIR] [--quick]
 """

@@ -1,4 +1,4 @@
-"""The command: one line a check, `fine` or what to do; exit code 0 when all are fine, 1 otherwise."""
+"""The command: one line per check, `fine` or what to do; exit code 0 if all are fine, 1 otherwise."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def doctor(
 ) -> None:
     """Check whether this machine, its cluster, a corpus and a base are fit to start a sweep, and print what to do if not.
 
-    Exit codes: 0 all is fine, 1 something is to be mended, 2 usage.
+    Exit codes: 0 all checks are fine, 1 something must be fixed, 2 usage.
     """
     checked = broken = 0
     for finding in _findings(machine, corpus, base, results, quick):
         typer.echo(str(finding))
         checked, broken = checked + 1, broken + (not finding.ok)
-    typer.echo(f"{broken} of {checked} checks ask for something to be mended" if broken else f"all {checked} checks are fine")
+    typer.echo(f"{broken} of {checked} checks found something to fix" if broken else f"all {checked} checks are fine")
     raise typer.Exit(int(broken > 0))
 
 
@@ -63,7 +63,7 @@ def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) 
 
 
 def main() -> None:
-    """The entry point: an error that a person can mend is one line, not a traceback."""
+    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
     try:
         app()
     except OmniMERError as error:

@@ -1,4 +1,4 @@
-"""Checks that need the running Ray cluster: its nodes, the storage that they share, its dashboard, its pairs of workers."""
+"""Checks that need the running Ray cluster: its nodes, the storage that they share, its dashboard, and its pairs of workers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Report(NamedTuple):
     versions: tuple[str, ...]
     packages: Finding
     cards: list[Card] | str
-    read: str  # content of the driver's file, or why it could not be read
-    written: str | None  # why it could not write; None where it could
+    read: str  # content of the driver's file, or the reason why it could not be read
+    written: str | None  # reason why it could not write, or None
 
 
 class Cluster(NamedTuple):
@@ -39,7 +39,7 @@ class Cluster(NamedTuple):
 
 
 def check(profile: MachineProfile, results: Path) -> Cluster:
-    """Joins the cluster, asks every node, and leaves it again."""
+    """Join the cluster, run the checks on every node, and leave it."""
     import ray
 
     address = network.cluster_address(profile) or "auto"
@@ -48,7 +48,7 @@ def check(profile: MachineProfile, results: Path) -> Cluster:
         return empty._replace(findings=[Finding("cluster", False, fault)])
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level="error")
-    except Exception as error:  # Ray raises many types; each means: there is no joining
+    except Exception as error:  # Ray raises many types; each means that the cluster cannot be joined
         last = (str(error).strip().splitlines() or [repr(error)])[0]
         return empty._replace(findings=[Finding("cluster", False, f"the Ray cluster at {address} cannot be joined: {last}")])
     try:
@@ -65,7 +65,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
     fits, offered = work.machines(profile, [node["Resources"] for node in nodes])
     try:
         storage, reports = _ask_nodes(nodes, results)
-    except Exception as error:  # whatever a node raised or failed to do in time
+    except Exception as error:  # any error of a node, or its timeout
         last = (str(error).strip().splitlines() or [repr(error)])[-1]
         finding = Finding("cluster", False, f"a node does not answer ({last}); is omnimer_ray installed there? see ray status")
         return Cluster([finding, fits], offered, [])
@@ -82,7 +82,7 @@ def examine(profile: MachineProfile, results: Path, dashboard: str | None) -> Cl
 
 
 def same_versions(reports: dict[str, Report]) -> Finding:
-    """All nodes have packages that fit, in the same versions."""
+    """Check that all nodes have fitting packages, in the same versions."""
     faults = sorted({report.packages.text for report in reports.values() if not report.packages.ok})
     first = next(iter(reports))
     for name, report in reports.items():
@@ -118,7 +118,7 @@ def common(results: Path, reports: dict[str, Report], token: str, wait_sec: floa
 
 
 def report_of_node(results: str, token: str, name: str) -> Report:
-    """Runs on a node: report its software and hardware, and whether it reads and writes the shared folder."""
+    """Report a node's software and hardware, and whether it reads and writes the shared folder. Runs on the node."""
     import importlib.metadata
 
     versions = []
@@ -167,7 +167,7 @@ def _standing(results: Path, token: str) -> Iterator[None]:
 
 
 def _slots(profile: MachineProfile, nodes: list[dict[str, Any]]) -> list[workers.Handle]:
-    """One a card of the cluster; without cards one a node, and two on a node that is alone."""
+    """One slot per card of the cluster; without cards one per node, and two on a single node."""
     import ray
 
     actor = ray.remote(workers.Slot)

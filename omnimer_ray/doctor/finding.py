@@ -9,7 +9,7 @@ from omnimer_ray.errors import MachineError
 
 
 class Finding(NamedTuple):
-    """Result of one check: what was found, or what to do."""
+    """Result of one check: an observation, or what to do."""
 
     name: str
     ok: bool
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 def refuse(findings: Sequence[Finding]) -> None:
-    """Raises MachineError with everything that is to be mended, one a line; nothing where all is fine."""
+    """Raise MachineError with everything that must be fixed, one per line, if any finding is not fine."""
     if broken := [finding for finding in findings if not finding.ok]:
         lines = "\n".join(f"  {finding.name}: {finding.text}" for finding in broken)
         raise MachineError(f"{len(broken)} of {len(findings)} checks of this machine failed (python -m omnimer_ray.doctor):\n{lines}")

@@ -23,7 +23,7 @@ RAY_DISK_SHARE = 0.95  # Ray spills nothing, and warns without end, on a disk th
 
 
 def cards(profile: MachineProfile, found: Sequence[Card] | str) -> Finding:
-    """The cards are there, answer, and are the profile's type."""
+    """Check that the cards exist, respond, and are of the profile's type."""
     if isinstance(found, str):
         return Finding("cards", False, f"the NVIDIA driver does not answer: {found}; load the driver or restart the machine")
     if not found:
@@ -44,7 +44,7 @@ def cards(profile: MachineProfile, found: Sequence[Card] | str) -> Finding:
 
 
 def cores(profile: MachineProfile, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> Finding:
-    """The cores that this process may use are really its own: a container's quota below them slows every worker down."""
+    """Check that a container's quota is not below the cores that this process may use, which would slow every worker down."""
     seen = len(os.sched_getaffinity(0))
     try:
         allowed, period = quota.read_text().split()
@@ -92,7 +92,7 @@ def available_gib(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sy
 
 
 def disk(results: Path) -> Finding:
-    """Room for results, for cached media and for Ray's session."""
+    """Check the free space for results, for cached media and for Ray's session."""
     tight, parts = [], []
     for what, folder in (("results", results), ("the media cache", default_cache()), ("Ray's session", Path(tempfile.gettempdir()))):
         usage = shutil.disk_usage(existing(folder))
@@ -108,16 +108,16 @@ def disk(results: Path) -> Finding:
 
 
 def storage(results: Path, shared: bool) -> Finding:
-    """The results' folder is absolute where other machines are to find it, and can be written and read."""
+    """Check that the results folder can be written and read, and is absolute if other machines must find it."""
     if shared and not results.is_absolute():
         return Finding("storage", False, f"--results {results} is relative; give an absolute path that all machines of the cluster share")
     there = existing(results)
     if fault := unwritable(there):
-        return Finding("storage", False, f"{there} cannot be written ({fault}); mend its rights, or give another --results")
+        return Finding("storage", False, f"{there} cannot be written ({fault}); change its permissions, or give another --results")
     return Finding("storage", True, f"{there} is written and read from here")
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest existing parent."""
     folder = folder.absolute()
     return next(parent for parent in (folder, *folder.parents) if parent.is_dir())

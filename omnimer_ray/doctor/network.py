@@ -1,6 +1,6 @@
-"""Checks of who can reach Ray: token authentication, and servers of Ray that are open to other machines without it.
+"""Checks of access to Ray: token authentication, and servers of Ray that are open to other machines without it.
 
-Whoever reaches Ray's ports without a token runs code as the person who started it.
+Anyone who reaches Ray's ports without a token can run code as the user who started Ray.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def cluster_address(profile: MachineProfile) -> str | None:
 
 
 def token(profile: MachineProfile, environ: Mapping[str, str] = os.environ, home: Path | None = None) -> Finding:
-    """Token authentication is on wherever Ray is reached; the token itself is never read.
+    """Check that token authentication is on; the token itself is never read.
 
-    Ray 2.60 turns it on by itself in the cluster that ray.init starts, and for address 'auto' where a token is there; for an
+    Ray 2.60 turns it on by default in the cluster that ray.init starts, and for address 'auto' if a token exists; for an
     explicit address never (ray/_private/worker.py, authentication_token_setup.py).
     """
     mode = environ.get("RAY_AUTH_MODE")
@@ -69,7 +69,7 @@ def _token_there(environ: Mapping[str, str], home: Path) -> bool:
 
 
 def open_servers(processes: Path = Path("/proc")) -> Finding:
-    """No server of Ray on this machine that others can reach takes jobs without a token."""
+    """Check that no server of Ray on this machine that other machines can reach accepts jobs without a token."""
     servers = sorted(set(ray_servers(processes)))
     reachable = [server for server in servers if not _loopback(server.host)]
     if open_ones := [f"{server.kind} at {server.host}:{server.port}" for server in reachable if answers(server)]:
@@ -79,7 +79,7 @@ def open_servers(processes: Path = Path("/proc")) -> Finding:
 
 
 def dashboard(url: str) -> Finding:
-    """The dashboard of a cluster, at HOST:PORT, asks for a token; where it does not, the cluster's other ports, open to all, do not either."""
+    """Check that the dashboard of a cluster, at HOST:PORT, requires a token; if it does not, neither do the cluster's other open ports."""
     host, _, port = url.rpartition(":")
     if answers(Server("dashboard", host.strip("[]"), int(port), JOBS)):
         return Finding("dashboard", False, f"the cluster of the dashboard at {url} runs anybody's code without a token; {RESTART}")
@@ -87,7 +87,7 @@ def dashboard(url: str) -> Finding:
 
 
 def ray_servers(processes: Path) -> Iterable[Server]:
-    """Dashboards and nodes' agents, by the command lines of the processes here; an agent's is part of its raylet's."""
+    """Dashboards and node agents, from the command lines of this machine's processes; an agent's address is in its raylet's."""
     for path in processes.glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace").replace("\0", " ")
@@ -102,7 +102,7 @@ def ray_servers(processes: Path) -> Iterable[Server]:
 
 
 def answers(server: Server, limit_sec: float = 1.0) -> bool:
-    """Whether a server does anything for somebody without a token."""
+    """Whether a server answers requests without a token."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     request = urllib.request.Request(server._replace(host=everywhere.get(server.host, server.host)).url)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

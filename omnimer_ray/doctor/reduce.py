@@ -1,6 +1,6 @@
 """One of two processes that all-reduce a tensor: prints the seconds of one all-reduce.
 
-A process of its own, so that one that hangs can be ended, and so that NCCL reads its settings afresh.
+It is a separate process, so that it can be killed if it hangs, and so that NCCL reads its settings again.
 Run:  python -m omnimer_ray.doctor.reduce RANK HOST:PORT cpu|cuda MIB LIMIT_SEC
 """
 
@@ -21,7 +21,7 @@ def reduce(rank: int, address: str, device: str, mib: int, limit_sec: float) -> 
     backend = "nccl" if device == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"tcp://{address}", rank=rank, world_size=2, timeout=timedelta(seconds=limit_sec))
     tensor = torch.ones(mib * 2**18, device=device)
-    dist.all_reduce(tensor)  # the first one sets the connection up
+    dist.all_reduce(tensor)  # the first all-reduce also sets up the connection
     if not bool((tensor == 2).all()):
         raise ArithmeticError("an all-reduce of ones gave something else than twos")
     began = time.perf_counter()

@@ -28,7 +28,7 @@ print(json.dumps({"torch": torch.__version__, "torchvision": torchvision.__versi
 
 
 def python(version: Sequence[int] = sys.version_info[:3]) -> Finding:
-    """The interpreter's version."""
+    """Check the interpreter's version."""
     text = ".".join(map(str, version))
     if tuple(version[:2]) < OLDEST:
         return Finding("python", False, f"Python {text} is too old; make the environment with Python 3.11 or later")
@@ -36,7 +36,7 @@ def python(version: Sequence[int] = sys.version_info[:3]) -> Finding:
 
 
 def packages(requirements: Sequence[str] | None = None) -> Finding:
-    """Every package of the core and of the extra 'train' is there, in a version that the project was made for."""
+    """Check that every package of the core and of the extra 'train' is installed in a supported version."""
     from packaging.requirements import Requirement
 
     faults = []
@@ -64,7 +64,7 @@ def _requirements() -> list[str]:
 
 
 def operators(profile: MachineProfile, limit_sec: float = 180, probe: str = PROBE) -> Finding:
-    """torch and torchvision belong together, and torch sees the cards; in a process of its own, for a wrong pair may crash."""
+    """Check that torch and torchvision fit each other and that torch sees the cards; in a separate process, because a wrong pair may crash."""
     try:
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=limit_sec, check=False)
     except subprocess.TimeoutExpired:
@@ -81,7 +81,7 @@ def operators(profile: MachineProfile, limit_sec: float = 180, probe: str = PROB
 
 
 def compiler(profile: MachineProfile, which: Callable[[str], str | None] = shutil.which) -> Finding:
-    """On a CPU DeepSpeed compiles one small op at its first use, and keeps it in $TORCH_EXTENSIONS_DIR."""
+    """Check the compiler: on a CPU DeepSpeed compiles one small op at its first use, and keeps it in $TORCH_EXTENSIONS_DIR."""
     if profile.gpus_per_worker:
         return Finding("compiler", True, "none is needed: DeepSpeed compiles its op on machines without cards only")
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")

@@ -30,7 +30,7 @@ def machine(profile: MachineProfile, offered: Resources) -> Finding:
 
 
 def machines(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> tuple[Finding, Resources]:
-    """The same for a cluster's machines, as Ray counts them; also returns their resources."""
+    """Check the same for a cluster's nodes, as Ray counts them; also return their resources."""
     try:
         offered = usable(profile, nodes)
     except OmniMERError as error:
@@ -39,7 +39,7 @@ def machines(profile: MachineProfile, nodes: Sequence[Mapping[str, float]]) -> t
 
 
 def corpus(spec: str) -> Finding:
-    """The corpus is read, and a release's media are there; a generated one is only planned."""
+    """Check that the corpus can be read and that a release's media exist; a generated corpus is only planned."""
     try:
         loaded = load(spec, need_media=spec != "mini")
     except OmniMERError as error:
@@ -50,7 +50,7 @@ def corpus(spec: str) -> Finding:
 
 
 def base(name: str) -> tuple[Finding, Base | None]:
-    """The base is found, and its weights are on this machine."""
+    """Check that the base is found and that its weights are on this machine."""
     try:
         found = locate(name)
     except OmniMERError as error:
@@ -64,7 +64,7 @@ def base(name: str) -> tuple[Finding, Base | None]:
 def fits(
     profile: MachineProfile, found: Base | None, offered: Resources | None, cards: Sequence[Card] = (), configs: Sequence[RunConfig] = ()
 ) -> Finding:
-    """A worker's memory, estimated from the base's shape for the longest item of the largest config, against a worker's memory.
+    """Compare the estimated memory of a worker, for the longest item of the largest config, with the memory that a worker has.
 
     Without configs the base's recipe is used; without `offered` a worker's memory on a CPU is unknown.
     """
@@ -89,7 +89,7 @@ def fits(
 
 
 def _memory_of_a_worker(profile: MachineProfile, offered: Resources | None, cards: Sequence[Card]) -> float | None:
-    """GiB: of the smallest card, or a share of this machine; None where these are elsewhere and of an unknown type."""
+    """Memory in GiB: of the smallest card, or a share of this machine's; None if the cards are elsewhere and of an unknown type."""
     if not profile.gpus_per_worker:
         return None if offered is None else available_gib() / (concurrency(profile, offered) * max(1, profile.workers_per_run))
     share = min(1.0, profile.gpus_per_worker)

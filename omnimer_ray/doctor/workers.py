@@ -1,4 +1,4 @@
-"""An all-reduce of every pair of workers, wherever they are: which pairs hang or crawl, with and without peer-to-peer."""
+"""An all-reduce of every pair of workers, on all nodes: finds pairs that hang or are slow, with and without peer-to-peer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from omnimer_ray.machine.profile import MachineProfile
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_SEC = 90.0  # of one pair, imports included
 CPU_MIB, GPU_MIB = 16, 64
-CLEARLY = 1.2  # one way is faster than the other by so much
+CLEARLY = 1.2  # one way counts as faster by this factor
 NETWORK = "; check the firewall, and name the network in the profile's environment (GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME)"
 MODES = {"with peer-to-peer": {"NCCL_P2P_DISABLE": "0"}, "without": {"NCCL_P2P_DISABLE": "1"}}
 
@@ -31,19 +31,19 @@ class Timing(NamedTuple):
 
 
 class Slot:
-    """A place where a worker would run: a card, or a machine's cores. Lives where the worker would."""
+    """A place where a worker would run: a card, or a machine's cores. The object exists in a process there."""
 
     def __init__(self, host: str, device: str, environment: dict[str, str]) -> None:
         self.host, self.device, self.environment = host, device, environment
 
     def address(self) -> str:
-        """HOST:PORT, free a moment ago."""
+        """Return HOST:PORT with a port that is free at present."""
         with socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET) as probe:
             probe.bind((self.host, 0))
             return f"{f'[{self.host}]' if ':' in self.host else self.host}:{probe.getsockname()[1]}"
 
     def reduce(self, rank: int, address: str, environment: dict[str, str], limit_sec: float = LIMIT_SEC) -> Timing:
-        """This slot's half of an all-reduce with the slot that opened `address`."""
+        """Run this slot's half of an all-reduce with the slot that opened `address`."""
         mib = GPU_MIB if self.device == "cuda" else CPU_MIB
         command = [sys.executable, "-m", "omnimer_ray.doctor.reduce", str(rank), address, self.device, str(mib), str(limit_sec)]
         path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
@@ -84,7 +84,7 @@ def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def all_reduce(profile: MachineProfile, slots: Sequence[Handle]) -> Finding:
-    """Every pair of slots, timed; on cards with and without peer-to-peer."""
+    """Time every pair of slots; on cards with and without peer-to-peer."""
     name = "all-reduce"
     if len(slots) < 2:
         return Finding(name, True, "one worker at most, so there is no pair")
@@ -129,7 +129,7 @@ def _verdict(timings: dict[str, Timing], mib: int) -> tuple[bool, str]:
 
 
 def _verdict_of_cards(profile: MachineProfile, timings: dict[str, dict[str, Timing]]) -> tuple[bool, str]:
-    """Which of the two ways the profile should name in its environment."""
+    """Advice which of the two ways the profile should set in its environment."""
     (direct_ok, direct), (other_ok, other) = (_verdict(timings[mode], GPU_MIB) for mode in MODES)
     text = f"with peer-to-peer: {direct}; without: {other}"
     off = profile.environment.get("NCCL_P2P_DISABLE", "0") == "1"

@@ -9,7 +9,7 @@ from omnimer_ray.media.load import MediaReport, probe
 
 
 def main(paths: list[str]) -> int:
-    """Prints one row per file; 0 when all can be used."""
+    """Print one row per file; return 0 if all files can be used."""
     reports = [probe(Path(path)) for path in paths]
     rows = [("file", "container", "video", "frames", "rate", "audio", "seconds", "tokens", "error"), *map(_row, reports)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -1,7 +1,7 @@
 """The media cache: decoded clips by content, shared by all runs, safe when several of them write at once.
 
 `media/<key>.safetensors` holds one clip; `media/known/` remembers the hash of each source file, so that it is read once.
-A file is written whole under another name and then renamed; one that is damaged is made again.
+A file is written whole under another name and then renamed; a damaged file is written again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def source_hash(path: Path, cache: Path) -> str:
         if re.fullmatch(r"[0-9a-f]{64}", known := memo.read_text()):
             return known
     except (OSError, ValueError):
-        pass  # not remembered, or damaged: hashed again
+        pass  # no memo, or a damaged one: hash the file again
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -54,7 +54,7 @@ def source_hash(path: Path, cache: Path) -> str:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """The stat of a file, once it is sure that opening it neither blocks nor is refused; raises Fault."""
+    """Return the stat of a file that can be opened without blocking; raise Fault otherwise."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -71,14 +71,14 @@ def check_file(path: Path) -> os.stat_result:
 
 
 def keep(place: Path, arrays: Arrays, about: dict[str, Any]) -> None:
-    """Write an entry; a second writer replaces it by the same bytes. Raises MachineError if the disk refuses."""
+    """Write an entry; a second writer replaces it by the same bytes. Raises MachineError if it cannot be written."""
     from safetensors.numpy import save
 
     _write(place, save(arrays, metadata={"about": json.dumps({**about, "crc": _crc(arrays, about)})}))
 
 
 def kept(place: Path) -> Kept | None:
-    """An entry; None where there is none, or where it is damaged and has to be made again."""
+    """Return an entry, or None if it is absent or damaged and must be made again."""
     from safetensors import SafetensorError, safe_open
 
     try:

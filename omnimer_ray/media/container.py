@@ -1,6 +1,6 @@
 """Contents of a media file: its container, its tracks and their time lines, read without decoding.
 
-A file is known by its content, not by its name, and it is the only thing that is opened: a playlist or a session
+A file's format is found from its content, not from its name, and no other file is opened: a playlist or a session
 description cannot make FFmpeg read another file or a network.
 """
 
@@ -49,7 +49,7 @@ class _Nameless:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """The container of a file; raises Fault where its content is no media."""
+    """Open the container of a file; raises Fault if its content is no media."""
     import av
 
     with Path(path).open("rb") as file:
@@ -105,13 +105,13 @@ def track(container: Any, kind: str) -> Any:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises Fault for frames that are too large to be decoded within the memory limit."""
+    """Raise Fault for frames that are too large to be decoded within the memory limit."""
     if width * height > MAX_FRAME_PIXELS:
         raise Fault(f"its frames have {width}x{height} pixels; {MAX_FRAME_PIXELS:,} are the most", "scale the video down")
 
 
 def scan(path: str, kind: str, max_sec: float) -> Scan:
-    """A track's time line from its packets; raises Fault where it has none."""
+    """Read a track's time line from its packets; raises Fault if it has none."""
     with opened(path) as container:
         stream = track(container, kind)
         base, step = float(stream.time_base), _frame_sec(stream)
@@ -136,7 +136,7 @@ def scan(path: str, kind: str, max_sec: float) -> Scan:
 
 
 def packets(container: Any, *streams: Any) -> Iterator[Any]:
-    """Packets up to the end, or to the damage: their count shows how much is missing."""
+    """Yield packets up to the end or to the first damaged one: their count shows how much is missing."""
     import av
 
     demuxed = container.demux(*streams)
@@ -164,7 +164,7 @@ def _stated_frames(container: Any, stream: Any) -> int:
 
 
 def _missing_sec(path: str, container: Any, stream: Any, file_end: float) -> float:
-    """Seconds between the end of the data and the end that the format states; 0 where it states none."""
+    """Seconds between the end of the data and the end that the format states; 0 if it states none."""
     formats = set(container.format.name.split(","))
     if "wav" not in formats:
         return container.duration / 1e6 - file_end if container.duration and formats & STATING else 0.0

@@ -1,6 +1,6 @@
-"""Decoding of one media file, as the child process does it (media_child.py): frames at the pixel budget, sound at 16 kHz.
+"""Decoding of one media file, run in the child process (child_process.py): frames at the pixel budget, sound at 16 kHz.
 
-Light on purpose: av, numpy and PIL only, so that a child starts in a third of a second.
+It imports only av, numpy and PIL, so that a child starts in a third of a second.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def budget(height: int, width: int, min_pixels: int, max_pixels: int) -> tuple[i
 
 
 def num_frames(duration_sec: float, available: int, frames_per_second: float, min_frames: int, max_frames: int) -> int:
-    """How many frames to take: even, by qwen_omni_utils' smart_nframes; min_frames where the video has fewer."""
+    """Number of frames to take: even, by qwen_omni_utils' smart_nframes; min_frames if the video has fewer."""
     wanted = min(max(duration_sec * frames_per_second, min_frames), max_frames, available)
     return max(math.floor(wanted / 2) * 2, min_frames)
 
@@ -90,9 +90,9 @@ def decode_video(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 def _frames(path: str, plan: Scan, errors: list[Exception]) -> Iterator[tuple[int, Any]]:
-    """Decoded frames up to the plan's last, with their index in it."""
+    """Yield decoded frames up to the last selected one, with their index in the time line."""
     times = np.asarray(plan.times)
-    slack = 1.5 * plan.duration_sec / len(times)  # decoders may time a frame by one frame otherwise than its packet
+    slack = 1.5 * plan.duration_sec / len(times)  # a decoded frame's time may differ from its packet's by one frame
     with opened(path) as container:
         stream = track(container, "video")
         for order, frame in enumerate(_decoded(container, stream, errors)):
@@ -119,9 +119,9 @@ def _decoded(container: Any, stream: Any, errors: list[Exception]) -> Iterator[A
 
 
 def _check_frames(plan: Scan, decoded: int, damaged: int, with_errors: bool) -> None:
-    """Raises Fault where clearly fewer frames came out whole than the container declares.
+    """Raise Fault if clearly fewer frames were decoded than the container declares.
 
-    Without an error, fewer frames than packets are in order: some packets hold half a frame (interlaced), or one that is never shown.
+    Fewer frames than packets are no fault if there was no decoding error: a packet may hold half a frame (interlaced) or a hidden one.
     """
     declared = max(len(plan.times), 0 if plan.cut else plan.declared)
     came = decoded if with_errors or not decoded else max(decoded, len(plan.times))
@@ -135,7 +135,7 @@ def _check_frames(plan: Scan, decoded: int, damaged: int, with_errors: bool) -> 
 
 
 def _resized(frame: Any, rotation: int, min_pixels: int, max_pixels: int, images: dict[int, Any]) -> Any:
-    """One frame upright, in RGB, at the size that the first one got: by PIL's bicubic filter, as the reference does."""
+    """One frame upright, in RGB, at the size of the first one: by PIL's bicubic filter, as in the reference."""
     from PIL import Image
 
     array = np.rot90(frame.to_ndarray(format="rgb24"), rotation // 90)
@@ -163,7 +163,7 @@ def decode_audio(request: dict[str, Any], send: Send) -> dict[str, Any]:
 
 
 def _check_sound(plan: Scan, seconds: float) -> None:
-    """Raises Fault where clearly less sound came out than the packets hold, or the container states."""
+    """Raise Fault if clearly less sound was decoded than the packets hold or the container states."""
     allowed = max(MISSING_SEC, plan.held_sec * MISSING_SHARE)
     if seconds == 0 or plan.held_sec - seconds > allowed:
         raise Fault(f"{seconds:.1f} of {plan.held_sec:.1f} s of its sound could be decoded")

@@ -1,6 +1,6 @@
 """A clip's file -> frames and sound for the model, checked, and cached by content for all runs.
 
-T frames, H and W their height and width, M mel frames of 10 ms. A file is known by its content, whatever its name, and decoded in a
+T frames, H and W their height and width, M mel frames of 10 ms. A file is identified by its content, whatever its name, and decoded in a
 child process. Limits: 40 million pixels a frame, media.max_sec of each track, 8 s of processor time without progress, 4 GiB of memory.
 """
 
@@ -29,7 +29,7 @@ from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 MEDIA_VERSION = 1  # raise it when code changes what the same file and settings give
 HOP = 160  # samples: a mel frame every 10 ms
 
-_importing = threading.Lock()  # transformers breaks when two threads import it at once
+_importing = threading.Lock()  # importing transformers in two threads at once fails
 _SCALARS = ("sampled_fps", "video_sec", "audio_sec", "cut")
 
 
@@ -55,12 +55,12 @@ class ClipMedia(NamedTuple):
 
     @property
     def num_video_tokens(self) -> int:
-        """Placeholders that the video takes in the prompt."""
+        """Number of placeholders of the video in the prompt."""
         return _num_video_tokens(*self.frames.shape[:3])
 
     @property
     def num_audio_tokens(self) -> int:
-        """Placeholders that the sound takes in the prompt."""
+        """Number of placeholders of the sound in the prompt."""
         return _num_audio_tokens(self.mel.shape[1])
 
 
@@ -93,17 +93,17 @@ class MediaReport(NamedTuple):
 
     @property
     def num_video_tokens(self) -> int:
-        """As ClipMedia."""
+        """As in ClipMedia."""
         return _num_video_tokens(self.num_frames, self.frame_height, self.frame_width)
 
     @property
     def num_audio_tokens(self) -> int:
-        """As ClipMedia."""
+        """As in ClipMedia."""
         return _num_audio_tokens(-(-round(self.audio_sec * SAMPLE_RATE_HZ) // HOP))
 
 
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
-    """Frames and mel features of a clip, from `cache` where it has them.
+    """Frames and mel features of a clip, from `cache` if it has them.
 
     Raises MediaError naming the clip, the fault and the way out; MachineError if the files on this node are absent, or others
     than when the corpus was read; MissingExtraError without the extra `train`.
@@ -143,13 +143,13 @@ def _audio_file(clip: Clip, source: AudioSource) -> Path | None:
 
 
 def _planned(clip: Clip, audio: Path | None) -> dict[Path, str]:
-    """The clip's files that are decoded -> hash when the corpus was read; without those that have none."""
+    """The clip's files that are decoded -> their hashes when the corpus was read; files without a hash are left out."""
     files = {clip.video_path: clip.video_hash, audio: clip.audio_hash if audio == clip.audio_path else clip.video_hash}
     return {path: planned for path, planned in files.items() if path and planned}
 
 
 def _compare(clip: Clip, planned: Mapping[Path, str], found: Mapping[Path, str]) -> None:
-    """Raise MachineError for a file with other contents than the plan was made for."""
+    """Raise MachineError if a file's contents differ from those that the plan was made for."""
     for path, wanted in planned.items():
         if found[path] != wanted:
             raise MachineError(
@@ -159,7 +159,7 @@ def _compare(clip: Clip, planned: Mapping[Path, str], found: Mapping[Path, str])
 
 
 def _read_again(clip: Clip, path: Path) -> str:
-    """Hash of a file, whatever the memo holds. Raises MachineError: when the corpus was read the file was there."""
+    """Hash of a file, read again without the memo. Raises MachineError if it is unreadable, because it was readable when the corpus was read."""
     try:
         if not path.is_file():
             raise FileNotFoundError(errno.ENOENT, "absent, or not a file")
@@ -171,7 +171,7 @@ def _read_again(clip: Clip, path: Path) -> str:
 
 
 def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
-    """Report on a file's tracks and what of them can be used; a bad file does not raise, its fault is in `error`."""
+    """Report on a file's tracks and their usable parts; a bad file does not raise, its fault is in `error`."""
     try:
         check_file(path)
         done = child_process.ask({"op": "probe", "path": str(path.absolute()), **(media or MediaConfig()).model_dump()}).done
@@ -181,7 +181,7 @@ def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
 
 
 def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
-    """Both tracks through the child; raises Fault that names the file."""
+    """Decode both tracks in the child process; raises Fault with the file's name."""
     pictures = _ask("video", video, media)
     sound = _ask("audio", audio, media)
     wave = np.frombuffer(sound.arrays[0][1], np.float32)
@@ -202,7 +202,7 @@ def _ask(operation: str, path: Path, media: MediaConfig) -> child_process.Answer
 def log_mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     """(128, M) log-mel features of a mono 16 kHz waveform, M = ceil(samples / 160).
 
-    What Qwen2_5OmniProcessor gives with its padding to 300 s cut off by its mask; 800 zeros behind are enough for that.
+    Equal to the output of Qwen2_5OmniProcessor with its padding to 300 s cut off by its mask; appending 800 zeros is enough for that.
     """
     with _importing:
         extract = _extractor()

@@ -1,4 +1,4 @@
-"""Every clip's media, decoded and checked before any worker starts; the cache then serves all runs."""
+"""Decode and check every clip's media before any worker starts; all runs then use the cache."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, proces
 
 
 def thumbnails(clip: Clip, media: MediaConfig, cache: Path) -> bytes:
-    """One JPEG strip of a clip's frames, evenly spread."""
+    """One JPEG strip of a clip's frames, evenly spaced."""
     from PIL import Image
 
     from omnimer_ray.media.load import load_media

@@ -47,7 +47,7 @@ def _portable(command: str) -> str:
 
 
 def write_clips(sweep: Sweep) -> None:
-    """clips.parquet, with thumbnails of the clips that are scored; one that holds these clips already is left."""
+    """clips.parquet, with thumbnails of the clips that are scored; a file with the same clips is kept."""
     import polars as pl
 
     from omnimer_ray.media.prepare import thumbnails
@@ -60,7 +60,7 @@ def write_clips(sweep: Sweep) -> None:
         if pl.read_parquet(path).drop("thumbnails").equals(clips):
             return
     except (OSError, pl.exceptions.PolarsError):
-        pass  # none yet, or not whole
+        pass  # absent or incomplete
     shown = [clip.split == "validation" or sweep.request.folds is not None for clip in sweep.corpus.clips]
     strips = [thumbnails(c, sweep.recipe.media, default_cache()) if s else None for c, s in zip(sweep.corpus.clips, shown, strict=True)]
     write_table(path, clips.with_columns(pl.Series("thumbnails", strips, pl.Binary)).select(list(schema)))

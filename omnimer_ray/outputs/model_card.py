@@ -1,6 +1,6 @@
 """The model card of a stage's adapter, `stages/<key>/README.md`: provenance, scores, settings, how to load it.
 
-The same records give the same text; it is written behind the record, and again when a run that ends with the stage is scored.
+The same records give the same text. It is written after the record, and again after a run that ends with the stage is scored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # in the lines
 
 
 def write_card(sweep: Sweep, unit: Unit) -> None:
-    """The card of the unit's stage, once that is recorded as done."""
+    """Write the card of the unit's stage, if the stage is recorded as done."""
     if isinstance(unit, LedgerUnit) or unit.stage is None:
         return
     folder = sweep.folder / "stages" / unit.stage.key
@@ -42,7 +42,7 @@ def write_card(sweep: Sweep, unit: Unit) -> None:
 
 
 def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins: tuple[str, ...], scores: dict[str, Scores]) -> str:
-    """Markdown behind the few lines of YAML that a hub reads; `scores` by the titles of the runs that end with the stage."""
+    """Markdown after the few lines of YAML that a hub reads; `scores` by the titles of the runs that end with the stage."""
     blocks = [
         _head(base),
         f"# {cell(title)}",
@@ -66,7 +66,7 @@ def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins
 
 
 def loading(stage: Stage, base: Base) -> str:
-    """The lines that load the adapter from the folder of its card, with torch, transformers and peft alone."""
+    """Code that loads the adapter from the folder of its card, with torch, transformers and peft only."""
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[stage.config.base.precision]
     pinned = f", revision={base.commit!r}" if base.commit else ""
     where = "from omnimer_ray.model.bases import TINY_FOLDER as base" if base.is_tiny else f"base = {base.name!r}"
@@ -123,7 +123,7 @@ def _score_lines(scores: dict[str, Scores]) -> list[str]:
 
 
 def _settings(stage: Stage) -> list[tuple[str, ...]]:
-    """Every setting that the stage depends on, with where it comes from."""
+    """Every setting that the stage depends on, with its source."""
     config = stage.config
     paper = flat(omnimer_qwen7b(config.corpus, config.base).model_dump())
     lines: list[tuple[str, ...]] = []

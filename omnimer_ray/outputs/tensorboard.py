@@ -1,6 +1,6 @@
-"""TensorBoard files of what is recorded: `tensorboard --logdir results/<space>/<corpus>-<base>/tensorboard`.
+"""TensorBoard files of recorded stages and runs: `tensorboard --logdir results/<space>/<corpus>-<base>/tensorboard`.
 
-They are made from a stage's history and a run's predictions, never while it trains: a resumed stage has each step once. No clock:
+They are made from a stage's history and a run's predictions after the training, so a resumed stage has each step once. No clock is used:
 the time of an event is the seconds of training before it.
 """
 
@@ -23,7 +23,7 @@ Scalars = tuple[int, float, dict[str, float]]  # step, seconds of training, valu
 
 
 def write_events(sweep: Sweep, unit: Unit) -> None:
-    """The unit's folder below `tensorboard/`, once it is recorded; one that was made from the same records is left."""
+    """Write the unit's folder below `tensorboard/`, if the unit is recorded; a folder that was made from the same records is kept."""
     records = [read_record(folder) for folder in _folders(sweep, unit)]
     if not any(records):
         return
@@ -64,7 +64,7 @@ def _scalars(sweep: Sweep, unit: Unit) -> Iterator[Scalars]:
 
 
 def _write(path: Path, scalars: Sequence[Scalars], about: str) -> None:
-    """Write an event file by tensorboardX, which Ray Tune brings. Kept instead of its SummaryWriter, which puts the clock and the host into the name."""
+    """Write an event file by tensorboardX, a dependency of Ray Tune. Kept instead of its SummaryWriter, which puts the clock and the host into the name."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.record_writer import RecordWriter

@@ -1,4 +1,4 @@
-"""The results folder of a space, corpus and base: one folder each, and never results of two that share a name."""
+"""The results folder of a space, corpus and base: one folder for each combination, never shared by two of the same name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _still_exists(file: str | None) -> bool:
 
 
 def _identity(plan: Any) -> tuple[str | None, str | None]:
-    """Fingerprint and revision in a plan.json; None where it has none."""
+    """Fingerprint and revision in a plan.json; None if absent."""
     try:
         return plan["corpus"]["fingerprint"], plan["base"]["revision"]
     except (KeyError, TypeError):

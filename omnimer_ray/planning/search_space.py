@@ -92,7 +92,7 @@ def draw(search: Search, trial: Draw) -> dict[str, Any]:
 
 
 def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
-    """Changes to the baseline that the parameters mean, as in a variant."""
+    """Changes to the baseline for these parameters, in the form of a variant."""
     auxiliaries = [name for name in AUXILIARIES if name in params["auxiliaries"].split("+")]
     changes = {
         "auxiliaries": set(auxiliaries),

@@ -1,4 +1,4 @@
-"""Finds search spaces: the files of `search_spaces/` by name, or a person's own file by its path."""
+"""Find search spaces: the files of `search_spaces/` by name, or a user's file by its path."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class SpaceFile(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Whether it comes with the project."""
+        """Whether it is one of the project's own."""
         return self.path.resolve().parent == FOLDER.resolve()
 
 
 def list_spaces() -> list[SpaceFile]:
-    """The spaces that come with the project; their files are parsed, not run."""
+    """The project's own spaces; their files are parsed, not run."""
     files = sorted(path for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
     return [SpaceFile(path.stem, path, _question(path)) for path in files]
 
@@ -49,7 +49,7 @@ def find_space(name: str) -> SpaceFile:
 
 
 def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace | Search:
-    """Runs the file's `space(recipe)`. Raises ConfigError where it has none or returns something else."""
+    """Run the file's `space(recipe)`. Raises ConfigError if it has none or returns something else."""
     specification = importlib.util.spec_from_file_location(f"search_space_{file.name}", file.path)
     assert specification is not None
     assert specification.loader is not None

@@ -23,7 +23,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 NUM_MERGES = 2000
 HIDDEN = 128
-SPECIAL_TOKENS = {  # the names that the processor asks for
+SPECIAL_TOKENS = {  # the names that the processor requires
     "image_token": "<|IMAGE|>",
     "audio_token": "<|AUDIO|>",
     "video_token": "<|VIDEO|>",

@@ -1,4 +1,4 @@
-"""Makes the tiny base: pre-trained on auxiliary instructions only, from other seeds, voices and faces than mini's.
+"""Make the tiny base: pre-trained on auxiliary instructions only, from other seeds, voices and faces than mini's.
 
 It follows the format and perceives imperfectly; it has never seen a main task, nor two modalities at once.
 
@@ -44,7 +44,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_d
 
 def main(out: Path = TINY_FOLDER) -> None:
     """Make the pre-training corpus, learn the tokenizer, train the tiny Thinker in full, and save it with its processor."""
-    torch.set_num_threads(1)  # sums in one order, however many cores there are
+    torch.set_num_threads(1)  # sums in the same order for any number of cores
     recipe = mini.MiniRecipe.pretraining(SEED, NUM_CLIPS)
     corpus = mini.load(recipe, cache=default_cache(), progress=print)
     cues = {planned.id: planned.cues for planned in mini.plan(recipe)}
@@ -61,7 +61,7 @@ def main(out: Path = TINY_FOLDER) -> None:
 
 
 def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tuple[Item, ...]], first: int = 0) -> None:
-    """All parameters, by the project's one training loop in this process; every phase has a fresh optimizer and cosine."""
+    """Train all parameters with the project's training loop in this process; every phase has a new optimizer and cosine."""
     config = omnimer_tiny(CorpusConfig(name="mini", fingerprint=""), BaseConfig(name="tiny", revision=""))
     encoder = Encoder(thinker.processor, config, default_cache(), memory_bytes=3 << 30)
     placement = Placement(micro_batch=8, checkpoint_every=10**9)
@@ -80,7 +80,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
 
 
 def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str, str]]) -> Iterator[Item]:
-    """Each clip's free question, and every other clip with its label given; the answers name the cue that is really there."""
+    """Items: each clip's free question, and every second clip's question with the label given; the answers name the clip's true cue."""
     modality = AUXILIARY_OF[kind].modality
     for place, clip in enumerate(clips.values()):
         cue = cues[clip.id][modality]

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import BASE, GOLD, row, write_clips, write_plan, write_run
+from results_folders import BASE, GOLD, row, write_clips, write_plan, write_run
 
 from analysis import load
 from analysis.folder import runs_schema

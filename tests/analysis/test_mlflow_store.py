@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_run
+from results_folders import write_run
 
 from analysis import load
 from analysis.mlflow_store import write_store

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import HTML_TRANSCRIPT, VARIANTS
 from PIL import Image
+from results_folders import HTML_TRANSCRIPT, VARIANTS
 
 from analysis import load, write_all
 from analysis.figures import figures

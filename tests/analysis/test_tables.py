@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
+from results_folders import BASE, GOLD, TEXT, row, write_clips, write_plan, write_run
 
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table

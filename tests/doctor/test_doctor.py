@@ -178,7 +178,7 @@ def test_results_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch: 
     assert text == "--results results is relative; give an absolute path that all machines of the cluster share"
     monkeypatch.setattr(host, "unwritable", lambda folder: "Read-only file system")
     text = reason(host.storage(tmp_path / "results", shared=False))
-    assert text == f"{tmp_path} cannot be written (Read-only file system); mend its rights, or give another --results"
+    assert text == f"{tmp_path} cannot be written (Read-only file system); change its permissions, or give another --results"
 
 
 def test_a_folder_that_does_not_keep_its_files_is_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,7 +532,7 @@ def test_all_five_faults_of_a_machine_are_reported(tmp_path: Path) -> None:
     assert "RAY_AUTH_MODE=disabled" in broken["token"]
     assert "the profile asks for 9999 cores a run" in broken["profile"]
     assert "9999 workers need about" in broken["memory"]
-    assert done.stdout.splitlines()[-1] == f"{len(broken)} of {len(lines) - 1} checks ask for something to be mended"
+    assert done.stdout.splitlines()[-1] == f"{len(broken)} of {len(lines) - 1} checks found something to fix"
 
 
 def test_the_quick_checks_load_neither_torch_nor_ray(fit: Path) -> None:

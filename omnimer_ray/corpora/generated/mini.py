@@ -41,7 +41,7 @@ def load(
     need_media: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
-    """The corpus of `recipe`, made now if the cache does not hold it; without `need_media` its annotations alone, and nothing is made.
+    """The corpus of `recipe`, generated now unless it is cached; without `need_media` only its annotations, and nothing is generated.
 
     Raises MissingExtraError without the extra `demo`.
     """
@@ -57,9 +57,9 @@ def load(
 
 
 def make(recipe: MiniRecipe, folder: Path, *, workers: int | None = None, progress: Callable[[str], None] = lambda line: None) -> Path:
-    """Make the corpus in `folder`, unless it exists: built beside it and renamed, so that concurrent makers cannot harm each other.
+    """Generate the corpus in `folder`, unless it exists: in a temporary folder that is renamed, so that concurrent processes do not conflict.
 
-    Raises MachineError where it cannot be written.
+    Raises MachineError if it cannot be written.
     """
     if folder.exists():
         return folder

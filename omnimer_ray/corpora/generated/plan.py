@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class PlannedClip(NamedTuple):
-    """One clip to make. `sentiments` are the modalities' labels, `cues` the emotions that they really show."""
+    """One clip to make. `sentiments` are the labels of the modalities, `cues` the emotions that the modalities express."""
 
     id: str
     video: int
@@ -52,7 +52,7 @@ def _side(recipe: MiniRecipe, split: Split, size: SplitSize, first_video: int, u
 
 
 def _apportioned(shares: dict[str, float], total: int) -> list[str]:
-    """Each emotion as often as its share, by largest remainders."""
+    """A list with each emotion as often as its share, by largest remainders."""
     counts = {name: int(shares[name] * total) for name in EMOTIONS}
     for name in sorted(EMOTIONS, key=lambda name: counts[name] - shares[name] * total)[: total - sum(counts.values())]:
         counts[name] += 1
@@ -60,7 +60,7 @@ def _apportioned(shares: dict[str, float], total: int) -> list[str]:
 
 
 def _marks(random: Random, rate: float, total: int) -> list[bool]:
-    """`rate` of `total` places, at random."""
+    """A random share `rate` of `total` positions."""
     return _shuffled(random, [index < round(rate * total) for index in range(total)])
 
 
@@ -69,14 +69,14 @@ def _shuffled(random: Random, values: Sequence[T]) -> list[T]:
 
 
 def _conflicting(random: Random, emotion: str, shares: dict[str, float]) -> str:
-    """An emotion of another sentiment: both others equally likely, the emotions of one by their shares."""
+    """An emotion of another sentiment: both other sentiments are equally likely, and their emotions are drawn by their shares."""
     sentiment = random.choice([name for name in SENTIMENTS if name != SENTIMENT_OF[emotion]])
     options = [name for name in EMOTIONS if SENTIMENT_OF[name] == sentiment]
     return random.choices(options, [shares[name] + 1e-9 for name in options])[0]
 
 
 def _unused_sentence(random: Random, emotion: str, topic: str, identities: Identities, used: set[str]) -> str:
-    """A sentence that no clip uses yet; if there is hardly any left, one that is used."""
+    """A sentence that no clip uses yet; a used one if hardly any unused sentence is left."""
     for _ in range(200):
         text = sentence(random, emotion, topic, identities)
         if text not in used:

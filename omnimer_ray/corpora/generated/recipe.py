@@ -17,7 +17,7 @@ EVEN = {"neutral": 0.30, "happiness": 0.18, "surprise": 0.16, "sadness": 0.09, "
 
 
 class SplitSize(Frozen):
-    """How many clips of how many source videos; a source video is one person on one topic."""
+    """Numbers of clips and of source videos; a source video is one person on one topic."""
 
     num_clips: int = Field(ge=1)
     num_videos: int = Field(ge=1)
@@ -56,7 +56,7 @@ class MiniRecipe(Frozen):
 
     @classmethod
     def pretraining(cls, seed: int, num_clips: int) -> Self:
-        """For the tiny base: other voices, faces and fillers, fewer cue words, even classes; an eighth of the clips more to validate on."""
+        """Recipe of the tiny base's pre-training corpus: other voices, faces and fillers, fewer cue words, even classes; plus an eighth of the clips for validation."""
         held_out = -(-num_clips // 8)
         return cls(
             seed=seed,
@@ -75,5 +75,5 @@ class MiniRecipe(Frozen):
         return self
 
     def fingerprint(self) -> str:
-        """Names the corpus: recipe, seed and maker version."""
+        """Identity of the corpus: recipe, seed and maker version."""
         return content_hash({"maker": MAKER_VERSION, **self.model_dump()})

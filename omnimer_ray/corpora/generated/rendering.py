@@ -59,7 +59,7 @@ def render_all(performances: Sequence[Performance], folder: Path, limits: Limits
 
 
 def _each(make: Callable[[Performance], None], performances: Sequence[Performance], workers: int) -> Iterator[None]:
-    """Spawned, not forked: the caller may hold the threads of torch or ray."""
+    """Processes are spawned, not forked, because the caller may hold threads of torch or ray."""
     if workers == 1:
         yield from map(make, performances)
         return
@@ -98,7 +98,7 @@ def _speech(performance: Performance, random: Random, limits: Limits) -> speech.
 
 
 def _film(performance: Performance, samples: speech.Waveform, random: Random) -> list[faces.Frame]:
-    """The face at FRAMES_PER_SECOND: the expression comes up in a third of a second and breathes; the mouth follows the loudness."""
+    """The face at FRAMES_PER_SECOND: the expression rises within a third of a second and then varies slightly; the mouth follows the loudness."""
     pieces = np.array_split(samples.astype(np.float64), round(samples.size / speech.RATE_HZ * FRAMES_PER_SECOND))
     loudness = np.array([np.sqrt(np.mean(piece**2)) for piece in pieces])
     talking = loudness / max(loudness.max(), 1.0)

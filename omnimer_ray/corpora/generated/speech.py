@@ -52,7 +52,7 @@ PROSODY = {
 
 
 def varied(prosody: Prosody, random: Random, strength: float) -> Prosody:
-    """A speaker's own way: `strength` 1 is the emotion as listed, 0 neutral; small jitter on every number."""
+    """The prosody of one speaker: `strength` 1 is the emotion as listed, 0 is neutral; every number gets a small jitter."""
     plain = PROSODY["neutral"]
     mixed = [low + strength * (high - low) for low, high in zip(plain, prosody, strict=True)]
     pitch, pitch_range, rate, volume, *contour = mixed
@@ -66,7 +66,7 @@ def varied(prosody: Prosody, random: Random, strength: float) -> Prosody:
 
 
 def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
-    """`text` in Indonesian by an espeak-ng variant such as 'm3' or 'f2', mono at RATE_HZ; empty where nothing is pronounceable."""
+    """`text` in Indonesian by an espeak-ng variant such as 'm3' or 'f2', mono at RATE_HZ; empty if nothing is pronounceable."""
     espeak = _espeak()
     if voice not in espeak.variants:
         raise ConfigError(f"unknown voice {voice!r}; {near(voice, espeak.variants)}")
@@ -74,7 +74,7 @@ def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
 
 
 class _Espeak:
-    """The library, loaded afresh for every text: it carries the phase of its flutter from one to the next, which would make
+    """The library, loaded again for every text: it keeps the phase of its flutter from text to text, which would make
     a clip depend on those before it. Its breath noise cannot be reset, so no voice with breath is used."""
 
     def __init__(self, library_path: str, data: Path) -> None:
@@ -119,7 +119,7 @@ def _espeak() -> _Espeak:
 
 
 def _short_path(data: Path) -> Path:
-    """espeak-ng cuts a long path in silence, so the data of a deep environment are reached through a link."""
+    """A link to espeak-ng's data if their path is long, because espeak-ng cuts a long path without an error."""
     if len(os.fsencode(data)) <= _LONGEST_DATA_PATH:
         return data
     place = Path(tempfile.mkdtemp(prefix="espeak-"))
@@ -130,7 +130,7 @@ def _short_path(data: Path) -> Path:
 
 
 def _shaped(samples: Waveform, prosody: Prosody) -> Waveform:
-    """The contours that espeak-ng has no parameter for: glide of pitch, harshness, tremor."""
+    """Apply the contours for which espeak-ng has no parameter: glide of pitch, harshness, tremor."""
     if samples.size < 2:
         return samples
     place = np.linspace(-0.5, 0.5, samples.size)

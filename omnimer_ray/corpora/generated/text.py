@@ -1,4 +1,4 @@
-"""Indonesian sentences of the generated corpus: a cue phrase carries the text's emotion, everything else is neutral filler.
+"""Indonesian sentences of the generated corpus: a cue phrase expresses the text's emotion, all other words are neutral filler.
 
 The two identities share most cue phrases but no filler and no frame; the last cues of every list are unknown to the pre-training one.
 """
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Identities = Literal["mini", "pretraining"]
 
-HELD_OUT_CUES = 2  # cue phrases of every emotion that pre-training never hears
+HELD_OUT_CUES = 2  # cue phrases of every emotion that are absent from pre-training
 
 CUES = {
     "neutral": (
