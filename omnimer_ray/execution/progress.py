@@ -36,7 +36,8 @@ class Progress:
         self.recorded_work = sum(extents[name].work for name in list(self.finished))
         self.running: dict[str, Unit] = {}
         self.began = time.monotonic()
-        self.waiting: str | None = None  # reason why a ready unit waits
+        self.waiting: str | None = None  # reason why a ready unit has waited for WAITING_AFTER_SEC or longer
+        self._waits_since: float | None = None
         self._next_report = 0.0  # time of the next log line with this reason
         self._exited = threading.Event()
         self._status = console.status("starting workers") if console.is_terminal else None
@@ -62,10 +63,15 @@ class Progress:
     def wait(self, reason: str | None) -> None:
         """Log the reason why a ready unit waits: after a few seconds, then once a minute. None: no unit waits."""
         now = time.monotonic()
-        if reason is not None and self.waiting is None:
-            self._next_report = now + WAITING_AFTER_SEC
+        if reason is None:
+            self.waiting = self._waits_since = None
+            return
+        if self._waits_since is None:
+            self._waits_since = self._next_report = now
+        if now - self._waits_since < WAITING_AFTER_SEC:
+            return
         self.waiting = reason
-        if reason is not None and now >= self._next_report:
+        if now >= self._next_report:
             self._next_report = now + WAITING_EVERY_SEC
             self._log(reason)
 

@@ -166,3 +166,4 @@ def test_the_reason_why_a_unit_waits_is_logged_after_ten_seconds_and_then_once_a
         clock.now = float(second)
         watcher.wait("waiting for 2 cores on one node: 1 free of 4 cores")
     assert len(lines_of(watcher.console)) == 3
+    assert "waiting" not in watcher._line()
