@@ -13,6 +13,10 @@ from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig, content_hash
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 
+ADDED: dict[str, Any] = {}
+"""Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
+out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""
+
 STAGE_SETTINGS = (
     "corpus",
     "base",
@@ -37,7 +41,7 @@ def ledger_key(config: RunConfig, kind: Kind) -> str:
             "prompts": prompts_hash([kind], Style.of(config), supervision=True),
             "corpus": config.corpus.fingerprint,
             "max_new_tokens": config.supervision.max_new_tokens,
-            "base": _without_name(config)["base"],
+            **hashed({"base": config.model_dump()["base"]}),
             **_media(config, [kind]),
         }
     )
@@ -46,8 +50,8 @@ def ledger_key(config: RunConfig, kind: Kind) -> str:
 def stage_key(config: RunConfig, kinds: Sequence[Kind], position: int, predecessor: str | None, ledgers: Sequence[str]) -> str:
     """Key of a stage's adapter; `predecessor` is the key of the stage before it, `ledgers` are those of its auxiliary answers."""
     chain = {"kinds": kinds, "position": position, "predecessor": predecessor, "ledgers": ledgers}
-    settings = {**stage_settings(config, kinds), "base": _without_name(config)["base"]}
     prompts = prompts_hash(kinds, Style.of(config))
+    settings = hashed(stage_settings(config, kinds))
     return content_hash({"recipe": RECIPE_VERSION, "prompts": prompts, **chain, **settings, **_media(config, kinds)})
 
 
@@ -55,7 +59,7 @@ def run_signature(config: RunConfig, stages: Sequence[str]) -> str:
     """Signature of a run: its full canonical config, the keys of its stages, and the prompt that it is evaluated with."""
     prompts = prompts_hash([config.task], Style.of(config))
     return content_hash(
-        {"recipe": RECIPE_VERSION, "media": MEDIA_VERSION, "prompts": prompts, "stages": stages, "config": _without_name(config)}
+        {"recipe": RECIPE_VERSION, "media": MEDIA_VERSION, "prompts": prompts, "stages": stages, "config": hashed(config.model_dump())}
     )
 
 
@@ -74,13 +78,22 @@ def stage_settings(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
     return settings
 
 
+def hashed(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The part of nested settings that enters hashes: without the base's name, and without an added setting that has its earlier value."""
+    kept: dict[str, Any] = {}
+    for name, value in settings.items():
+        full = prefix + name
+        if full == "base.name" or (full in ADDED and value == ADDED[full]):
+            continue
+        inner = hashed(value, f"{full}.") if isinstance(value, dict) and name != "mixture" else value
+        if inner != {}:
+            kept[name] = inner
+    return kept
+
+
 def _media(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
-    return {"media": config.media.model_dump(), "media_version": MEDIA_VERSION} if _sees_media(kinds) else {}
+    return {**hashed({"media": config.media.model_dump()}), "media_version": MEDIA_VERSION} if _sees_media(kinds) else {}
 
 
 def _sees_media(kinds: Sequence[Kind]) -> bool:
     return any(set(modalities(kind)) - {"text"} for kind in kinds)
-
-
-def _without_name(config: RunConfig) -> dict[str, Any]:
-    return config.model_dump(exclude={"base": {"name"}})

@@ -1,0 +1,49 @@
+"""Results of an earlier version keep their keys, and a sweep finds them: nothing of them is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+from making import ROOT, tiny_config
+
+from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.planning import identity
+from omnimer_ray.planning.identity import hashed
+from omnimer_ray.planning.plan import make_run
+
+FOLDER = ROOT / "tests" / "earlier_results" / "earlier_space" / "mini-tiny-limit40"
+RUNS = sorted(path.parent for path in FOLDER.glob("runs/*/record.json"))
+
+
+def earlier(run: Path) -> RunConfig:
+    """The config of an earlier run; settings that it lacks have the value that means what was computed then."""
+    config = RunConfig.model_validate_json((run / "config.json").read_text(encoding="utf-8"))
+    return changed(config, identity.ADDED)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_an_earlier_run_has_the_same_signature_stages_and_ledgers(run: Path) -> None:
+    made = make_run(earlier(run))
+    assert made.signature == run.name
+    assert [stage.key for stage in made.stages] == json.loads((run / "record.json").read_text())["stages"]
+    assert all((ROOT / "tests/earlier_results/ledgers" / part.key).exists() for stage in made.stages for part in stage.parts)
+
+
+def test_the_earlier_results_have_a_run_of_each_number_of_stages() -> None:
+    assert sorted(len(make_run(earlier(run)).stages) for run in RUNS) == [0, 1, 2]
+
+
+def test_an_added_setting_enters_hashes_once_it_differs_from_its_earlier_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(identity.ADDED, "media.max_sec", tiny_config().media.max_sec)
+    assert "max_sec" not in hashed(tiny_config().model_dump())["media"]
+    assert hashed(tiny_config(media__max_sec=9).model_dump())["media"]["max_sec"] == 9
+
+
+def test_a_part_whose_settings_all_have_their_earlier_values_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "ADDED", {"supervision.max_new_tokens": 64})
+    assert "supervision" not in hashed(tiny_config().model_dump())
+
+
+def test_the_base_name_is_in_no_hash_and_a_mixture_is_one_value() -> None:
+    weights = {"emotion": 1.0, "prosody": 1.0}
+    assert hashed({"base": {"name": "tiny", "revision": "beef"}, "mixture": weights}) == {"base": {"revision": "beef"}, "mixture": weights}
