@@ -15,7 +15,7 @@ import polars as pl
 from analysis.planned import Plan, PlanRow, read_plan, scored_splits
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.records import clips_schema, file_hash, ledger_schema, predictions_schema, read_record
+from omnimer_ray.records import ADDED_COLUMNS, clips_schema, file_hash, ledger_schema, predictions_schema, read_record
 
 DONE, MISSING = "done", "missing"  # outcomes: the only one with scores; no record yet
 
@@ -84,13 +84,14 @@ def load(folder: str | Path) -> Results:
 
 
 def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
-    """Read a Parquet file's declared columns in their declared types. Raises ResultsError with file and column."""
+    """Read a Parquet file's declared columns in their declared types; an added column may be absent. Raises ResultsError with file and column."""
     if not path.exists():
         raise ResultsError(f"{path} is not there; is {path.parent} a results folder? The sweep's command makes the file")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ResultsError(f"{path} cannot be read as Parquet ({error}); remove it, and the same command makes it again") from error
+    frame = frame.with_columns(pl.lit(None).alias(name) for name in ADDED_COLUMNS if name in schema and name not in frame.columns)
     for name, dtype in schema.items():
         if name not in frame.columns:
             raise ResultsError(f"{path} has no column {name!r}; it holds {', '.join(frame.columns)}")

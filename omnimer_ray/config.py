@@ -29,6 +29,8 @@ ClassBalance = Literal["none", "inverse_frequency"]
 LossAverage = Literal["items", "tokens"]
 Hierarchy = Literal["none", "prompt"]
 AudioSource = Literal["file", "track"]
+Scoring = Literal["exact", "generate"]
+Decoding = Literal["free", "constrained"]
 
 
 class Auxiliary(NamedTuple):
@@ -140,9 +142,11 @@ class SupervisionConfig(Frozen):
 
 
 class EvaluationConfig(Frozen):
-    """Greedy decoding of the main answer [A]."""
+    """Greedy decoding of the main answer [A]; no part of it is in a stage's key, so evaluations share an adapter."""
 
     max_new_tokens: int = Field(48, ge=4)
+    scoring: Scoring = "exact"  # [A] exact: the closed set of answers in one pass, with probabilities; a greedy answer outside is generated
+    decoding: Decoding = "free"  # constrained: only labels of the task, and only emotions that fit the stated polarity
 
 
 class RunConfig(Frozen):
@@ -204,6 +208,8 @@ def resolve(config: RunConfig) -> RunConfig:
         data["mixture"] = _relative(config.mixture, stage_kinds(config))
     if config.task == "sentiment":
         data["hierarchy"] = "none"
+    if config.evaluation.decoding == "constrained":  # nothing is left to generate
+        data["evaluation"].update(EvaluationConfig(decoding="constrained").model_dump())
     return RunConfig.model_validate(data)
 
 

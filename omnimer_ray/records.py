@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 RECORD = "record.json"
+ADDED_COLUMNS = ("closed_set_mass", "generated")  # null in files of before they were added
 
 
 def clips_schema() -> dict[str, Any]:
@@ -42,7 +43,7 @@ def predictions_schema() -> dict[str, Any]:
     """Columns of predictions.parquet: one row per (evaluation corpus, clip, instruction).
 
     `prediction` is null if the answer could not be parsed. `gold_distribution` and `probabilities` follow the task's label
-    order and are null if they are unknown.
+    order and are null if they are unknown. `closed_set_mass`, `generated`: null in files of before they were added.
     """
     import polars as pl
 
@@ -56,6 +57,8 @@ def predictions_schema() -> dict[str, Any]:
         "predicted_sentiment": pl.String,  # the polarity in an emotion answer
         "probabilities": pl.List(pl.Float64),
         "answer": pl.String,  # what the model wrote
+        "closed_set_mass": pl.Float64,  # probability of all answers of the closed set; `probabilities` are normalised over them
+        "generated": pl.Boolean,  # decoded token by token; False: found in the closed set of answers
     }
 
 

@@ -82,6 +82,8 @@ def test_the_closed_sets_are_known() -> None:
         "lora.placement",
         "hierarchy",
         "answer_language",
+        "evaluation.scoring",
+        "evaluation.decoding",
     }
 
 

@@ -38,6 +38,7 @@ TORCH_SIDE = {
     "model.generation",
     "model.inputs",
     "model.lora",
+    "model.scoring",
     "model.thinker",
     "search.runner",
     "search.study",

@@ -73,7 +73,7 @@ class Encoder:
         text = _repeat(text, self.processor.video_token, video.num_video_tokens if video else 0)
         text = _repeat(text, self.processor.audio_token, audio.num_audio_tokens if audio else 0)
         prompt = self._tokens(text)
-        ids = prompt if answer is None else prompt + self._answer_tokens(answer)
+        ids = prompt if answer is None else prompt + self.answer_tokens(answer)
         return Encoded(
             torch.tensor(ids),
             len(prompt),
@@ -85,7 +85,11 @@ class Encoder:
 
     def num_answer_tokens(self, answer: str) -> int:
         """Number of supervised tokens of an answer, <|im_end|> included."""
-        return len(self._answer_tokens(answer))
+        return len(self.answer_tokens(answer))
+
+    def answer_tokens(self, answer: str) -> list[int]:
+        """Supervised tokens of an answer, <|im_end|> included; control tokens that a base wrote out in an explanation are plain text."""
+        return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
 
     def media_tensors(self, clip: Clip) -> MediaTensors:
         """Return the clip's media as tensors, from memory if cached there."""
@@ -101,10 +105,6 @@ class Encoder:
     def _tokens(self, text: str, plain: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         return ids
-
-    def _answer_tokens(self, answer: str) -> list[int]:
-        """Tokens of an answer; control tokens that a base wrote out in an explanation are encoded as plain text."""
-        return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
 
     def _tensors(self, clip: Clip, media: ClipMedia) -> MediaTensors:
         frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)

@@ -13,7 +13,10 @@ from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig, content_hash
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {
+    "evaluation.scoring": "generate",
+    "evaluation.decoding": "free",
+}
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""
 

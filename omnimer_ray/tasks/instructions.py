@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, Task, content_hash
-from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENTS, Clip
+from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENT_OF, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
 WORDS: dict[str, dict[str, str]] = {  # canonical label -> its word in prompts and answers
@@ -175,6 +175,20 @@ def main_answer(clip: Clip, kind: Kind, style: Style) -> str:
     """The supervised answer of a main task, from the clip's gold labels (paper IV-A)."""
     wanted = json.loads(_prompt(kind, style, None).schema)
     return _json({name: WORDS[style.language][str(clip.label(name))] for name in wanted})
+
+
+def closed_answers(task: Task, style: Style, fitting: bool = False) -> dict[str, Parsed]:
+    """The closed set of answers to a main task, as they are supervised, by their text; `fitting`: only emotions that fit the stated polarity."""
+    wanted = json.loads(_prompt(task, style, None).schema)
+    answers: dict[str, Parsed] = {}
+    for sentiment in SENTIMENTS if "sentiment" in wanted else (None,):
+        for emotion in EMOTIONS if "emotion" in wanted else (None,):
+            if fitting and sentiment is not None and emotion is not None and SENTIMENT_OF[emotion] != sentiment:
+                continue
+            labels = {"sentiment": sentiment, "emotion": emotion}
+            text = _json({name: WORDS[style.language][str(labels[name])] for name in wanted})
+            answers[text] = Parsed(sentiment, emotion, (), None)
+    return answers
 
 
 def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: Style) -> str:

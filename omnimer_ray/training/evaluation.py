@@ -1,16 +1,27 @@
-"""Evaluation: generate and parse one answer per clip."""
+"""Evaluation: one greedy answer per clip with its parsed label, and the probability of every label."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import RunConfig
-from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.config import EvaluationConfig, RunConfig, Task
+from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.model.generation import generate, in_batches
-from omnimer_ray.model.inputs import Encoder
+from omnimer_ray.model.inputs import Encoded, Encoder
+from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
 from omnimer_ray.model.thinker import Thinker
-from omnimer_ray.tasks.instructions import Style, parse
+from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, parse
+
+
+class Answer(NamedTuple):
+    """A clip's answer; probabilities (label order) and mass are None without exact scoring."""
+
+    text: str
+    probabilities: list[float] | None
+    closed_set_mass: float | None
+    generated: bool
 
 
 def evaluate(
@@ -18,17 +29,62 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Rows of predictions.parquet for the clips that have the task's label, in the order of `clips`."""
     style = Style.of(config)
+    answer = answerer(thinker, encoder, config.task, config.evaluation)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
     rows: list[dict[str, Any]] = []
     for part in in_batches(labelled, batch):
-        answers = generate(thinker, encoder, [encoder.encode(clip, config.task) for clip in part], config.evaluation.max_new_tokens)
-        rows += [_row(clip, answer, config, style) for clip, answer in zip(part, answers, strict=True)]
+        answers = answer([encoder.encode(clip, config.task) for clip in part])
+        rows += [_row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)]
         report(len(rows), len(labelled))
     return rows
 
 
-def _row(clip: Clip, answer: str, config: RunConfig, style: Style) -> dict[str, Any]:
-    parsed = parse(answer, config.task, style)
+def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig) -> Callable[[Sequence[Encoded]], list[Answer]]:
+    """Return the function that answers a batch of items of a main task as the settings ask."""
+
+    def free(items: Sequence[Encoded]) -> list[Answer]:
+        return [Answer(text, None, None, True) for text in generate(thinker, encoder, items, settings.max_new_tokens)]
+
+    match settings.scoring:
+        case "generate":
+            return free
+        case "exact":
+            constrained = settings.decoding == "constrained"
+            closed = closed_answers(task, encoder.style, fitting=constrained)
+            tree = answer_tree(encoder, list(closed))
+        case unknown:
+            assert_never(unknown)
+
+    def exact(items: Sequence[Encoded]) -> list[Answer]:
+        scored = score(thinker, encoder, items, tree, constrained)
+        texts = [_within(one.answer, tree, None if constrained else settings.max_new_tokens) for one in scored]
+        left = [item for item, text in zip(items, texts, strict=True) if text is None]
+        generated = iter(generate(thinker, encoder, left, settings.max_new_tokens) if left else ())
+        return [
+            Answer(next(generated) if text is None else text, *label_probabilities(task, closed, one.log_probabilities), text is None)
+            for text, one in zip(texts, scored, strict=True)
+        ]
+
+    return exact
+
+
+def label_probabilities(task: Task, closed: Mapping[str, Parsed], log_probabilities: Sequence[float]) -> tuple[list[float], float]:
+    """Return the probability of each label, in label order, and of the closed set: sums over polarities, normalised over the closed set."""
+    largest = max(log_probabilities)
+    weights = dict.fromkeys(LABELS[task], 0.0)
+    for parsed, value in zip(closed.values(), log_probabilities, strict=True):
+        weights[str(parsed.label(task))] += math.exp(value - largest)
+    total = sum(weights.values())
+    return [weight / total for weight in weights.values()], math.exp(largest) * total
+
+
+def _within(text: str | None, tree: AnswerTree, limit: int | None) -> str | None:
+    """Return the answer unless free generation would cut it: it ends at `limit` tokens."""
+    return None if text is None or (limit is not None and tree.num_tokens(text) > limit) else text
+
+
+def _row(clip: Clip, answer: Answer, config: RunConfig, style: Style) -> dict[str, Any]:
+    parsed = parse(answer.text, config.task, style)
     return {
         "evaluation_corpus": config.corpus.name,
         "clip": clip.id,
@@ -37,6 +93,8 @@ def _row(clip: Clip, answer: str, config: RunConfig, style: Style) -> dict[str, 
         "gold_distribution": None,
         "prediction": parsed.label(config.task) if parsed else None,
         "predicted_sentiment": parsed.sentiment if parsed else None,
-        "probabilities": None,
-        "answer": answer,
+        "probabilities": answer.probabilities,
+        "answer": answer.text,
+        "closed_set_mass": answer.closed_set_mass,
+        "generated": answer.generated,
     }

@@ -14,7 +14,7 @@ from omnimer_ray.tasks import instructions
 NAMES = sorted(set(OTHER_VALUE) - {"training", "schedule", "auxiliaries"})
 LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_language", "supervision.max_new_tokens"}
 MEDIA = {name for name in OTHER_VALUE if name.startswith("media.")}
-NEVER_IN_A_STAGE = {"base.name", "evaluation.max_new_tokens"}
+NEVER_IN_A_STAGE = {"base.name", "evaluation.max_new_tokens", "evaluation.scoring", "evaluation.decoding"}
 MAIN_ONLY = {"task", "hierarchy", "class_balance"}  # an auxiliary stage does not depend on the main task
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from omnimer_ray.config import RunConfig
-from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip, Corpus
 from omnimer_ray.model.inputs import Encoded, Encoder
+from omnimer_ray.model.scoring import answer_tree
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.records import predictions_schema
+from omnimer_ray.tasks.instructions import Style, closed_answers
 from omnimer_ray.training import evaluation
-from omnimer_ray.training.evaluation import evaluate
+from omnimer_ray.training.evaluation import evaluate, label_probabilities
 
 
 @pytest.fixture
@@ -33,7 +36,11 @@ def test_rows_of_the_tiny_model(clips: list[Clip], tiny: Thinker, encoder: Encod
     frame = pl.DataFrame(rows, schema=predictions_schema())
     assert frame.height == 4
     assert frame["evaluation_corpus"].unique().to_list() == ["mini"]
-    assert evaluate(tiny, encoder, clips, recipe, 1, lambda done, total: None) == rows
+    alone = evaluate(tiny, encoder, clips, recipe, 1, lambda done, total: None)
+    for one, row in zip(alone, rows, strict=True):
+        assert one.pop("probabilities") == pytest.approx(row.pop("probabilities"), abs=1e-5)
+        assert one.pop("closed_set_mass") == pytest.approx(row.pop("closed_set_mass"), rel=1e-4)
+    assert alone == rows
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_an_answer_is_parsed_into_a_row(
         return [answer] * len(items)
 
     monkeypatch.setattr(evaluation, "generate", fake_generate)
-    config = recipe.model_copy(update={"task": task, "hierarchy": hierarchy})
+    config = changed(recipe, {"task": task, "hierarchy": hierarchy, "evaluation.scoring": "generate"})
     row = evaluate(tiny, encoder, clips[:1], config, 8, lambda done, total: None)[0]
     assert row == {
         "evaluation_corpus": "mini",
@@ -80,5 +87,55 @@ def test_an_answer_is_parsed_into_a_row(
         "predicted_sentiment": sentiment,
         "probabilities": None,
         "answer": answer,
+        "closed_set_mass": None,
+        "generated": True,
     }
     assert limits == [recipe.evaluation.max_new_tokens]
+
+
+def test_exact_scoring_predicts_what_generation_does(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+    settings = ("prediction", "predicted_sentiment", "answer", "gold", "clip")
+    exact = evaluate(tiny, encoder, clips, recipe, 3, lambda done, total: None)
+    generated = evaluate(tiny, encoder, clips, changed(recipe, {"evaluation.scoring": "generate"}), 3, lambda done, total: None)
+    assert [[row[name] for name in settings] for row in exact] == [[row[name] for name in settings] for row in generated]
+    for row in exact:
+        assert sum(row["probabilities"]) == pytest.approx(1)
+        assert 0 < row["closed_set_mass"] < 1
+        assert row["generated"] == (row["answer"] not in closed_answers("sentiment", encoder.style))
+
+
+def test_constrained_decoding_gives_every_clip_a_label_that_fits(
+    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = changed(recipe, {"task": "emotion", "evaluation.decoding": "constrained"})
+    monkeypatch.setattr(encoder, "style", Style.of(config))
+    rows = evaluate(tiny, encoder, clips, config, 3, lambda done, total: None)
+    assert [SENTIMENT_OF[row["prediction"]] for row in rows] == [row["predicted_sentiment"] for row in rows]
+    assert [len(row["probabilities"]) for row in rows] == [7] * 4
+    assert not any(row["generated"] for row in rows)
+
+
+def test_an_answer_longer_than_the_limit_is_generated_and_cut(
+    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig
+) -> None:
+    tree = answer_tree(encoder, ['{"sentiment": "neutral"}'])
+    length = tree.num_tokens('{"sentiment": "neutral"}')
+    assert evaluation._within('{"sentiment": "neutral"}', tree, length) == '{"sentiment": "neutral"}'
+    assert evaluation._within('{"sentiment": "neutral"}', tree, length - 1) is None
+    assert evaluation._within(None, tree, 48) is None
+
+
+def test_probabilities_of_labels_are_summed_over_polarities_and_normalised() -> None:
+    closed = closed_answers("emotion", Style("prompt", "en"))
+    values = [-math.inf if parsed.emotion not in ("fear", "anger") else math.log(0.1) for parsed in closed.values()]
+    probabilities, mass = label_probabilities("emotion", closed, values)
+    assert probabilities == pytest.approx([0, 0, 0, 0, 0.5, 0, 0.5])
+    assert mass == pytest.approx(0.6)
+
+
+def test_probabilities_of_a_set_with_almost_no_mass_are_still_normalised() -> None:
+    closed = closed_answers("sentiment", Style("none", "en"))
+    probabilities, mass = label_probabilities("sentiment", closed, [-1000.0, -1000.0, -1001.0])
+    assert sum(probabilities) == pytest.approx(1)
+    assert probabilities[0] == pytest.approx(1 / (2 + math.exp(-1)))
+    assert mass == 0.0
