@@ -7,6 +7,7 @@ under each table: clips and source videos, exclusions, stand-ins, signatures, mi
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -131,7 +132,8 @@ def notes(results: Results, task: str) -> list[str]:
         if (rare := _rare(results, task))
         else []
     )
-    return lines + [f"Missing: {line}." for line in missing_runs(results, task)]
+    lines += [_probabilities(results, task)]
+    return [line for line in lines if line] + [f"Missing: {line}." for line in missing_runs(results, task)]
 
 
 def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
@@ -142,6 +144,22 @@ def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
 def explained(grid: Grid) -> list[str]:
     """Explanation of the headings of one kind of table."""
     return [DIFFERENCE_NOTE] if grid.headings == DIFFERENCE_HEADINGS else []
+
+
+def _probabilities(results: Results, task: str) -> str:
+    """How far the probabilities of a task's labels describe its answers; empty if no run has them."""
+    scored = results.predictions.filter((pl.col("instruction") == task) & pl.col("probabilities").is_not_null())
+    if scored.is_empty():
+        return ""
+    labels = pl.Series(LABELS[task])
+    likeliest = pl.Series([labels[row.arg_max()] for row in scored["probabilities"]])
+    parsed = scored["prediction"].is_not_null()
+    other = (parsed & (likeliest != scored["prediction"])).sum()
+    return (
+        f"Probabilities of labels: over the closed set of answers, whose mass is {decimal(fmean(scored['closed_set_mass']))} on average. "
+        f"In {other} of {parsed.sum()} parsed answers the greedy label is not the most probable one; "
+        f"{scored['generated'].sum()} of {scored.height} answers are outside the closed set."
+    )
 
 
 def _rare(results: Results, task: str) -> str:

@@ -1,7 +1,7 @@
 """Which auxiliary tasks help, and in which order? (OmniMER, Tables III to VI)
 
 Run:   python -m omnimer_ray.sweep ablations --dry-run      # then without --dry-run
-Feeds: the score and per-class tables of analysis/.    Cost: 12 trained runs in 13 stages and 2 zero-shot evaluations a seed.
+Feeds: the score and per-class tables of analysis/.    Cost: 12 trained runs in 13 stages a seed, and 4 zero-shot evaluations.
 """
 
 from omnimer_ray.config import RunConfig
@@ -14,6 +14,7 @@ def space(recipe: RunConfig) -> SearchSpace:
         baseline=recipe,
         variants={
             "Zero-shot": {"training": False},
+            "Zero-shot (forced choice)": {"training": False, "evaluation.decoding": "constrained"},
             "Base": {},
             "Base + Text Aux": {"auxiliaries": {"text"}},
             "Base + Visual Aux": {"auxiliaries": {"video"}},

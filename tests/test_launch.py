@@ -247,7 +247,7 @@ def test_status_is_read_from_the_folder_alone(given: Sweep) -> None:
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
         f"{given.folder}: not running",
-        "1 units done, 1 failed, 1 started, 15 not started",
+        "1 units done, 1 failed, 1 started, 17 not started",
         "  Base / sentiment, seed 0: step 3 of 6, loss 0.500",
         "  Base / emotion, seed 0: diverged",
         f"resume with:  {COMMAND}",
@@ -273,7 +273,7 @@ def test_missing_curves_and_cards_are_written_again(tmp_path: Path, monkeypatch:
         making.finish(sweep, unit, making.step(1, 1.0))
     assert launch._run(sweep, Console(file=io.StringIO(), width=500)) == 0
     kept = {str(path.relative_to(sweep.folder)) for path in sweep.folder.rglob("*") if path.is_file()}
-    assert len(list((sweep.folder / "tensorboard").iterdir())) == 13 + 2
+    assert len(list((sweep.folder / "tensorboard").iterdir())) == 13 + 4
     assert sum(name.startswith("stages/") and name.endswith("README.md") for name in kept) == 13
     assert "report.html" in kept
 

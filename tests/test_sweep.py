@@ -31,7 +31,7 @@ OPTIONS = (
     "exclude",
     "retry",
 )
-PLAN = "plan     12 trained runs in 13 stages (1 shared), 2 zero-shot evaluations, 3 parts of the supervision ledger"
+PLAN = "plan     12 trained runs in 13 stages (1 shared), 4 zero-shot evaluations, 3 parts of the supervision ledger"
 
 
 def command(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -76,7 +76,7 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(dry_run: tuple["subprocess
     assert ended.returncode == 0, ended.stderr
     assert lines[0] == "ablations: Which auxiliary tasks help, and in which order? (OmniMER, Tables III to VI)"
     assert PLAN in lines
-    assert any(line.startswith("         0 units recorded, 0 to resume, 18 new; ") for line in lines)
+    assert any(line.startswith("         0 units recorded, 0 to resume, 20 new; ") for line in lines)
     assert lines[-2].startswith("memory   a worker needs ")
     assert lines[-1] == "time     no measured rates yet: no run of this corpus and base is finished on this profile"
     assert any(line.startswith("         STAND-IN: generated faces") for line in lines)
@@ -197,7 +197,7 @@ def test_the_plan_and_the_state_as_json(
     words = ["ablations", "--json", "--status", "--seeds", "2", "--results", str(tmp_path)]
     assert run(monkeypatch, *words) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (len(data["units"]), data["stages"], data["running"]) == (3 + 2 + 26, 26, False)
+    assert (len(data["units"]), data["stages"], data["running"]) == (3 + 2 + 28, 26, False)
     assert data["command"] == f"{sweep.python_word()} -m omnimer_ray.sweep ablations --seeds 2 --results {tmp_path}"
 
 

@@ -3,6 +3,7 @@
 import csv as stdlib_csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +13,9 @@ from results_folders import BASE, GOLD, TEXT, row, write_clips, write_plan, writ
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import DIFFERENCE_NOTE, bounds, decimal, finished_of, markdown, mean_count, score_grid, with_spread
+from analysis.render import DIFFERENCE_NOTE, bounds, decimal, finished_of, markdown, mean_count, notes, score_grid, with_spread
 from analysis.sweep_tables import tables, terminal_tables
+from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.markdown import escaped
 from omnimer_ray.metrics import scores
 
@@ -259,3 +261,21 @@ def test_numbers_as_papers_print_them() -> None:
     assert (with_spread(0.5, 0.02), with_spread(0.5, None), with_spread(None, None)) == (".500 ± .020", ".500", "–")
     assert [mean_count(value) for value in (3.0, 2.3333, None)] == ["3", "2.3", "–"]
     assert (finished_of(3, 3), finished_of(0, 1), finished_of(1, None)) == ("3", "0/1", "")
+
+
+def test_a_note_compares_probabilities_with_answers(small: Path) -> None:
+    results = load(small)
+    assert not [line for line in notes(results, "sentiment") if line.startswith("Probabilities")]
+    answers = results.predictions.filter(pl.col("instruction") == "sentiment")
+    likely = [[1.0 if label == answer else 0.0 for label in LABELS["sentiment"]] for answer in answers["prediction"]]
+    likely[0] = [1 / 3 + 0.1 * (label != answers["prediction"][0]) for label in LABELS["sentiment"]]
+    known = answers.with_columns(
+        probabilities=pl.Series(likely, dtype=pl.List(pl.Float64)), closed_set_mass=pl.lit(0.5), generated=pl.col("prediction").is_null()
+    )
+    parsed = answers["prediction"].drop_nulls().len()
+    line = next(line for line in notes(replace(results, predictions=known), "sentiment") if line.startswith("Probabilities"))
+    assert line == (
+        "Probabilities of labels: over the closed set of answers, whose mass is .500 on average. "
+        f"In 1 of {parsed} parsed answers the greedy label is not the most probable one; "
+        f"{answers.height - parsed} of {answers.height} answers are outside the closed set."
+    )

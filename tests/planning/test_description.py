@@ -62,19 +62,20 @@ def test_only_values_that_the_paper_states_are_attributed_to_the_paper() -> None
 
 def test_a_variants_line_has_runs_steps_items_and_differences() -> None:
     assert variant_lines(make_plan(ablations(tiny_config())), CORPUS) == [
-        "  Zero-shot              2 x 0 steps, 0 items  training=False",
-        "  Base                   2 x 12 steps, 192 items  the baseline",
-        "  Base + Text Aux        2 x 25 steps, 400 items  auxiliaries={text}",
-        "  Base + Visual Aux      2 x 25 steps, 400 items  auxiliaries={video}",
-        "  Base + Audio Aux       2 x 25 steps, 400 items  auxiliaries={audio}",
-        "  All Aux (Multi-stage)  2 x 49 steps, 784 items  auxiliaries={audio, text, video}, schedule=multi_stage",
-        "  All Aux (Hybrid)       2 x 50 steps, 800 items  auxiliaries={audio, text, video}, schedule=hybrid",
+        "  Zero-shot                  2 x 0 steps, 0 items  training=False",
+        "  Zero-shot (forced choice)  2 x 0 steps, 0 items  training=False, evaluation.decoding=constrained",
+        "  Base                       2 x 12 steps, 192 items  the baseline",
+        "  Base + Text Aux            2 x 25 steps, 400 items  auxiliaries={text}",
+        "  Base + Visual Aux          2 x 25 steps, 400 items  auxiliaries={video}",
+        "  Base + Audio Aux           2 x 25 steps, 400 items  auxiliaries={audio}",
+        "  All Aux (Multi-stage)      2 x 49 steps, 784 items  auxiliaries={audio, text, video}, schedule=multi_stage",
+        "  All Aux (Hybrid)           2 x 50 steps, 800 items  auxiliaries={audio, text, video}, schedule=hybrid",
     ]
 
 
 def test_the_plan_in_one_line() -> None:
     plan = make_plan(ablations(tiny_config()))
-    text = "12 trained runs in 13 stages (1 shared), 2 zero-shot evaluations, 3 parts of the supervision ledger"
+    text = "12 trained runs in 13 stages (1 shared), 4 zero-shot evaluations, 3 parts of the supervision ledger"
     assert summary(plan) == text
     assert f"plan     {text}" in plan_lines()
     assert summary(make_plan(space(tiny_config()))) == "1 trained runs in 1 stages (0 shared), 0 zero-shot evaluations"

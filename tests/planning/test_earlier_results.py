@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from making import ROOT, tiny_config
 
+from analysis import load
+from analysis.sweep_tables import tables
 from omnimer_ray.config import RunConfig, changed
 from omnimer_ray.planning import identity
 from omnimer_ray.planning.identity import hashed
@@ -47,3 +49,11 @@ def test_a_part_whose_settings_all_have_their_earlier_values_leaves_no_trace(mon
 def test_the_base_name_is_in_no_hash_and_a_mixture_is_one_value() -> None:
     weights = {"emotion": 1.0, "prosody": 1.0}
     assert hashed({"base": {"name": "tiny", "revision": "beef"}, "mixture": weights}) == {"base": {"revision": "beef"}, "mixture": weights}
+
+
+def test_earlier_results_are_read_and_give_the_same_tables() -> None:
+    found = load(FOLDER)
+    assert found.predictions.height == 3 * 15
+    assert found.predictions["closed_set_mass"].null_count() == found.predictions.height
+    scores = (FOLDER / "tables" / "emotion.md").read_text(encoding="utf-8")
+    assert tables(found)["emotion.md"] == scores

@@ -41,18 +41,27 @@ def space(variants: dict[str, Any], **changes: Any) -> SearchSpace:
 
 def test_ablations_are_twelve_runs_in_thirteen_stages(plan: Plan) -> None:
     trained = [run for run in plan.runs.values() if run.config.training]
-    assert (len(trained), len(plan.runs), len(plan.stages), plan.num_shared()) == (12, 14, 13, 1)
+    assert (len(trained), len(plan.runs), len(plan.stages), plan.num_shared()) == (12, 16, 13, 1)
     assert sum(isinstance(unit, LedgerUnit) for unit in plan.units) == 3
-    assert len(plan.units) == 3 + 1 + 14
+    assert len(plan.units) == 3 + 1 + 16
     assert plan.merged == ()
 
 
 def test_rows_are_variants_by_tasks_in_their_order(plan: Plan) -> None:
-    names = ["Zero-shot", "Base", "Base + Text Aux", "Base + Visual Aux", "Base + Audio Aux", "All Aux (Multi-stage)", "All Aux (Hybrid)"]
+    names = [
+        "Zero-shot",
+        "Zero-shot (forced choice)",
+        "Base",
+        "Base + Text Aux",
+        "Base + Visual Aux",
+        "Base + Audio Aux",
+        "All Aux (Multi-stage)",
+        "All Aux (Hybrid)",
+    ]
     assert [row.variant for row in plan.rows if row.task == "emotion"] == names
     assert [row.variant for row in plan.rows if row.task == "sentiment"] == names
-    assert {row.seed for row in plan.rows if row.variant == "Zero-shot"} == {None}
-    assert {row.seed for row in plan.rows if row.variant != "Zero-shot"} == {0}
+    assert {row.seed for row in plan.rows if row.variant in names[:2]} == {None}
+    assert {row.seed for row in plan.rows if row.variant not in names[:2]} == {0}
     assert {row.signature for row in plan.rows} == set(plan.runs)
 
 
@@ -65,7 +74,7 @@ def test_a_unit_follows_all_units_that_it_needs(plan: Plan) -> None:
 
 
 def test_ledgers_are_first_and_shared_stages_second(plan: Plan) -> None:
-    assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3 + [StageUnit] + [RunUnit] * 14
+    assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3 + [StageUnit] + [RunUnit] * 16
 
 
 def test_the_needs_of_each_row(plan: Plan) -> None:
@@ -155,7 +164,7 @@ def test_a_stage_that_one_run_ends_with_and_another_continues_is_trained_once() 
 def test_seeds_and_folds_multiply_rows_and_zero_shot_has_no_seed() -> None:
     plan = make_plan(ablations(tiny_config()).with_seeds((0, 1)), folds=3)
     trained = [row for row in plan.rows if row.seed is not None]
-    assert (len(trained), len(plan.rows) - len(trained)) == (6 * 2 * 2 * 3, 1 * 2 * 3)
+    assert (len(trained), len(plan.rows) - len(trained)) == (6 * 2 * 2 * 3, 2 * 2 * 3)
     assert len(plan.runs) == len(plan.rows)
     assert len(plan.stages) == 13 * 2 * 3
     assert plan.num_shared() == 2 * 3

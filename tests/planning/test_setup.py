@@ -51,7 +51,7 @@ def one(sweep: Sweep, title: str) -> Unit:
 def test_planning_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = prepare(request(tmp_path / "results"))
-    assert (made.corpus.name, made.base.name, made.recipe.global_batch, len(made.plan.units)) == ("mini", "tiny", 16, 18)
+    assert (made.corpus.name, made.base.name, made.recipe.global_batch, len(made.plan.units)) == ("mini", "tiny", 16, 20)
     assert len(made.corpus.split("train")) >= 160
     assert len(made.corpus.split("validation")) >= 80
     assert not (tmp_path / "results").exists()
@@ -117,7 +117,7 @@ def test_the_error_names_a_limit_that_is_too_small(tmp_path: Path, shared_cache:
 
 
 def test_all_is_new_at_first(sweep: Sweep) -> None:
-    assert sweep.states() == States(done=0, failed=0, resumable=0, new=18)
+    assert sweep.states() == States(done=0, failed=0, resumable=0, new=20)
 
 
 def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
@@ -129,7 +129,7 @@ def test_states_are_read_from_records_ledgers_and_folders(sweep: Sweep) -> None:
     assert started.stage is not None
     (sweep.folder / "stages" / started.stage.key).mkdir(parents=True)
     record_failure(sweep.folder, failed, FailureKind.DIVERGED, "nan")
-    assert sweep.states() == States(done=2, failed=1, resumable=2, new=13)
+    assert sweep.states() == States(done=2, failed=1, resumable=2, new=15)
     assert (sweep.outcome(done), sweep.outcome(started), sweep.outcome(failed)) == ("done", None, "diverged")
     assert sweep.outcome(one(sweep, "supervision: prosody")) == "done"
     assert sweep.outcome(one(sweep, "supervision: text_keywords")) is None
