@@ -58,6 +58,7 @@ class Plan(Loose):
     base: PlanBase
     command: str  # the same command resumes, and ends by rebuilding the tables
     variants: tuple[str, ...]
+    notes: dict[str, str] = {}  # of a variant: what its row rules out
     tasks: tuple[Literal["sentiment", "emotion"], ...]
     rows: tuple[PlanRow, ...]
 

@@ -132,6 +132,7 @@ def notes(results: Results, task: str) -> list[str]:
         if (rare := _rare(results, task))
         else []
     )
+    lines += [f"{variant}: {note}." for variant, note in plan.notes.items()]
     lines += [_probabilities(results, task)]
     return [line for line in lines if line] + [f"Missing: {line}." for line in missing_runs(results, task)]
 

@@ -30,6 +30,8 @@ LossAverage = Literal["items", "tokens"]
 Hierarchy = Literal["none", "prompt"]
 AudioSource = Literal["file", "track"]
 Scoring = Literal["exact", "generate"]
+AuxiliaryAnswers = Literal["full", "label", "shuffled", "placebo"]
+AuxiliaryClips = Literal["accepted", "agreed", "constrained", "mixed", "labelled"]
 Decoding = Literal["free", "constrained"]
 
 
@@ -158,6 +160,8 @@ class RunConfig(Frozen):
     task: Task = "sentiment"
     training: bool = True  # False: the base without training (zero-shot); stages, seed and schedule have no effect
     auxiliaries: tuple[AuxiliaryName, ...] = ()
+    auxiliary_answers: AuxiliaryAnswers = "full"  # shuffled: among clips of one label; placebo: among all clips
+    auxiliary_clips: AuxiliaryClips = "accepted"  # agreed, constrained, mixed: subsets of equal size; labelled: all clips, without a ledger
     schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None without auxiliaries
     epochs: float = Field(5.0, gt=0)  # of every stage [P: 5; per stage A]
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
@@ -183,6 +187,11 @@ class RunConfig(Frozen):
     def _fits(self) -> Self:
         if self.global_batch % self.block:
             raise ValueError(f"global_batch {self.global_batch} is not a multiple of block {self.block}")
+        if self.auxiliary_clips == "labelled" and self.auxiliary_answers != "label":
+            raise ValueError(
+                f"auxiliary_clips 'labelled' does not go with auxiliary_answers {self.auxiliary_answers!r}: a clip without an accepted "
+                "answer has only its label; use auxiliary_answers 'label'"
+            )
         kinds = {AUXILIARIES[name].kind for name in self.auxiliaries} | {self.task}
         if self.mixture is not None:
             if unused := sorted(set(self.mixture) - kinds):
@@ -202,6 +211,7 @@ def resolve(config: RunConfig) -> RunConfig:
         data.update(optimizer=OptimizerConfig().model_dump(), lora=LoraConfig().model_dump())
     if not data["auxiliaries"]:
         data.update(schedule=None, mixture=None, supervision=SupervisionConfig().model_dump())
+        data.update(auxiliary_answers="full", auxiliary_clips="accepted")
     elif config.schedule is None:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
     elif config.mixture is not None:

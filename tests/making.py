@@ -68,6 +68,8 @@ OTHER_VALUE: dict[str, Any] = {
     "answer_language": "id",
     "supervision.max_new_tokens": 65,
     "evaluation.max_new_tokens": 49,
+    "auxiliary_answers": "shuffled",
+    "auxiliary_clips": "mixed",
     "evaluation.scoring": "generate",
     "evaluation.decoding": "constrained",
     "seed": 1,

@@ -62,10 +62,12 @@ def closed_sets(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterato
 CLOSED = dict(closed_sets())
 
 
+NEEDED = {"labelled": {"auxiliary_answers": "label"}}  # by values that go with one value of another setting only
+
+
 def with_value(name: str, value: str) -> RunConfig:
-    return changed(
-        whole_config(), {name: (value,) if name == "auxiliaries" else dict.fromkeys(CLOSED[name], 1.0) if name == "mixture" else value}
-    )
+    given: Any = (value,) if name == "auxiliaries" else dict.fromkeys(CLOSED[name], 1.0) if name == "mixture" else value
+    return changed(whole_config(), {**NEEDED.get(value, {}), name: given})
 
 
 def test_the_closed_sets_are_known() -> None:
@@ -82,6 +84,8 @@ def test_the_closed_sets_are_known() -> None:
         "lora.placement",
         "hierarchy",
         "answer_language",
+        "auxiliary_answers",
+        "auxiliary_clips",
         "evaluation.scoring",
         "evaluation.decoding",
     }

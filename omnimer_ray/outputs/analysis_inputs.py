@@ -35,6 +35,7 @@ def write_plan(sweep: Sweep) -> None:
             "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
             "command": _portable(sweep.request.command),
             "variants": list(plan.space.variants),
+            "notes": dict(plan.space.notes),
             "tasks": list(plan.space.tasks),
             "rows": [row._asdict() for row in plan.rows],
         },

@@ -16,6 +16,8 @@ from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 ADDED: dict[str, Any] = {
     "evaluation.scoring": "generate",
     "evaluation.decoding": "free",
+    "auxiliary_answers": "full",
+    "auxiliary_clips": "accepted",
 }
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""
@@ -75,7 +77,7 @@ def stage_settings(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
     if config.task in kinds:
         settings.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
     if set(kinds) - {config.task}:
-        settings["supervision"] = data["supervision"]
+        settings.update({name: data[name] for name in ("supervision", "auxiliary_answers", "auxiliary_clips")})
     if config.mixture and len(kinds) > 1:
         settings["mixture"] = {kind: config.mixture[kind] for kind in kinds}
     return settings

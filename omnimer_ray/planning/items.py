@@ -9,6 +9,7 @@ from typing import assert_never
 from omnimer_ray.config import ClassBalance, Kind, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.planning.auxiliary_items import auxiliary_items
 from omnimer_ray.planning.units import Stage
 from omnimer_ray.tasks.instructions import Style, main_answer
 from omnimer_ray.tasks.supervision import eligible, read_entries
@@ -16,7 +17,7 @@ from omnimer_ray.training.schedule import Item, Schedule
 
 
 def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
-    """The stage's items: main ones from gold labels, auxiliary ones from the ledger's accepted entries; training clips only."""
+    """The stage's items: main ones from gold labels, auxiliary ones from the ledger; training clips only."""
     config, style = stage.config, Style.of(stage.config)
     training = [clip for clip in clips if clip.split == "train"]
     keys = {part.kind: part.key for part in stage.parts}
@@ -27,9 +28,8 @@ def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedul
             weights = _weights([str(clip.label(kind)) for clip in labelled], config.class_balance)
             items[kind] = tuple(Item(c.id, kind, main_answer(c, kind, style), w) for c, w in zip(labelled, weights, strict=True))
         else:
-            entries = read_entries(ledgers / keys[kind], kind)
-            answers = [(clip.id, entries[clip.id]["answer"]) for clip in eligible(training, kind)]
-            items[kind] = tuple(Item(clip, kind, answer) for clip, answer in answers if answer is not None)
+            entries = read_entries(ledgers / keys[kind], kind) if kind in keys else {}
+            items[kind] = auxiliary_items(kind, eligible(training, kind), entries, config)
     mixture = {kind: config.mixture[kind] for kind in stage.kinds} if config.mixture and len(stage.kinds) > 1 else None
     return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
 

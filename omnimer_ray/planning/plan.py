@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
-from omnimer_ray.errors import ConfigError, joined
+from omnimer_ray.errors import ConfigError, joined, near
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
@@ -78,6 +78,8 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
     """Plan every variant x task x seed x fold. Raises one ConfigError for all variants that equal another one or have an unknown field."""
     if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
         raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
+    if unknown := sorted(set(space.notes) - set(space.variants)):
+        raise ConfigError(f"the search space has a note on {unknown[0]!r}; {near(unknown[0], space.variants)}")
     rows: list[Row] = []
     runs: dict[str, Run] = {}
     names: dict[str, str] = {}
@@ -144,7 +146,11 @@ def _stages(config: RunConfig) -> tuple[Stage, ...]:
 
 
 def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPart, ...]:
-    pooled = config.model_copy(update={"corpus": config.corpus.model_copy(update={"fold": None, "development": None})})
+    """The supervision that auxiliary items are made from; the answers are built in full, whatever a run takes from them."""
+    if config.auxiliary_clips == "labelled":
+        return ()
+    corpus = config.corpus.model_copy(update={"fold": None, "development": None})
+    pooled = config.model_copy(update={"corpus": corpus, "auxiliary_answers": "full", "auxiliary_clips": "accepted"})
     return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_OF)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omnimer_ray.config import RunConfig
@@ -17,6 +17,7 @@ class SearchSpace:
     variants: Mapping[str, dict[str, Any]]
     tasks: tuple[str, ...] = ("sentiment", "emotion")
     seeds: tuple[int, ...] = (0,)
+    notes: Mapping[str, str] = field(default_factory=dict)  # of a variant: what its row rules out, printed with the tables
     grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
 
     def with_seeds(self, seeds: tuple[int, ...]) -> SearchSpace:

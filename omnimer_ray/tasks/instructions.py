@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import Hierarchy, Kind, Modality, RunConfig, Task, content_hash
+from omnimer_ray.config import AUXILIARY_OF, Hierarchy, Kind, Modality, RunConfig, Task, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENT_OF, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
@@ -101,6 +101,7 @@ _PROMPTS: dict[str, _Prompt] = {
         '{"explanation": "..."}',
     ),
 }
+_LABEL_ALONE = '{"sentiment": "..."}'
 Part = dict[str, str]  # {"type": "text", "text": ...} | {"type": "video"} | {"type": "audio"}
 
 
@@ -124,15 +125,16 @@ class Parsed(NamedTuple):
 
 
 class Style(NamedTuple):
-    """The two settings that change how prompts and answers read."""
+    """The settings that change how prompts and answers read."""
 
     hierarchy: Hierarchy
     language: str
+    label_only: bool = False  # auxiliary answers hold their label alone
 
     @classmethod
     def of(cls, config: RunConfig) -> Style:
         """The style that a run's config asks for."""
-        return cls(config.hierarchy, config.answer_language)
+        return cls(config.hierarchy, config.answer_language, config.auxiliary_answers == "label")
 
 
 def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None) -> list[dict[str, Any]]:
@@ -199,6 +201,11 @@ def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: S
     return _harmless(_json({**answer, "explanation": parsed.explanation}))
 
 
+def label_answer(sentiment: str, style: Style) -> str:
+    """The answer of an auxiliary that holds its label alone."""
+    return _json({"sentiment": WORDS[style.language][sentiment]})
+
+
 def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed | None:
     """A strict reading: one JSON object, alone or in one code fence, with every field that the prompt asked for; else None (unparsed)."""
     data = _read_object(answer)
@@ -226,6 +233,8 @@ def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed 
 def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
     if given is not None:
         return _PROMPTS[f"{kind}, given"]
+    if style.label_only and kind in AUXILIARY_OF:
+        return replace(_PROMPTS[kind], schema=_LABEL_ALONE)
     match style.hierarchy:
         case "prompt":
             return _PROMPTS[kind]

@@ -113,14 +113,14 @@ def test_a_history_without_a_complete_step_counts_as_empty(tmp_path: Path, text:
 def test_the_time_left_is_estimated_from_the_work_done(tmp_path: Path, clock: Clock) -> None:
     total = sum(extent.work for extent in EXTENTS.values())
     watcher = make_progress(tmp_path, recorded=tuple(unit.id for unit in PLAN.units if isinstance(unit, LedgerUnit)))
-    assert watcher._line() == "3 of 18 units done  "
+    assert watcher._line() == "3 of 20 units done  "
     watcher.start(BASE)
     watcher.end(BASE, "done", None)
     clock.now = 10.0
     assert "left" not in watcher._line(), "too early for an estimate"
     clock.now = 60.0
     minutes = (total - watcher.recorded_work - EXTENTS[BASE.id].work) / EXTENTS[BASE.id].work
-    assert watcher._line() == f"4 of 18 units done, about {minutes:.0f} min left  "
+    assert watcher._line() == f"4 of 20 units done, about {minutes:.0f} min left  "
 
 
 def test_without_a_terminal_plain_lines_are_logged_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_without_a_terminal_plain_lines_are_logged_at_intervals(tmp_path: Path, 
         watcher.start(ZERO)
         while len(lines_of(watcher.console)) < 3:
             time.sleep(0.01)
-    assert lines_of(watcher.console)[-1] == "[  0:00] 0 of 18 units done  Zero-shot / emotion: loading"
+    assert lines_of(watcher.console)[-1] == "[  0:00] 0 of 20 units done  Zero-shot / emotion: loading"
 
 
 def test_on_a_terminal_a_status_line_is_shown(tmp_path: Path) -> None:

@@ -13,7 +13,13 @@ from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.space_files import FOLDER, SpaceFile, find_space, list_spaces, load_space
 
 FILES = [file for file in [*list_spaces(), find_space(str(FOLDER / "_template.py"))] if file.name != "search"]
-NUMBERS = {"ablations": (12, 13, 1), "ranks": (16, 16, 0), "subsets": (120, 148, 28), "_template": (6, 6, 0)}  # runs, stages, shared
+NUMBERS = {
+    "ablations": (12, 13, 1),
+    "ranks": (16, 16, 0),
+    "subsets": (120, 148, 28),
+    "supervision_kinds": (18, 18, 0),
+    "_template": (6, 6, 0),
+}  # runs, stages, shared
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
