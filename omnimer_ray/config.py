@@ -141,6 +141,10 @@ class SupervisionConfig(Frozen):
     """How the base writes auxiliary answers (paper IV-C): greedy, one re-ask, a contradicting or broken second answer is rejected [A]."""
 
     max_new_tokens: int = Field(128, ge=8)
+    retries: int = Field(0, ge=0, le=16)  # samples of each step after an unusable greedy answer
+    temperature: float = Field(1.0, gt=0)  # of the samples
+    keywords_must_occur: bool = False  # keywords that the transcript does not hold make an answer unusable
+    leak_guard: bool = False  # so does an explanation that only restates its label, or says that the label was given
 
 
 class EvaluationConfig(Frozen):
@@ -216,6 +220,10 @@ def resolve(config: RunConfig) -> RunConfig:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
     elif config.mixture is not None:
         data["mixture"] = _relative(config.mixture, stage_kinds(config))
+    if not data["supervision"]["retries"]:
+        data["supervision"]["temperature"] = SupervisionConfig().temperature
+    if "text" not in data["auxiliaries"]:
+        data["supervision"]["keywords_must_occur"] = False
     if config.task == "sentiment":
         data["hierarchy"] = "none"
     if config.evaluation.decoding == "constrained":  # nothing is left to generate

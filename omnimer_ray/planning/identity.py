@@ -18,6 +18,10 @@ ADDED: dict[str, Any] = {
     "evaluation.decoding": "free",
     "auxiliary_answers": "full",
     "auxiliary_clips": "accepted",
+    "supervision.retries": 0,
+    "supervision.temperature": 1.0,
+    "supervision.keywords_must_occur": False,
+    "supervision.leak_guard": False,
 }
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""
@@ -46,7 +50,7 @@ def ledger_key(config: RunConfig, kind: Kind) -> str:
             "prompts": prompts_hash([kind], Style.of(config), supervision=True),
             "corpus": config.corpus.fingerprint,
             "max_new_tokens": config.supervision.max_new_tokens,
-            **hashed({"base": config.model_dump()["base"]}),
+            **hashed({"base": config.model_dump()["base"], "supervision": _checks(config, kind)}),
             **_media(config, [kind]),
         }
     )
@@ -94,6 +98,12 @@ def hashed(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if inner != {}:
             kept[name] = inner
     return kept
+
+
+def _checks(config: RunConfig, kind: Kind) -> dict[str, Any]:
+    """The settings, beside the number of tokens, that the answers of one instruction depend on."""
+    settings = config.supervision.model_dump(exclude={"max_new_tokens"})
+    return settings if "text" in modalities(kind) else {name: value for name, value in settings.items() if name != "keywords_must_occur"}
 
 
 def _media(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Evaluation: one greedy answer per clip with its parsed label, and the probability of every label."""
+"""Answers of a model: one greedy main answer per clip with the probability of every label, and auxiliary answers for supervision."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import EvaluationConfig, RunConfig, Task
+from omnimer_ray.config import EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
 from omnimer_ray.corpora.clips import LABELS, Clip
-from omnimer_ray.model.generation import generate, in_batches
+from omnimer_ray.model.generation import Noise, generate, in_batches
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, parse
+from omnimer_ray.tasks.supervision import Ask, seed_of
 
 
 class Answer(NamedTuple):
@@ -66,6 +67,18 @@ def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: Evaluatio
         ]
 
     return exact
+
+
+def auxiliary_answerer(thinker: Thinker, encoder: Encoder, kind: Kind, settings: SupervisionConfig) -> Ask:
+    """Return the function that writes answers of an auxiliary: attempt 0 is greedy, later ones are samples."""
+
+    def answer(clips: Sequence[Clip], given: Sequence[str | None], attempt: int) -> list[str]:
+        asked = list(zip(clips, given, strict=True))
+        items = [encoder.encode(clip, kind, given=label) for clip, label in asked]
+        noise = Noise([seed_of(clip, kind, label, attempt) for clip, label in asked], settings.temperature) if attempt else None
+        return generate(thinker, encoder, items, settings.max_new_tokens, noise)
+
+    return answer
 
 
 def label_probabilities(task: Task, closed: Mapping[str, Parsed], log_probabilities: Sequence[float]) -> tuple[list[float], float]:

@@ -18,6 +18,7 @@ NUMBERS = {
     "ranks": (16, 16, 0),
     "subsets": (120, 148, 28),
     "supervision_kinds": (18, 18, 0),
+    "supervision_settings": (10, 10, 0),
     "_template": (6, 6, 0),
 }  # runs, stages, shared
 
