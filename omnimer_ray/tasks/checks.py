@@ -1,0 +1,76 @@
+"""Checks of an auxiliary answer's text: keywords that the transcript lacks, and explanations that leak their label.
+
+Text is compared as words: case-folded, in Unicode form NFKC, without punctuation; a Chinese or Japanese character is a word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from omnimer_ray.tasks.instructions import WORDS
+from omnimer_ray.tasks.leak_patterns import EMPTY_WORDS, GIVEN_PATTERNS
+
+RESTATED = "restates its label"
+GIVEN = "says that the label was given"
+CLITICS = ("nya", "ku", "mu", "lah", "kah")  # Indonesian; written as one word with the word before
+SHORTEST_STEM = 3  # letters before a clitic: 'hanya', 'buku', 'salah' have none
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_LANGUAGES = {"en": ("en",), "id": ("id", "en")}  # the prompts are English, so an Indonesian label may be explained in English
+SHORTEST_LABEL_STEM = 6  # letters of a label whose derived words are known by their start; 'fear' must not cover 'feature'
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words of a text, in the form in which they are compared."""
+    return tuple(_WORD.findall(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())))
+
+
+def absent_keywords(keywords: Sequence[str], transcript: str) -> tuple[str, ...]:
+    """The keywords whose words do not occur one after the other in the transcript; a keyword without a word is absent.
+
+    A word of the transcript may carry one Indonesian clitic that the keyword lacks: 'senang' occurs in 'senangnya', 'senangnya' not in 'senang'.
+    """
+    spoken = words(transcript)
+    return tuple(keyword for keyword in keywords if not _occurs(words(keyword), spoken))
+
+
+def _occurs(wanted: tuple[str, ...], spoken: tuple[str, ...]) -> bool:
+    starts = range(len(spoken) - len(wanted) + 1) if wanted else ()
+    return any(all(map(_is_form_of, spoken[start:], wanted)) for start in starts)
+
+
+def _is_form_of(word: str, stem: str) -> bool:
+    return word == stem or (len(stem) >= SHORTEST_STEM and word.startswith(stem) and word[len(stem) :] in CLITICS)
+
+
+def leak(explanation: str, label: str, language: str) -> str | None:
+    """Return the reason if an explanation holds nothing but its (canonical) label or says that the label was given; None if it is honest.
+
+    It restates its label if no word of it is a cue: each is the label or one of EMPTY_WORDS. A label beside a cue is honest.
+    """
+    found = words(explanation)
+    labels = {WORDS[name][label] for name in _LANGUAGES[language]}
+    if _given_pattern(label, language).search(" ".join(found)):
+        return GIVEN
+    return RESTATED if all(_is_label(word, labels) or _is_empty(word, language) for word in found) else None
+
+
+def _is_label(word: str, labels: set[str]) -> bool:
+    """Whether a word is a label or derived from it: 'positively', 'netralnya'."""
+    return any(word == label or (len(label) >= SHORTEST_LABEL_STEM and word.startswith(label[:-1])) for label in labels)
+
+
+def _is_empty(word: str, language: str) -> bool:
+    return any(
+        word in EMPTY_WORDS[name] or (name == "id" and any(word.removesuffix(clitic) in EMPTY_WORDS[name] for clitic in CLITICS))
+        for name in _LANGUAGES[language]
+    )
+
+
+@lru_cache
+def _given_pattern(label: str, language: str) -> re.Pattern[str]:
+    either = "|".join(re.escape(WORDS[name][label]) for name in _LANGUAGES[language])
+    patterns = "|".join(pattern for name in _LANGUAGES[language] for pattern in GIVEN_PATTERNS[name])
+    return re.compile(rf"\b(?:{patterns})\b".replace("LABEL", f"(?:{either})"))
