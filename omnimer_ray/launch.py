@@ -16,7 +16,7 @@ from rich.console import Console
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
-from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError, StorageError, SweepStoppedError
 from omnimer_ray.execution.failures import ends_sweep
@@ -271,11 +271,11 @@ def _check_stages(sweep: Sweep) -> None:
     """Check that every fold exists, every stage has at least one step, and the profile can share out its blocks."""
     workers = max(1, sweep.profile.workers_per_run)
     folds = {stage.config.corpus.fold: stage.config for stage in sweep.plan.stages.values()}
-    training = {fold: sum(clip.split == "train" for clip in splits_of(config, sweep.corpus.clips)) for fold, config in folds.items()}
+    training = {fold: [clip for clip in splits_of(config, sweep.corpus.clips) if clip.split == "train"] for fold, config in folds.items()}
     for stage in sweep.plan.stages.values():
         config = stage.config
         check_split(config.block, sweep.profile.micro_batch, workers)
-        check_steps(training[config.corpus.fold] * len(stage.kinds), config.epochs, config.global_batch)
+        check_steps(len(fraction_of(training[config.corpus.fold], config)) * len(stage.kinds), config.epochs, config.global_batch)
 
 
 def _check_place(request: Request) -> None:

@@ -39,6 +39,12 @@ OTHER_VALUE: dict[str, Any] = {
     "base.precision": "bf16",
     "task": "sentiment",
     "training": False,
+    "modalities": ("text", "video"),
+    "paraphrase": 2,
+    "train_fraction": 0.5,
+    "observed.modalities": ("audio", "text"),
+    "observed.missing_rate": 0.3,
+    "observed.draw": 1,
     "auxiliaries": ("text",),
     "schedule": "multi_stage",
     "epochs": 5.5,
@@ -92,7 +98,14 @@ def paper_config(**changes: Any) -> RunConfig:
 
 def whole_config(**changes: Any) -> RunConfig:
     """A run in which every setting has an effect."""
-    needed = {"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, "supervision__retries": 1}
+    needed = {
+        "task": "emotion",
+        "auxiliaries": ALL,
+        "corpus__folds": 5,
+        "corpus__fold": 0,
+        "supervision__retries": 1,
+        "observed__missing_rate": 0.5,
+    }
     return tiny_config(**{**needed, **changes})
 
 

@@ -35,7 +35,7 @@ def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
 
 def stage_steps(stage: Stage, num_training: int) -> int:
     """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
-    return num_steps(num_training * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
+    return num_steps(round(num_training * stage.config.train_fraction) * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
 
 
 def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:

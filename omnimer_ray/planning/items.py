@@ -8,7 +8,7 @@ from typing import assert_never
 
 from omnimer_ray.config import ClassBalance, Kind, content_hash
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.planning.auxiliary_items import auxiliary_items
 from omnimer_ray.planning.units import LedgerUnit, Stage
@@ -20,7 +20,7 @@ from omnimer_ray.training.schedule import Item, Schedule
 def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
     """The stage's items: main ones from gold labels, auxiliary ones from the ledger; training clips only."""
     config, style = stage.config, Style.of(stage.config)
-    training = [clip for clip in clips if clip.split == "train"]
+    training = fraction_of([clip for clip in clips if clip.split == "train"], config)
     keys = {part.kind: part.key for part in stage.parts}
     items: dict[Kind, tuple[Item, ...]] = {}
     for kind in stage.kinds:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
 from omnimer_ray.corpora.clips import LABELS, Clip
+from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.generation import Noise, generate, in_batches
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
@@ -32,12 +33,14 @@ def evaluate(
     style = Style.of(config)
     answer = answerer(thinker, encoder, config.task, config.evaluation)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
-    rows: list[dict[str, Any]] = []
-    for part in in_batches(labelled, batch):
-        answers = answer([encoder.encode(clip, config.task) for clip in part])
-        rows += [_row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)]
-        report(len(rows), len(labelled))
-    return rows
+    seen = {clip.id: seen_modalities(clip, config) for clip in labelled}
+    rows: dict[str, dict[str, Any]] = {}
+    for shown in dict.fromkeys(seen.values()):  # a batch holds items with the same modalities
+        for part in in_batches([clip for clip in labelled if seen[clip.id] == shown], batch):
+            answers = answer([encoder.encode(clip, config.task, seen=shown) for clip in part])
+            rows |= {clip.id: _row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)}
+            report(len(rows), len(labelled))
+    return [rows[clip.id] for clip in labelled]
 
 
 def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig) -> Callable[[Sequence[Encoded]], list[Answer]]:

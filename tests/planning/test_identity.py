@@ -17,8 +17,8 @@ LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_langu
 }
 TEXT_ONLY = "supervision.keywords_must_occur"
 MEDIA = {name for name in OTHER_VALUE if name.startswith("media.")}
-NEVER_IN_A_STAGE = {"base.name", "evaluation.max_new_tokens", "evaluation.scoring", "evaluation.decoding"}
-MAIN_ONLY = {"task", "hierarchy", "class_balance"}  # an auxiliary stage does not depend on the main task
+NEVER_IN_A_STAGE = {"base.name"} | {name for name in OTHER_VALUE if name.startswith(("evaluation.", "observed."))}
+MAIN_ONLY = {"task", "hierarchy", "class_balance", "modalities", "paraphrase"}  # an auxiliary stage does not depend on the main task
 
 
 def keys(config: RunConfig) -> dict[str, str]:

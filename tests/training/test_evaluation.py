@@ -14,6 +14,7 @@ import pytest
 
 from omnimer_ray.config import Kind, RunConfig, changed
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip, Corpus
+from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import answer_tree
 from omnimer_ray.model.thinker import Thinker
@@ -175,3 +176,18 @@ def test_a_ledger_does_not_depend_on_batches_shards_and_kills(
     assert min(entry["attempts"] for entry in entries) > 2
     assert len({entry["free_answer"] for entry in entries}) > 8
     assert built("seven", 7) == built("sixteen, three shards", 16, shards=3) == built("kills", 3, shards=3, kills=(4, 12, 21)) == expected
+
+
+def test_clips_are_answered_from_the_modalities_that_are_there(corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+    """A batch holds items with the same modalities, and the rows keep the order of the clips."""
+    clips, config = corpus.split("validation"), changed(recipe, {"observed.missing_rate": 0.5})
+    seen = {clip.id: seen_modalities(clip, config) for clip in clips}
+    assert len(set(seen.values())) > 2
+    rows = evaluate(tiny, encoder, clips, config, 4, lambda done, total: None)
+    assert [row["clip"] for row in rows] == [clip.id for clip in clips]
+    for clip, row in zip(clips, rows, strict=True):
+        alone = evaluate(tiny, encoder, [clip], changed(recipe, {"observed.modalities": seen[clip.id]}), 1, lambda done, total: None)[0]
+        assert alone["answer"] == row["answer"]
+        assert alone["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+        item = encoder.encode(clip, "sentiment", seen=seen[clip.id])
+        assert (item.pixels is not None, item.mel is not None) == ("video" in seen[clip.id], "audio" in seen[clip.id])
