@@ -28,10 +28,11 @@ def score_schema() -> dict[str, Any]:
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
     """Every metric and the unparsed answers (a count) of every variant, in the plan's order."""
-    return pl.DataFrame([_score(row) for row in task_rows(results, task)], schema=score_schema())
+    return pl.DataFrame([score_cells(row) for row in task_rows(results, task)], schema=score_schema())
 
 
-def _score(row: Row) -> dict[str, Any]:
+def score_cells(row: Row) -> dict[str, Any]:
+    """One row of a score table."""
     cells: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
     if not row.units:
         return cells

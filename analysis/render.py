@@ -28,6 +28,12 @@ DIFFERENCE_NOTE = (
     "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
     "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
 )
+MISSING_HEADINGS = ("", "shown", "missing", *HEADINGS[1:-1], "evaluations")
+MISSING_NOTE = (
+    "Evaluations of trained models that are shown a part of each clip. missing: the chance of each modality of each clip, by hash, so the same "
+    "clips for every model, and the missing ones of a rate are missing at every higher rate; a clip keeps at least one. "
+    "Scores are means over draws and seeds."
+)
 FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
 
 
@@ -51,6 +57,15 @@ def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
         if metric.has_interval:
             cells.append(bounds(row[f"{metric.name}_low"], row[f"{metric.name}_high"]))
     return (row["variant"], *cells, mean_count(row["unparsed"]), finished_of(row["n"], row["planned"]))
+
+
+def missing_grid(table: pl.DataFrame, task: str) -> Grid:
+    """A missing-modality table as printed."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        variant, *cells, _ = _score_cells(row)
+        rows.append((variant, row["shown"], f"{row['missing_rate']:.0%}", *cells, str(row["n"])))
+    return Grid(f"{task.capitalize()}: modalities missing at evaluation", MISSING_HEADINGS, tuple(rows))
 
 
 def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
@@ -144,7 +159,7 @@ def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
 
 def explained(grid: Grid) -> list[str]:
     """Explanation of the headings of one kind of table."""
-    return [DIFFERENCE_NOTE] if grid.headings == DIFFERENCE_HEADINGS else []
+    return {DIFFERENCE_HEADINGS: [DIFFERENCE_NOTE], MISSING_HEADINGS: [MISSING_NOTE]}.get(grid.headings, [])
 
 
 def _probabilities(results: Results, task: str) -> str:
