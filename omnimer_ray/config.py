@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from omnimer_ray.errors import ConfigError, joined, near
@@ -25,7 +25,7 @@ Task = Literal["sentiment", "emotion"]
 AuxiliaryName = Literal["text", "video", "audio"]
 Kind = Literal["sentiment", "emotion", "text_keywords", "facial_expression", "prosody"]  # an instruction type
 Role = Literal["main", "auxiliary"]
-ClassBalance = Literal["none", "inverse_frequency"]
+ClassBalance = Literal["none", "inverse_frequency", "sampling"]
 LossAverage = Literal["items", "tokens"]
 Hierarchy = Literal["none", "prompt"]
 AudioSource = Literal["file", "track"]
@@ -52,6 +52,19 @@ SCHEDULES: dict[str, tuple[tuple[Role, ...], ...]] = {  # the stages of a schedu
     "hybrid": (("main", "auxiliary"),),  # eq. 9
     "multi_stage": (("auxiliary",), ("main",)),  # eq. 8
 }
+MAIN_SCHEDULES: dict[str, tuple[tuple[Role, ...], ...]] = {  # of runs without auxiliaries, beside their one stage
+    "main_twice": (("main",), ("main",)),  # a control: the same items again after a restart, as multi_stage restarts
+}
+ONE, SEVERAL = "one", "several"  # a setting that is one value, or a tuple of values
+
+
+def _one_or_several(value: Any) -> str:
+    return SEVERAL if isinstance(value, tuple | list | set | frozenset) else ONE
+
+
+OneOrSeveral = Discriminator(_one_or_several)
+Epochs = Annotated[float, Field(gt=0)]
+Steps = Annotated[int, Field(ge=1)]
 
 
 class Frozen(BaseModel):
@@ -135,6 +148,8 @@ class OptimizerConfig(Frozen):
     weight_decay: float = Field(0.0, ge=0)
     warmup_fraction: float = Field(0.03, ge=0, lt=1)  # of a stage's steps
     max_grad_norm: float = Field(1.0, gt=0)
+    carry_over: bool = False  # AdamW's state from a stage to the next one, instead of a new state
+    one_cosine: bool = False  # one warm-up and one cosine over all stages, instead of one of each stage
 
 
 class SupervisionConfig(Frozen):
@@ -185,11 +200,15 @@ class RunConfig(Frozen):
     auxiliaries: tuple[AuxiliaryName, ...] = ()
     auxiliary_answers: AuxiliaryAnswers = "full"  # shuffled: among clips of one label; placebo: among all clips
     auxiliary_clips: AuxiliaryClips = "accepted"  # agreed, constrained, mixed: subsets of equal size; labelled: all clips, without a ledger
-    schedule: Literal["hybrid", "multi_stage"] | None = "hybrid"  # [A] for single auxiliaries; None without auxiliaries
-    epochs: float = Field(5.0, gt=0)  # of every stage [P: 5; per stage A]
+    schedule: Literal["hybrid", "multi_stage", "main_twice"] | None = "hybrid"  # [A] for single auxiliaries; None: Base's one stage
+    epochs: Annotated[Annotated[Epochs, Tag(ONE)] | Annotated[tuple[Epochs, ...], Tag(SEVERAL)], OneOrSeveral] = (
+        5.0  # of every stage [P: 5; per stage A], or one value of each stage
+    )
+    steps: Annotated[Annotated[Steps, Tag(ONE)] | Annotated[tuple[AuxiliaryName, ...], Tag(SEVERAL)], OneOrSeveral] | None = None
+    """Of a run of one stage, instead of its epochs: a number, or as many as a hybrid run with these auxiliaries has."""
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
     loss_average: LossAverage = "items"  # [A] over the global batch
-    class_balance: ClassBalance = "none"  # [A] weights of main items by their gold label
+    class_balance: ClassBalance = "none"  # [A] of main items by gold label: weights in the loss, or classes drawn in turn
     global_batch: int = Field(128, ge=1)  # items per optimizer step [P]
     block: int = Field(8, ge=1)  # items of one kind that the workers share
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -202,7 +221,7 @@ class RunConfig(Frozen):
     observed: ObservedConfig = ObservedConfig()
     seed: int = Field(0, ge=0)
 
-    @field_validator("auxiliaries", "modalities", mode="before")
+    @field_validator("auxiliaries", "modalities", "steps", mode="before")
     @classmethod
     def _as_sorted_tuple(cls, value: Any) -> Any:
         return _sorted_tuple(value)
@@ -240,18 +259,37 @@ def resolve(config: RunConfig) -> RunConfig:
     """The one canonical form: settings that have no effect take one fixed value, so equal runs have equal signatures."""
     data = config.model_dump()
     if not config.training:
-        data.update(auxiliaries=(), seed=0, mixture=None, epochs=1.0, loss_average="items", class_balance="none", global_batch=8, block=8)
+        data.update(
+            auxiliaries=(),
+            schedule=None,
+            seed=0,
+            mixture=None,
+            epochs=1.0,
+            steps=None,
+            loss_average="items",
+            class_balance="none",
+            global_batch=8,
+            block=8,
+        )
         data.update(optimizer=OptimizerConfig().model_dump(), lora=LoraConfig().model_dump(), train_fraction=1.0)
     if not data["auxiliaries"]:
-        data.update(schedule=None, mixture=None, supervision=SupervisionConfig().model_dump())
-        data.update(auxiliary_answers="full", auxiliary_clips="accepted")
-    elif config.schedule is None:
-        raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
+        data.update(mixture=None, auxiliary_answers="full", auxiliary_clips="accepted")
+        data["schedule"] = data["schedule"] if data["schedule"] in MAIN_SCHEDULES else None
+    elif config.schedule not in SCHEDULES:
+        other = f", not {config.schedule!r}" if config.schedule else ""
+        raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'{other}")
     elif config.mixture is not None:
         data["mixture"] = _relative(config.mixture, stage_kinds(config))
+    stages = len(stage_kinds(RunConfig.model_validate({**data, "epochs": 1.0}))) if config.training else 0
+    if stages < 2:
+        data["optimizer"].update(carry_over=False, one_cosine=False)
+    data.update(_length(data, stages))
+    counted = {*data["auxiliaries"], *matched_auxiliaries(data["steps"])}
+    if not counted:
+        data["supervision"] = SupervisionConfig().model_dump()
     if not data["supervision"]["retries"]:
         data["supervision"]["temperature"] = SupervisionConfig().temperature
-    if "text" not in data["auxiliaries"]:
+    if "text" not in counted:
         data["supervision"]["keywords_must_occur"] = False
     if config.task == "sentiment":
         data["hierarchy"] = "none"
@@ -266,13 +304,42 @@ def resolve(config: RunConfig) -> RunConfig:
     return RunConfig.model_validate(data)
 
 
+def _length(data: dict[str, Any], stages: int) -> dict[str, Any]:
+    """Epochs and steps in their one form. Raises ConfigError if they do not go with the number of stages."""
+    epochs, steps = data["epochs"], data["steps"]
+    if isinstance(epochs, tuple):
+        if len(epochs) != stages:
+            raise ConfigError(
+                f"epochs {epochs} has {len(epochs)} values, and the run has {stages} stages; give one number, or one of each stage"
+            )
+        epochs = epochs[0] if len(set(epochs)) == 1 else epochs
+    if steps is not None and stages != 1:
+        raise ConfigError(f"steps {steps} is for a run of one stage, and this run has {stages}; give epochs instead")
+    if isinstance(steps, int):
+        epochs = 1.0  # without an effect
+    elif steps is not None and set(steps) == set(data["auxiliaries"]):
+        steps = None  # what the run has anyway
+    return {"epochs": epochs, "steps": steps}
+
+
+def matched_auxiliaries(steps: int | tuple[AuxiliaryName, ...] | None) -> tuple[AuxiliaryName, ...]:
+    """The auxiliaries of the run whose number of steps is matched."""
+    return steps if isinstance(steps, tuple) else ()
+
+
+def stage_epochs(config: RunConfig, position: int) -> float:
+    """Epochs of one stage of a run in canonical form."""
+    return config.epochs[position] if isinstance(config.epochs, tuple) else config.epochs
+
+
 def stage_kinds(config: RunConfig) -> tuple[tuple[Kind, ...], ...]:
     """Instruction types of each stage of a run that trains, in their order."""
     names: dict[Role, tuple[Kind, ...]] = {
         "main": (config.task,),
         "auxiliary": tuple(auxiliary.kind for name, auxiliary in AUXILIARIES.items() if name in config.auxiliaries),
     }
-    roles = SCHEDULES[config.schedule] if config.auxiliaries and config.schedule else (("main",),)
+    named = SCHEDULES if config.auxiliaries else MAIN_SCHEDULES
+    roles = named.get(config.schedule or "", (("main",),))
     return tuple(tuple(kind for role in stage for kind in names[role]) for stage in roles)
 
 
@@ -326,7 +393,7 @@ def parse(model: type[M], data: Any, what: str) -> M:
 
 
 def _fault_text(fault: ErrorDetails, model: type[BaseModel]) -> str:
-    name = ".".join(str(part) for part in fault["loc"])
+    name = ".".join(str(part) for part in fault["loc"] if part not in (ONE, SEVERAL))
     if fault["type"] == "extra_forbidden":
         return f"unknown field {name!r}; {near(name, _names(model))}"
     return f"{name or 'as a whole'}: {fault['msg'].removeprefix('Value error, ')}"

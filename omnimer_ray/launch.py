@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import RunConfig, stage_epochs
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
@@ -35,7 +35,7 @@ from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus
 from omnimer_ray.planning.units import Unit
 from omnimer_ray.recipes import omnimer_qwen7b
-from omnimer_ray.training.schedule import check_split, check_steps
+from omnimer_ray.training.schedule import check_split, check_steps, fitting
 
 if TYPE_CHECKING:
     from omnimer_ray.execution.driver import Outcome
@@ -274,8 +274,10 @@ def _check_stages(sweep: Sweep) -> None:
     training = {fold: [clip for clip in splits_of(config, sweep.corpus.clips) if clip.split == "train"] for fold, config in folds.items()}
     for stage in sweep.plan.stages.values():
         config = stage.config
-        check_split(config.block, sweep.profile.micro_batch, workers)
-        check_steps(len(fraction_of(training[config.corpus.fold], config)) * len(stage.kinds), config.epochs, config.global_batch)
+        check_split(config.block, fitting(sweep.profile.micro_batch, config.block, workers), workers)
+        if config.steps is None:
+            items = len(fraction_of(training[config.corpus.fold], config)) * len(stage.kinds)
+            check_steps(items, stage_epochs(config, stage.position), config.global_batch)
 
 
 def _check_place(request: Request) -> None:

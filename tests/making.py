@@ -48,6 +48,7 @@ OTHER_VALUE: dict[str, Any] = {
     "auxiliaries": ("text",),
     "schedule": "multi_stage",
     "epochs": 5.5,
+    "steps": 40,
     "mixture": {"emotion": 2.0, "text_keywords": 1.0, "facial_expression": 1.0, "prosody": 1.0},
     "loss_average": "tokens",
     "class_balance": "inverse_frequency",

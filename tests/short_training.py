@@ -133,13 +133,18 @@ def train_stage(
     identity: str = "stage",
     stop_after: int | None = None,
     poison: Poison | None = None,
+    plan: Schedule | None = None,
+    carried: checkpoints.Carried | None = None,
 ) -> TrainedStage:
-    """Train a stage of eight steps, resuming from the files in `folder`; stop it after `stop_after` steps in this process."""
+    """Train a stage of eight steps, or of `plan`, resuming from the files in `folder`; stop it after `stop_after` steps in this process.
+
+    The optimizer state at its end is written for a next stage.
+    """
     init_single_process_group()
     model, encoder = adapted_thinker(parts)
     if poison is not None:
         poison.hook(model)
-    plan = eight_steps(parts)
+    plan = plan or eight_steps(parts)
     engine = start_engine(model, parts.recipe.optimizer, plan, placement)
     losses: dict[int, float] = {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +161,10 @@ def train_stage(
             identity,
             lambda report: losses.update({report.step: report.loss}),
             _StopAfter(stop_after),
+            carried=carried,
         )
+        if finished:
+            checkpoints.save_carried(engine, folder)
         return TrainedStage(finished, checkpoints.parameters(engine), losses)
     finally:
         engine.destroy()

@@ -8,7 +8,7 @@ import pytest
 from making import BASE, CORPUS, OTHER_VALUE, paper_config, tiny_config, whole_config
 from pydantic import BaseModel, ValidationError
 
-from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, SCHEDULES, RunConfig, changed, content_hash, flat, parse, resolve
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, MAIN_SCHEDULES, SCHEDULES, RunConfig, changed, content_hash, flat, parse, resolve
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine.memory import BYTES
@@ -16,12 +16,14 @@ from omnimer_ray.model.dimensions import PLACEMENTS
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.tasks.instructions import WORDS, Style, modalities
 
-ONE_VALUE = {"method", "lora.dropout", "corpus.development"}  # a development part does not go with the folds of a whole config
+ELSEWHERE = {"method", "lora.dropout", "corpus.development", "optimizer.carry_over", "optimizer.one_cosine"}
+"""Fields with one value, or without an effect on a whole config: it has folds, and one stage."""
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
     "train_fraction",
     "auxiliaries",
     "schedule",
     "epochs",
+    "steps",
     "loss_average",
     "class_balance",
     "global_batch",
@@ -35,7 +37,7 @@ def signature(config: RunConfig) -> str:
 
 
 def test_every_field_has_a_place_in_this_file() -> None:
-    assert set(flat(whole_config().model_dump())) == set(OTHER_VALUE) | ONE_VALUE
+    assert set(flat(whole_config().model_dump())) == set(OTHER_VALUE) | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", OTHER_VALUE)
@@ -63,18 +65,22 @@ def closed_sets(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterato
 CLOSED = dict(closed_sets())
 
 
-NEEDED = {"labelled": {"auxiliary_answers": "label"}}  # by values that go with one value of another setting only
+NEEDED: dict[str, dict[str, Any]] = {  # by settings or values that go with certain values of other settings only
+    "labelled": {"auxiliary_answers": "label"},
+    "main_twice": {"auxiliaries": ()},
+    "steps": {"schedule": "hybrid"},
+}
 
 
 def with_value(name: str, value: str) -> RunConfig:
     given: Any = (
         (value,)
-        if name in {"auxiliaries", "modalities", "observed.modalities"}
+        if name in {"auxiliaries", "modalities", "observed.modalities", "steps"}
         else dict.fromkeys(CLOSED[name], 1.0)
         if name == "mixture"
         else value
     )
-    return changed(whole_config(), {**NEEDED.get(value, {}), name: given})
+    return changed(whole_config(), {**NEEDED.get(name, {}), **NEEDED.get(value, {}), name: given})
 
 
 def test_the_closed_sets_are_known() -> None:
@@ -86,6 +92,7 @@ def test_the_closed_sets_are_known() -> None:
         "observed.modalities",
         "auxiliaries",
         "schedule",
+        "steps",
         "mixture",
         "loss_average",
         "class_balance",
@@ -113,7 +120,7 @@ def test_a_value_outside_a_closed_set_is_refused(name: str) -> None:
 
 
 def test_every_value_has_an_entry_in_its_table() -> None:
-    assert (set(CLOSED["auxiliaries"]), set(CLOSED["schedule"])) == (set(AUXILIARIES), set(SCHEDULES))
+    assert (set(CLOSED["auxiliaries"]), set(CLOSED["schedule"])) == (set(AUXILIARIES), {*SCHEDULES, *MAIN_SCHEDULES})
     assert set(CLOSED["mixture"]) == {*CLOSED["task"], *AUXILIARY_OF}
     assert set(CLOSED["task"]) == set(LABELS)
     assert set(CLOSED["lora.placement"]) == set(PLACEMENTS)
@@ -320,3 +327,47 @@ def test_a_run_needs_something_to_see() -> None:
         tiny_config(modalities={"text"}, observed__modalities={"audio", "video"})
     with pytest.raises(ConfigError, match=r"modalities \(\) and"):
         tiny_config(modalities=set())
+
+
+def test_epochs_are_one_number_or_one_of_each_stage() -> None:
+    assert signature(tiny_config(epochs=(5,))) == signature(tiny_config())
+    two = whole_config(schedule="multi_stage", epochs=(5.0, 3.0))
+    assert resolve(two).epochs == (5.0, 3.0)
+    assert resolve(whole_config(schedule="multi_stage", epochs=(5.0, 5.0))) == resolve(whole_config(schedule="multi_stage"))
+    with pytest.raises(
+        ConfigError, match=r"epochs \(5\.0, 3\.0\) has 2 values, and the run has 1 stages; give one number, or one of each stage"
+    ):
+        resolve(tiny_config(epochs=(5, 3)))
+    with pytest.raises(ConfigError, match=r"^config: epochs\.1: Input should be greater than 0$"):
+        tiny_config(epochs=(5, 0))
+
+
+def test_steps_are_for_runs_of_one_stage() -> None:
+    assert resolve(tiny_config(steps=40)) == resolve(tiny_config(steps=40, epochs=9))
+    assert resolve(tiny_config(steps=("text",), epochs=9)) != resolve(tiny_config(steps=("text",)))
+    assert resolve(tiny_config(auxiliaries={"text", "audio"}, steps=["text", "audio"])).steps is None
+    with pytest.raises(ConfigError, match="steps 40 is for a run of one stage, and this run has 2; give epochs instead"):
+        resolve(whole_config(schedule="multi_stage", steps=40))
+    with pytest.raises(ConfigError, match=r"^config: steps: Input should be greater than or equal to 1$"):
+        tiny_config(steps=0)
+
+
+def test_the_main_task_twice_is_a_run_without_auxiliaries() -> None:
+    assert resolve(tiny_config(schedule="main_twice")).schedule == "main_twice"
+    with pytest.raises(ConfigError, match=r"need a schedule: 'hybrid' or 'multi_stage', not 'main_twice'$"):
+        resolve(whole_config(schedule="main_twice"))
+    assert signature(tiny_config(training=False, schedule="main_twice")) == signature(tiny_config(training=False))
+
+
+@pytest.mark.parametrize("name", ["optimizer.carry_over", "optimizer.one_cosine"])
+def test_what_happens_between_stages_has_no_effect_on_one(name: str) -> None:
+    assert signature(changed(whole_config(), {name: True})) == signature(whole_config())
+    assert signature(changed(whole_config(schedule="multi_stage"), {name: True})) != signature(whole_config(schedule="multi_stage"))
+
+
+def test_matched_steps_keep_the_settings_of_the_supervision_that_they_count() -> None:
+    matched = resolve(tiny_config(steps=("text",), supervision__keywords_must_occur=True))
+    assert (matched.supervision.max_new_tokens, matched.supervision.keywords_must_occur) == (64, True)
+    assert [part.kind for part in make_run(matched).stages[0].parts] == ["text_keywords"]
+    ledgers = {part.key for part in make_run(tiny_config(auxiliaries={"text"}, supervision__keywords_must_occur=True)).stages[0].parts}
+    assert {part.key for part in make_run(matched).stages[0].parts} == ledgers

@@ -28,6 +28,7 @@ def stage_record(stage: Stage, schedule: Schedule, matched: str, ledger_hash: st
         "predecessor": stage.predecessor,
         "config": stage.config.model_dump(mode="json"),
         "num_items": {kind: len(items) for kind, items in schedule.items.items()},
+        "seen_items": schedule.seen_items,
         "num_steps": schedule.num_steps,
         "matched": matched,
         "ledger_hash": ledger_hash,
@@ -49,6 +50,9 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "fold": config.corpus.fold,
         "seed": config.seed if config.training else None,
         "stages": [stage.key for stage in run.stages],
+        "main_items": sum(stage["seen_items"].get(config.task, 0) for stage in stages)
+        if all("seen_items" in stage for stage in stages)
+        else None,
         "num_steps": sum(stage.get("num_steps", 0) for stage in stages),
         "observed": config.observed.model_dump(mode="json"),
         "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",

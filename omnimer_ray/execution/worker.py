@@ -11,24 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.config import Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.execution.handout import Job, read_manifest
 from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.metrics import scores
-from omnimer_ray.planning.items import ledger_hash, make_schedule, unit_clips
+from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
 from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
 from omnimer_ray.records import predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.tasks.supervision import build, missing
 from omnimer_ray.training.ranks import broadcast_from_rank_0
-from omnimer_ray.training.schedule import Schedule
+from omnimer_ray.training.schedule import Schedule, fitting
 
 if TYPE_CHECKING:
     from omnimer_ray.model.inputs import Encoder
     from omnimer_ray.model.thinker import Thinker
+    from omnimer_ray.training.checkpoints import Carried
     from omnimer_ray.training.loop import StepReport
 
 
@@ -153,6 +154,8 @@ class Worker:
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
         schedule = make_schedule(stage, self.clips, self.job.ledgers)
+        if stage.config.optimizer.one_cosine:
+            schedule = on_one_cosine(stage, schedule, self.clips, self.job.ledgers)
         ledger = ledger_hash(stage, self.clips, self.job.ledgers)
         identity = stage.key if ledger is None else f"{stage.key} with ledger {ledger}"
         tensors = self._train(thinker, encoder, stage, schedule, folder, identity)
@@ -174,7 +177,8 @@ class Worker:
         from omnimer_ray.training.loop import Placement, start_engine, train
 
         profile, config = self.job.profile, stage.config
-        placement = Placement(profile.micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
+        micro_batch = fitting(profile.micro_batch, config.block, self.num_workers)
+        placement = Placement(micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(thinker.model, config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
         if self.job.pruning is not None and isinstance(self.unit, RunUnit):  # the run's last stage, which has main items
@@ -201,10 +205,22 @@ class Worker:
             add_timings,
             self._should_stop,
             self.beat,
+            self._carried(stage),
         )
         tensors = checkpoints.parameters(engine) if finished else None
+        if finished and config.optimizer.carry_over and stage.position + 1 < len(stage_kinds(config)):
+            checkpoints.save_carried(engine, folder)
         engine.destroy()
         return tensors
+
+    def _carried(self, stage: Stage) -> Carried | None:
+        """The optimizer state that the stage starts from, if it is carried over."""
+        from omnimer_ray.training.checkpoints import CARRIED, Carried
+
+        if not stage.config.optimizer.carry_over or stage.predecessor is None:
+            return None
+        before = self.job.folder / "stages" / stage.predecessor
+        return Carried(before / CARRIED, (read_record(before) or {})["num_steps"])
 
     def _should_stop(self, step: int) -> bool:
         """Whether the sweep is being stopped, or the trial was pruned."""

@@ -127,7 +127,7 @@ def _settings(stage: Stage) -> list[tuple[str, ...]]:
     config = stage.config
     paper = flat(omnimer_qwen7b(config.corpus, config.base).model_dump())
     lines: list[tuple[str, ...]] = []
-    for name, value in flat(stage_settings(config, stage.kinds)).items():
+    for name, value in flat(stage_settings(config, stage.kinds, stage.position)).items():
         if not name.startswith(OWN):
             source = "[A]" if name not in GIVEN else "[P]" if value == paper[name] else f"the paper's: {paper[name]} [P]"
             lines.append((name, cell(str(value)), source))

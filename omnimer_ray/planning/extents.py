@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from omnimer_ray.config import AUXILIARIES, matched_auxiliaries, stage_epochs
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.units import LedgerUnit, RunUnit, Stage, Unit, trained_stage
 from omnimer_ray.training.schedule import num_steps
@@ -35,7 +36,11 @@ def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
 
 def stage_steps(stage: Stage, num_training: int) -> int:
     """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
-    return num_steps(round(num_training * stage.config.train_fraction) * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
+    config = stage.config
+    if isinstance(config.steps, int):
+        return config.steps
+    kinds = len({*stage.kinds, *(AUXILIARIES[name].kind for name in matched_auxiliaries(config.steps))})
+    return num_steps(round(num_training * config.train_fraction) * kinds, stage_epochs(config, stage.position), config.global_batch)
 
 
 def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from omnimer_ray.config import AUXILIARIES, RECIPE_VERSION, Kind, RunConfig, content_hash
+from omnimer_ray.config import AUXILIARIES, RECIPE_VERSION, Kind, RunConfig, content_hash, matched_auxiliaries, stage_epochs, stage_kinds
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 
@@ -18,6 +18,9 @@ ADDED: dict[str, Any] = {
     "evaluation.decoding": "free",
     "auxiliary_answers": "full",
     "auxiliary_clips": "accepted",
+    "steps": None,
+    "optimizer.carry_over": False,
+    "optimizer.one_cosine": False,
     "modalities": ("audio", "text", "video"),
     "paraphrase": 0,
     "train_fraction": 1.0,
@@ -39,7 +42,7 @@ STAGE_SETTINGS = (
     "lora",
     "optimizer",
     "train_fraction",
-    "epochs",
+    "steps",
     "loss_average",
     "global_batch",
     "block",
@@ -67,7 +70,7 @@ def stage_key(config: RunConfig, kinds: Sequence[Kind], position: int, predecess
     """Key of a stage's adapter; `predecessor` is the key of the stage before it, `ledgers` are those of its auxiliary answers."""
     chain = {"kinds": kinds, "position": position, "predecessor": predecessor, "ledgers": ledgers}
     prompts = prompts_hash(kinds, Style.of(config))
-    settings = hashed(stage_settings(config, kinds))
+    settings = hashed(stage_settings(config, kinds, position))
     return content_hash({"recipe": RECIPE_VERSION, "prompts": prompts, **chain, **settings, **_media(config, kinds)})
 
 
@@ -79,15 +82,17 @@ def run_signature(config: RunConfig, stages: Sequence[str]) -> str:
     )
 
 
-def stage_settings(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
+def stage_settings(config: RunConfig, kinds: Sequence[Kind], position: int) -> dict[str, Any]:
     """The settings that a stage of these kinds depends on: an auxiliary stage does not depend on the main task."""
     data = config.model_dump()
-    settings = {name: data[name] for name in STAGE_SETTINGS}
+    settings = {name: data[name] for name in STAGE_SETTINGS} | {"epochs": stage_epochs(config, position)}
+    if config.optimizer.one_cosine:  # then a stage depends on the number of steps of the others
+        settings["one_cosine_over"] = {"kinds": stage_kinds(config), "epochs": config.epochs}
     if _sees_media(config, kinds):
         settings["media"] = data["media"]
     if config.task in kinds:
         settings.update({name: data[name] for name in ("modalities", "paraphrase", "hierarchy", "class_balance")})
-    if set(kinds) - {config.task}:
+    if set(kinds) - {config.task} or matched_auxiliaries(config.steps):
         settings.update({name: data[name] for name in ("supervision", "auxiliary_answers", "auxiliary_clips")})
     if config.mixture and len(kinds) > 1:
         settings["mixture"] = {kind: config.mixture[kind] for kind in kinds}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed, flat, resolve, stage_kinds
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, Kind, RunConfig, changed, flat, matched_auxiliaries, resolve, stage_kinds
 from omnimer_ray.errors import ConfigError, joined, near
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
@@ -142,13 +142,14 @@ def _stages(config: RunConfig, ledger_shards: int) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for position, kinds in enumerate(chain):
         predecessor = stages[-1].key if stages else None
-        parts_needed = _ledger_parts(config, kinds, ledger_shards)
+        matched = [AUXILIARIES[name].kind for name in matched_auxiliaries(config.steps)]
+        parts_needed = ledger_parts(config, (*kinds, *(kind for kind in matched if kind not in kinds)), ledger_shards)
         key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
         stages.append(Stage(key, config, kinds, position, predecessor, parts_needed))
     return tuple(stages)
 
 
-def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...], shards: int) -> tuple[LedgerPart, ...]:
+def ledger_parts(config: RunConfig, kinds: tuple[Kind, ...], shards: int = 1) -> tuple[LedgerPart, ...]:
     """The supervision that auxiliary items are made from; the answers are built in full, whatever a run takes from them."""
     if config.auxiliary_clips == "labelled":
         return ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,11 +18,19 @@ from safetensors.torch import save_file
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.model.adapters import check_finite
 from omnimer_ray.model.lora import trainable
-from omnimer_ray.records import file_hash, read_json, write_atomically, write_json
+from omnimer_ray.records import check_recorded, file_hash, read_json, write_atomically, write_json
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 
+CARRIED = "optimizer.safetensors"  # in the folder of a stage whose optimizer state the next one starts from
 MOMENTS = ("exp_avg", "exp_avg_sq")
 NUM_KEPT = 2
+
+
+class Carried(NamedTuple):
+    """The optimizer state at the end of the stage before."""
+
+    path: Path
+    steps: int  # that AdamW has taken
 
 
 def save(engine: Any, folder: Path, identity: str, step: int) -> None:
@@ -43,15 +51,28 @@ def save(engine: Any, folder: Path, identity: str, step: int) -> None:
     dist.barrier()
 
 
-def load(engine: Any, folder: Path, identity: str, device: str) -> int:
+def save_carried(engine: Any, folder: Path) -> None:
+    """Write the state for the next stage. Called on every rank; rank 0 writes."""
+    tensors = _gather(engine)
+    if dist.get_rank() == 0:
+        write_atomically(folder / CARRIED, lambda path: save_file(tensors, path))
+    dist.barrier()
+
+
+def load(engine: Any, folder: Path, identity: str, device: str, carried: Carried | None = None) -> int:
     """Load the newest valid checkpoint into the engine and return its step, or 0 if there is none. Called on every rank.
 
+    AdamW counts its steps from those that were carried over; without a checkpoint the carried state is loaded.
     Raises ResultsError for a checkpoint of another stage, which must never be trained further by mistake.
     """
     newest = broadcast_from_rank_0(lambda: _newest(folder, identity))
+    before = carried.steps if carried else 0
     if newest is None:
+        if carried is not None:
+            check_recorded(carried.path)
+            _set(engine, carried.path, before, device)
         return 0
-    _set(engine, newest / "state.safetensors", int(newest.name), device)
+    _set(engine, newest / "state.safetensors", before + int(newest.name), device)
     return int(newest.name)
 
 

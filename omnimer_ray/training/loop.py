@@ -78,7 +78,7 @@ class StepResult(NamedTuple):
 
 
 def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float:
-    """Learning rate of step `step` (from 0): linear warm-up, then a cosine decay to zero at the end of the stage."""
+    """Learning rate of step `step` (from 0): linear warm-up, then a cosine decay to zero at the end of the curve's `num_steps`."""
     warmup = round(settings.warmup_fraction * num_steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -154,18 +154,20 @@ def train(
     report: Callable[[StepReport], None],
     should_stop: Callable[[int], bool],
     beat: Callable[[], None] = lambda: None,
+    carried: checkpoints.Carried | None = None,
 ) -> bool:
     """Train a stage from its last checkpoint in `folder`; return True at the end of the stage, False if `should_stop` ended it early.
 
+    Without a checkpoint it starts with a new optimizer state, or with the one that is carried over from the stage before.
     Every rank runs every line, calls `beat` after every micro-batch and `should_stop` after every step. Raises DivergedError on all
     ranks if a loss, a gradient or a trained parameter is not finite, because DeepSpeed skips such a step without an error.
     """
-    step = checkpoints.load(engine, folder, identity, placement.device)
+    step = checkpoints.load(engine, folder, identity, placement.device, carried)
     _cut_history(folder, step)
     engine.train()
     for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
         began = time.monotonic()
-        rate = learning_rate(settings, step, schedule.num_steps)
+        rate = learning_rate(settings, schedule.first_step + step, schedule.all_steps or schedule.num_steps)
         loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate, beat)
         step += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):

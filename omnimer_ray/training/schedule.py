@@ -8,8 +8,8 @@ steps, so a checkpoint does not need the state of the schedule.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -38,11 +38,16 @@ class Schedule:
     seed: int
     stage_position: int = 0  # 0 for the first stage of a run
     mixture: Mapping[Kind, float] | None = None  # None: by item counts
+    balanced: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)  # label of each item of a kind whose labels are drawn in turn
+    steps: int | None = None  # None: from epochs
+    first_step: int = 0  # of this stage on the learning-rate curve
+    all_steps: int | None = None  # of that curve; None: the stage has its own
 
     def __post_init__(self) -> None:
         if empty := sorted(kind for kind, items in self.items.items() if not items):
             raise ConfigError(f"no training items for {', '.join(empty)}; every one was rejected or has no label: leave it out of the run")
-        check_steps(self.num_items, self.epochs, self.global_batch)
+        if self.steps is None:
+            check_steps(self.num_items, self.epochs, self.global_batch)
 
     @property
     def num_items(self) -> int:
@@ -51,8 +56,13 @@ class Schedule:
 
     @property
     def num_steps(self) -> int:
-        """Number of optimizer steps of the stage: floor(items x epochs / global batch)."""
-        return num_steps(self.num_items, self.epochs, self.global_batch)
+        """Number of optimizer steps of the stage: floor(items x epochs / global batch), unless it is given."""
+        return num_steps(self.num_items, self.epochs, self.global_batch) if self.steps is None else self.steps
+
+    @property
+    def seen_items(self) -> dict[Kind, int]:
+        """Number of items of each kind that the stage is trained on, repeats included."""
+        return {kind: self._order.count(kind) * self.block for kind in self.items}
 
     def step(self, index: int) -> list[tuple[Item, ...]]:
         """Blocks of step `index`, counted from 0."""
@@ -80,20 +90,33 @@ class Schedule:
         return tuple(order)
 
     def _take(self, kind: Kind, start: int) -> tuple[Item, ...]:
-        """Return `block` consecutive items of a kind's stream; a block may cross from one epoch's permutation into the next."""
+        """Return `block` consecutive items of a kind's stream; a block may cross from one epoch's permutation into the next.
+
+        With balanced labels each label has a stream of its own, and the kind's stream takes from them in turn.
+        """
         items = self.items[kind]
+        if kind in self.balanced:
+            return tuple(self._balanced(kind, place) for place in range(start, start + self.block))
         taken: list[Item] = []
         while len(taken) < self.block:
             epoch, offset = divmod(start + len(taken), len(items))
-            taken += self._permuted(kind, epoch)[offset : offset + self.block - len(taken)]
+            taken += self._permuted(kind, epoch, items)[offset : offset + self.block - len(taken)]
         return tuple(taken)
 
-    def _permuted(self, kind: Kind, epoch: int) -> list[Item]:
+    def _balanced(self, kind: Kind, place: int) -> Item:
+        labels = self.balanced[kind]
+        names = sorted(set(labels))
+        turn, number = divmod(place, len(names))
+        items = [item for item, label in zip(self.items[kind], labels, strict=True) if label == names[number]]
+        epoch, offset = divmod(turn, len(items))
+        return self._permuted(kind, epoch, items)[offset]
+
+    def _permuted(self, kind: Kind, epoch: int, items: Sequence[Item]) -> list[Item]:
         def rank(item: Item) -> bytes:
             label = kind if item.given is None else f"{kind}, given"
             return hashlib.sha256(f"{self.seed}|{self.stage_position}|{epoch}|{item.clip}|{label}".encode()).digest()
 
-        return sorted(self.items[kind], key=rank)
+        return sorted(items, key=rank)
 
 
 def num_steps(num_items: int, epochs: float, global_batch: int) -> int:
@@ -115,6 +138,11 @@ def check_split(block: int, micro_batch: int, workers: int) -> None:
         raise ConfigError(
             f"micro_batch {micro_batch} x workers {workers} does not divide block {block}; choose them in the machine profile so that it does"
         )
+
+
+def fitting(micro_batch: int, block: int, workers: int) -> int:
+    """A profile's micro-batch, or the whole of a worker's part of a block that is smaller."""
+    return min(micro_batch, max(1, block // workers))
 
 
 def micro_batches(block: tuple[Item, ...], micro_batch: int, rank: int, workers: int) -> Iterator[tuple[Item, ...]]:

@@ -11,7 +11,7 @@ from omnimer_ray.planning.identity import ledger_key
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.tasks import instructions
 
-NAMES = sorted(set(OTHER_VALUE) - {"training", "schedule", "auxiliaries"})
+NAMES = sorted(set(OTHER_VALUE) - {"training", "schedule", "auxiliaries", "steps"})  # the last is for runs of one stage
 LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_language"} | {
     name for name in OTHER_VALUE if name.startswith("supervision.")
 }
@@ -119,3 +119,35 @@ def test_checks_without_an_effect_change_no_key() -> None:
     audio = tiny_config(auxiliaries={"audio"})
     for name, value in (("supervision.keywords_must_occur", True), ("supervision.temperature", 0.7)):
         assert make_run(changed(audio, {name: value})) == make_run(audio)
+
+
+def test_steps_are_in_the_key_of_the_one_stage() -> None:
+    base, matched = make_run(tiny_config()), make_run(tiny_config(steps=("text",)))
+    keys = {make_run(tiny_config(steps=steps)).stages[0].key for steps in (40, 41, ("text",), ("text", "audio"))}
+    assert len(keys | {base.stages[0].key}) == 5
+    other = make_run(tiny_config(steps=("text",), supervision__max_new_tokens=65))
+    assert other.stages[0].key != matched.stages[0].key, "other answers may be accepted in other numbers"
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [((5.0, 3.0), {"last", "run"}), ((3.0, 5.0), {"first", "last", "run"})])
+def test_a_stage_depends_on_its_own_epochs_alone(epochs: tuple[float, ...], expected: set[str]) -> None:
+    assert changes(keys(whole()), keys(changed(whole(), {"epochs": epochs}))) == expected
+
+
+@pytest.mark.parametrize("name", ["optimizer.carry_over", "optimizer.one_cosine"])
+def test_what_goes_on_between_stages_is_in_the_keys_of_both(name: str) -> None:
+    assert changes(keys(whole()), keys(changed(whole(), {name: True}))) == {"first", "last", "run"}
+
+
+def test_on_one_cosine_a_stage_depends_on_the_epochs_of_the_other() -> None:
+    one = whole(optimizer__one_cosine=True)
+    assert "first" in changes(keys(one), keys(changed(one, {"epochs": (5.0, 3.0)})))
+    emotion, sentiment = (make_run(changed(one, {"task": task})).stages[0].key for task in ("emotion", "sentiment"))
+    assert emotion != sentiment, "the main stage has other items"
+
+
+def test_the_first_of_two_main_stages_is_that_of_a_run_with_its_epochs() -> None:
+    twice = make_run(tiny_config(schedule="main_twice", epochs=(15.0, 5.0)))
+    assert [stage.kinds for stage in twice.stages] == [("sentiment",)] * 2
+    assert twice.stages[0].key == make_run(tiny_config(epochs=15.0)).stages[0].key
+    assert twice.stages[1].key != make_run(tiny_config()).stages[0].key

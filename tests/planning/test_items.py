@@ -8,9 +8,10 @@ import pytest
 from making import clip, tiny_config
 
 from omnimer_ray.config import Kind
+from omnimer_ray.corpora.select import fraction_of
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.planning.identity import ledger_key
-from omnimer_ray.planning.items import ledger_hash, make_schedule
+from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import Stage
 from omnimer_ray.training.schedule import Item
@@ -102,3 +103,42 @@ def test_the_error_names_an_incomplete_ledger(tmp_path: Path) -> None:
     with pytest.raises(ResultsError) as raised:
         ledger_hash(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
     assert str(raised.value) == f"{folder} has no prosody entry of clip a_2; the same command makes it again"
+
+
+def test_a_fraction_of_train_gives_its_items_alone(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "c_1", "d_1", "e_1"), "said"))
+    clips = [clip(name) for name in ("a_1", "c_1", "d_1", "e_1")]
+    half = make_schedule(stage(auxiliaries={"audio"}, train_fraction=0.5), clips, tmp_path)
+    kept = [one.id for one in fraction_of(clips, tiny_config(train_fraction=0.5))]
+    assert len(kept) == 2
+    assert {kind: [item.clip for item in found] for kind, found in half.items.items()} == {"sentiment": kept, "prosody": kept}
+
+
+def test_balanced_sampling_takes_the_labels_of_the_main_items(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said"))
+    schedule = make_schedule(stage(auxiliaries={"audio"}, class_balance="sampling"), CLIPS, tmp_path)
+    assert schedule.balanced == {"sentiment": ("negative", "neutral", "neutral")}
+    assert {item.weight for item in schedule.items["sentiment"]} == {1.0}
+    first = make_schedule(stage(auxiliaries={"audio"}, class_balance="sampling", schedule="multi_stage"), CLIPS, tmp_path)
+    assert first.balanced == {}
+
+
+def test_matched_steps_count_the_accepted_answers_that_are_not_trained(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", {"a_1": "one", "a_2": None, "a_3": "three", "a_4": "four"})
+    hybrid = make_schedule(stage(auxiliaries={"audio"}), CLIPS, tmp_path)
+    base = make_schedule(stage(steps=("audio",)), CLIPS, tmp_path)
+    assert set(base.items) == {"sentiment"}
+    assert base.num_steps == hybrid.num_steps == 6 * 20 // 16
+    assert make_schedule(stage(), CLIPS, tmp_path).num_steps == 3 * 20 // 16
+    assert make_schedule(stage(steps=5), CLIPS, tmp_path).num_steps == 5
+
+
+def test_each_stage_has_its_own_epochs_and_its_place_on_one_cosine(tmp_path: Path) -> None:
+    ledger(tmp_path, "prosody", dict.fromkeys(("a_1", "a_2", "a_3", "a_4"), "said"))
+    changes: dict[str, Any] = {"auxiliaries": {"audio"}, "schedule": "multi_stage", "epochs": (8.0, 16.0), "optimizer__one_cosine": True}
+    stages = make_run(tiny_config(**changes)).stages
+    plain = [make_schedule(one, CLIPS, tmp_path) for one in stages]
+    assert [one.num_steps for one in plain] == [2, 3]
+    placed = [on_one_cosine(one, its, CLIPS, tmp_path) for one, its in zip(stages, plain, strict=True)]
+    assert [(one.first_step, one.all_steps) for one in placed] == [(0, 5), (2, 5)]
+    assert [one.items for one in placed] == [one.items for one in plain]

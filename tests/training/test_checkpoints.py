@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
-from short_training import Parts, TrainedStage, relative_l2, train_stage
+from short_training import Parts, TrainedStage, eight_steps, relative_l2, train_stage
 from workers import Workers
 
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.records import write_record
 from omnimer_ray.training import checkpoints
+from omnimer_ray.training.checkpoints import CARRIED, Carried
 from omnimer_ray.training.loop import Placement
+from omnimer_ray.training.schedule import Item, Schedule
 
 EVERY_3 = Placement(4, checkpoint_every=3)
 
@@ -179,3 +183,36 @@ def test_contents_of_a_checkpoint(interrupted: Path) -> None:
         assert any(bool(file.get_tensor(name).any()) for name in names if name.startswith("exp_avg_sq."))
     assert {name.split(".")[0] for name in names} == {"parameter", "exp_avg", "exp_avg_sq"}
     assert len(names) == 3 * 2 * (16 + 8)
+
+
+class SecondHalf(Schedule):
+    """The last four of eight steps, as a stage of its own."""
+
+    def step(self, index: int) -> list[tuple[Item, ...]]:
+        return Schedule(self.items, self.epochs, self.global_batch, self.block, self.seed).step(index + 4)
+
+
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_two_stages_with_one_optimizer_and_one_cosine_are_bit_equal_to_one(
+    parts: Parts, straight: TrainedStage, tmp_path: Path, stop_after: int | None
+) -> None:
+    whole = eight_steps(parts)
+    first = replace(whole, steps=4, all_steps=8)
+    second = SecondHalf(whole.items, whole.epochs, whole.global_batch, whole.block, whole.seed, steps=4, first_step=4, all_steps=8)
+    train_stage(parts, EVERY_3, tmp_path / "first", plan=first)
+    carried = Carried(tmp_path / "first" / CARRIED, 4)
+    if stop_after is not None:
+        assert not train_stage(parts, EVERY_3, tmp_path / "second", plan=second, carried=carried, stop_after=stop_after).finished
+    trained = train_stage(parts, EVERY_3, tmp_path / "second", plan=second, carried=carried)
+    assert trained.losses == {step: straight.losses[step + 4] for step in range((stop_after or 0) + 1, 5)}
+    assert all(torch.equal(value, straight.parameters[name]) for name, value in trained.parameters.items())
+
+
+def test_a_damaged_carried_state_is_refused(parts: Parts, tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / CARRIED).write_bytes(b"state")
+    write_record(folder, {"outcome": "done"})
+    (folder / CARRIED).write_bytes(b"other")
+    with pytest.raises(ResultsError, match=r"optimizer\.safetensors is damaged"):
+        train_stage(parts, EVERY_3, tmp_path / "second", carried=Carried(folder / CARRIED, 4))

@@ -11,7 +11,7 @@ from making import ALL, paper_config
 from omnimer_ray.config import Kind
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.plan import make_run
-from omnimer_ray.training.schedule import Item, Schedule, micro_batches, num_steps
+from omnimer_ray.training.schedule import Item, Schedule, fitting, micro_batches, num_steps
 
 INDOMER_TRAINING_CLIPS = 1588
 
@@ -186,3 +186,36 @@ def test_micro_batches_that_do_not_divide_the_block_are_refused(micro_batch: int
     assert str(raised.value) == (
         f"micro_batch {micro_batch} x workers {workers} does not divide block 8; choose them in the machine profile so that it does"
     )
+
+
+def test_steps_may_be_given() -> None:
+    stage = replace(schedule(sentiment=24), steps=7)
+    assert (stage.num_steps, len(blocks(stage))) == (7, 14)
+    assert blocks(stage)[:8] == blocks(schedule(sentiment=24))[:8], "the order of items stays"
+    assert replace(schedule(sentiment=24), epochs=0.01, steps=1).num_steps == 1
+
+
+def test_seen_items_are_those_of_all_steps() -> None:
+    stage = schedule(sentiment=24, prosody=40)
+    assert stage.seen_items == Counter(item.kind for block in blocks(stage) for item in block) == {"sentiment": 72, "prosody": 120}
+
+
+def test_balanced_labels_are_drawn_in_turn_each_from_its_own_permutations() -> None:
+    labels = ("neutral",) * 20 + ("fear",) * 3 + ("anger",)
+    stage = replace(schedule(epochs=6, sentiment=24), balanced={"sentiment": labels})
+    label_of = dict(zip((item.clip for item in stage.items["sentiment"]), labels, strict=True))
+    order = stream(stage, "sentiment")
+    assert len(order) == 24 * 6, "as many items as without"
+    assert [label_of[clip] for clip in order] == ["anger", "fear", "neutral"] * 48
+    fear, neutral = ([clip for clip in order if label_of[clip] == label] for label in ("fear", "neutral"))
+    assert all(len(set(fear[start : start + 3])) == 3 for start in range(0, 48, 3))
+    assert all(len(set(neutral[start : start + 20])) == 20 for start in (0, 20))
+    assert fear[:3] != fear[3:6] or fear[3:6] != fear[6:9], "each epoch has its own permutation"
+    assert [block for step in stage.from_step(5) for block in step] == blocks(stage)[10:], "any step without the previous ones"
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "block", "workers", "expected"), [(8, 8, 1, 8), (8, 4, 1, 4), (4, 4, 2, 2), (2, 8, 2, 2), (8, 1, 2, 1)]
+)
+def test_a_small_block_is_one_micro_batch_of_each_worker(micro_batch: int, block: int, workers: int, expected: int) -> None:
+    assert fitting(micro_batch, block, workers) == expected
