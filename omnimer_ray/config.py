@@ -65,6 +65,8 @@ def _one_or_several(value: Any) -> str:
 OneOrSeveral = Discriminator(_one_or_several)
 Epochs = Annotated[float, Field(gt=0)]
 Steps = Annotated[int, Field(ge=1)]
+OneOrSeveralEpochs = Annotated[Annotated[Epochs, Tag(ONE)] | Annotated[tuple[Epochs, ...], Tag(SEVERAL)], OneOrSeveral]
+StepsOrAuxiliaries = Annotated[Annotated[Steps, Tag(ONE)] | Annotated[tuple[AuxiliaryName, ...], Tag(SEVERAL)], OneOrSeveral]
 
 
 class Frozen(BaseModel):
@@ -201,10 +203,8 @@ class RunConfig(Frozen):
     auxiliary_answers: AuxiliaryAnswers = "full"  # shuffled: among clips of one label; placebo: among all clips
     auxiliary_clips: AuxiliaryClips = "accepted"  # agreed, constrained, mixed: subsets of equal size; labelled: all clips, without a ledger
     schedule: Literal["hybrid", "multi_stage", "main_twice"] | None = "hybrid"  # [A] for single auxiliaries; None: Base's one stage
-    epochs: Annotated[Annotated[Epochs, Tag(ONE)] | Annotated[tuple[Epochs, ...], Tag(SEVERAL)], OneOrSeveral] = (
-        5.0  # of every stage [P: 5; per stage A], or one value of each stage
-    )
-    steps: Annotated[Annotated[Steps, Tag(ONE)] | Annotated[tuple[AuxiliaryName, ...], Tag(SEVERAL)], OneOrSeveral] | None = None
+    epochs: OneOrSeveralEpochs = 5.0  # of every stage [P: 5; per stage A], or one value of each stage
+    steps: StepsOrAuxiliaries | None = None
     """Of a run of one stage, instead of its epochs: a number, or as many as a hybrid run with these auxiliaries has."""
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
     loss_average: LossAverage = "items"  # [A] over the global batch

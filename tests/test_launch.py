@@ -191,7 +191,7 @@ def planned(sweep: Sweep, folds: int | None = None, **changes: Any) -> Sweep:
     ("changes", "text"),
     [
         ({"global_batch": 128}, "20 items x 5 epochs do not fill one global batch of 128; "),
-        ({"block": 4}, "micro_batch 8 x workers 1 does not divide block 4; "),
+        ({"block": 12, "global_batch": 24}, "micro_batch 8 x workers 1 does not divide block 12; "),
         ({"folds": 6}, "folds 6 must be from 2 to 5, the number of source videos"),
         ({"folds": 5, "epochs": 0.8}, "16 items x 0.8 epochs do not fill one global batch of 16; "),
     ],
