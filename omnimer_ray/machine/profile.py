@@ -34,6 +34,7 @@ class MachineProfile(Frozen):
     recompute: bool = False  # gradient checkpointing: slower, needs much less memory
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
     cache_gib: float = Field(1.0, gt=0)  # media cached in a worker's memory
+    peak_tflops: float | None = Field(None, gt=0)  # of a card in the base's precision; only a forecast before anything is measured uses it
     threads_per_worker: int = Field(1, ge=1)  # threads of torch
     step_timeout_sec: float = Field(900, gt=0)  # a worker that finishes no micro-batch and no answer within this time is killed as hung
     startup_timeout_sec: float = Field(1800, gt=0)  # the same before the first micro-batch: loading the base, building DeepSpeed's op
@@ -69,7 +70,7 @@ def smaller(profile: MachineProfile) -> MachineProfile:
 
 def pace(profile: MachineProfile) -> str:
     """Hash of all settings that affect the speed of a run."""
-    return content_hash(profile.model_dump(exclude={"docs", "step_timeout_sec", "startup_timeout_sec", "ledger_shards"}))
+    return content_hash(profile.model_dump(exclude={"docs", "step_timeout_sec", "startup_timeout_sec", "ledger_shards", "peak_tflops"}))
 
 
 def load_profile(name: str) -> MachineProfile:

@@ -13,7 +13,9 @@ from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.doctor import Finding
 from omnimer_ray.doctor.work import fits
 from omnimer_ray.machine.cards import nvidia_cards
+from omnimer_ray.machine.flops import ASSUMED_SEC, ASSUMED_SHARE, answered_item, trained_item, typical_item
 from omnimer_ray.machine.profile import MachineProfile, local_resources, pace
+from omnimer_ray.model.dimensions import read_shape
 from omnimer_ray.planning.extents import Extent, duration, extent, extents_of
 from omnimer_ray.planning.search_space import Search, drawn_runs, ledger_units, read_trials, units_of
 from omnimer_ray.planning.setup import Sweep
@@ -44,7 +46,7 @@ def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
     """Seconds for all units without an outcome, trials included, and the line to print; None if nothing was measured."""
     rates = measured(read_costs(sweep.request.results, f"{sweep.corpus.name}-{sweep.recipe.base.name}"), sweep.profile)
     if rates is None:
-        return None, "no measured rates yet: no run of this corpus and base is finished on this profile"
+        return None, "no measured rates yet: no run of this corpus and base is finished on this profile" + _by_arithmetic(sweep, at_once)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
     total = seconds(rates, [extents[unit.id] for unit in sweep.plan.units if sweep.outcome(unit) is None])
     trials = num_trials_left(sweep)
@@ -54,6 +56,26 @@ def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
     return (
         left,
         f"about {duration(left)}, {how}, by the rates of {rates.runs} finished runs{searched}" if left else "nothing is left to start",
+    )
+
+
+def _by_arithmetic(sweep: Sweep, at_once: int | None) -> str:
+    """Hours from counted operations and a share of the profile's peak, marked as not measured; empty if the peak is not known."""
+    peak, folder = sweep.profile.peak_tflops, sweep.base.folder
+    if peak is None or folder is None or sweep.search is not None:
+        return ""
+    shape, extents = read_shape(folder), extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    operations = 0.0
+    for unit in sweep.plan.units:
+        if sweep.outcome(unit) is None:
+            work, item = extents[unit.id], typical_item(unit.config)
+            operations += work.steps * work.batch * trained_item(shape, unit.config, item, sweep.profile.recompute)
+            operations += work.answers * answered_item(shape, item)
+    cards = max(1, sweep.profile.workers_per_run)
+    card_hours = operations / (peak * 1e12 * ASSUMED_SHARE) / 3600
+    return (
+        f"; by arithmetic, not measured: {card_hours:.3g} card-hours, {card_hours / cards / (at_once or 1):.3g} hours "
+        f"on {cards * (at_once or 1)} cards, at {ASSUMED_SHARE:.0%} of {peak:g} TFLOPS and clips of {ASSUMED_SEC:g} s (both assumed)"
     )
 
 

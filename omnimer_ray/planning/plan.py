@@ -44,7 +44,10 @@ class Plan:
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
-        """All units of work: ledgers, shared stages, runs; a unit comes after those that it needs."""
+        """All units of work: ledgers, then for each seed shared stages and runs; a unit comes after those that it needs.
+
+        So the first seed's table is complete before another seed's runs start.
+        """
         parts: dict[str, LedgerPart] = {}
         shared: dict[str, StageUnit] = {}  # stages that some run continues
         for run in self.runs.values():
@@ -64,7 +67,11 @@ class Plan:
             runs.append(RunUnit(run, self._title(run), trained_by.get(last)))
             if run.stages:
                 trained_by.setdefault(last, runs[-1].id)
-        return (*ledgers, *shared.values(), *runs)
+        trained: list[StageUnit | RunUnit] = [*shared.values(), *runs]
+        return (*ledgers, *sorted(trained, key=lambda unit: self._seed_order(unit.config.seed)))
+
+    def _seed_order(self, seed: int) -> int:
+        return self.space.seeds.index(seed) if seed in self.space.seeds else 0
 
     def num_shared(self) -> int:
         """Number of stages that more than one run uses."""

@@ -1,6 +1,7 @@
 """The time that is left comes from what was measured on the same profile, and from nothing else."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,17 @@ def test_the_hungriest_run_of_a_plan_decides(tmp_path: Path) -> None:
     assert forecast.memory(sweep).text.startswith("a worker needs about 1.")
     elsewhere = sweep._replace(profile=LAPTOP.model_copy(update={"address": "auto"}))
     assert forecast.memory(elsewhere).text.endswith(" GiB of memory, and its machine is not seen from here to compare with")
+
+
+def test_without_measurements_a_card_whose_peak_is_known_gets_an_estimate_by_arithmetic(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, CLIPS)
+    sweep = sweep._replace(base=locate("tiny"), profile=load_profile("rtx3090_x4"))
+    left, text = forecast.time_left(sweep, 4)
+    assert left is None, "nothing is measured"
+    found = re.search(
+        r"; by arithmetic, not measured: (\S+) card-hours, (\S+) hours on 4 cards, at 30% of 71 TFLOPS and clips of 5 s", text
+    )
+    assert found is not None
+    assert float(found[1]) == pytest.approx(4 * float(found[2]), rel=0.01)
+    twice = sweep._replace(profile=sweep.profile.model_copy(update={"peak_tflops": 142.0}))
+    assert f"not measured: {float(found[1]) / 2:.3g} card-hours" in forecast.time_left(twice, 4)[1]

@@ -272,3 +272,13 @@ def test_shards_are_units_that_every_stage_with_their_answers_waits_for() -> Non
 def test_a_plan_of_supervision_has_no_other_units() -> None:
     plan = replace(make_plan(ablations(tiny_config())), supervision_only=True)
     assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3
+
+
+def test_the_first_seed_is_planned_before_the_second() -> None:
+    plan = make_plan(replace(ablations(tiny_config()), seeds=(4, 1)))
+    trained = [unit for unit in plan.units if not isinstance(unit, LedgerUnit) and unit.config.training]
+    assert [unit.config.seed for unit in trained] == [4] * 13 + [1] * 13
+    known: set[str] = set()
+    for unit in plan.units:
+        assert set(unit.needs) <= known
+        known.add(unit.id)
