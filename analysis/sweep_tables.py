@@ -1,4 +1,4 @@
-"""The tables of a sweep: for each task the scores, the scores per class and the differences from Base."""
+"""The tables of a sweep: for each task the scores, scores per class and differences from Base; and emotion answers as sentiment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.ablation import difference_table, score_table
+from analysis.emotion_as_sentiment import polarity_table
 from analysis.folder import Results, load
 from analysis.per_class import per_class_table
 from analysis.render import (
@@ -18,6 +19,7 @@ from analysis.render import (
     marked,
     notes,
     per_class_grid,
+    polarity_grid,
     score_grid,
     signature_lines,
     terminal,
@@ -36,11 +38,13 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
-    """A task's tables as (file name, frame, printed grid): scores, per class, and differences if there is a Base."""
+    """A task's tables as (file name, frame, printed grid): scores, per class, differences if there is a Base, and emotion answers as sentiment."""
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
     if not differences.is_empty():
         found.append((f"{task}_differences", differences, difference_grid(differences, task)))
+    if task == "emotion":
+        found.append(("emotion_as_sentiment", polarity := polarity_table(results), polarity_grid(polarity)))
     return [(name, table, marked(grid, results.stand_ins)) for name, table, grid in found]
 
 

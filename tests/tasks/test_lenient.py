@@ -114,6 +114,7 @@ def test_what_a_reader_accepts_is_read(answer: str) -> None:
         "sentiment: positive thinking",
         "The speaker talks about positive thinking",
         "positive if it rains",
+        '{"sentiment": "positive", "emotion": "neutral",}',
     ],
 )
 def test_a_label_is_never_read_out_of_doubt(answer: str) -> None:
