@@ -1,6 +1,8 @@
-"""Keywords that a transcript lacks, and explanations that leak their label, judged on a list that was written before the patterns.
+"""Keywords that a transcript lacks, and explanations that leak their label, judged on lists that were written before the patterns.
 
-leaks.csv: 100 leaks and 100 honest explanations, half of them English. The patterns were adjusted on the part 'seen' alone.
+leaks.csv: 100 leaks and 100 honest explanations, half of them English, in a part that the patterns were adjusted on and one that they were
+not; then, each written after the patterns found all of the one before, a second list (20 and 20), which they were adjusted on too, and a third
+(40 and 40), which they were not. The third list is the estimate; all texts are by one author, not by a model.
 """
 
 import csv
@@ -57,12 +59,14 @@ def test_absent_keywords_keep_their_order_and_their_own_form() -> None:
 @pytest.mark.parametrize(
     ("part", "found"),
     [
-        ("seen", {"leaks": 52, "honest": 50, "missed": 1, "other reason": 0, "false alarms": 0}),
+        ("seen", {"leaks": 52, "honest": 50, "missed": 0, "other reason": 0, "false alarms": 0}),
         ("held out", {"leaks": 48, "honest": 50, "missed": 0, "other reason": 0, "false alarms": 0}),
+        ("second list, seen", {"leaks": 20, "honest": 20, "missed": 0, "other reason": 0, "false alarms": 0}),
+        ("third list, held out", {"leaks": 40, "honest": 40, "missed": 15, "other reason": 0, "false alarms": 2}),
     ],
 )
 def test_misses_and_false_alarms_on_the_list(part: str, found: dict[str, int]) -> None:
-    """As found; a change of the patterns is made on 'seen', and the counts of 'held out' are reported as they come."""
+    """As found: a change of the patterns is made on the seen parts, and the counts of the held-out parts are reported as they come."""
     counts = Counter(dict.fromkeys(found, 0))
     with LIST.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -82,13 +86,18 @@ def test_misses_and_false_alarms_on_the_list(part: str, found: dict[str, int]) -
     [
         ("The sentiment is positive.", "positive", "en", RESTATED),
         ("The sentiment is positive because she smiles.", "positive", "en", None),
-        ("The sentiment is positive.", "negative", "en", None),  # contradicts its label
         ("The given sentiment is positive because she smiles.", "positive", "en", GIVEN),
         ("The facial expressions support the sentiment.", "positive", "en", RESTATED),
         ("Positively positive, with positivity.", "positive", "en", RESTATED),
         ("Sentimennya positif.", "positive", "id", RESTATED),
         ("The sentiment is positif.", "positive", "id", RESTATED),  # an Indonesian label explained in English
-        ("The facial features are feature-less fear.", "fear", "en", None),
+        ("The facial features show fear.", "fear", "en", RESTATED),
+        ("She is fearfully feared.", "fear", "en", None),  # only a long label is known by its start
+        ("The sentiment is positive because of 'bangga'.", "positive", "en", None),  # a quoted word of the transcript is a cue
+        ('The label "positive" fits.', "positive", "en", GIVEN),
+        ('The text is "positive".', "positive", "en", RESTATED),
+        ("The sentiment of the speaker's tone is positive, as usual for zorbs.", "positive", "en", RESTATED),  # few unknown words, no cue
+        ("Zorbs zorb positively.", "positive", "en", None),
         ("", "positive", "en", RESTATED),
         ("!!!", "positive", "en", RESTATED),
     ],
