@@ -13,6 +13,7 @@ import polars as pl
 
 from analysis.ablation import BASELINE, difference_table, score_table
 from analysis.folder import Results
+from analysis.missing import missing_table
 from analysis.per_class import per_class_table
 from analysis.render import COMPARED, decimal
 from analysis.statistics import LEVEL_TEXT
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY, INK, FAINT = "#0072B2", "#D55E00", "#8a8a8a", "#222222", "#e6e6e6"
+LINES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)  # one of each model, again from the first after the last
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 9,
@@ -48,6 +50,8 @@ def figures(results: Results) -> dict[str, bytes]:
         images[f"{task}_scores.png"] = _draw(_scores, results, task)
         if difference_table(results, task).height:
             images[f"{task}_differences.png"] = _draw(_differences, results, task)
+        if missing_table(results, task).height:
+            images[f"{task}_missing.png"] = _draw(_missing, results, task)
         images[f"{task}_per_class.png"] = _draw(_per_class, results, task)
         if any(row.units for row in task_rows(results, task)):
             images[f"{task}_confusions.png"] = _draw(_confusions, results, task)
@@ -100,6 +104,34 @@ def _differences(figure: Figure, results: Results, task: str) -> None:
             _dot(axes, y, cells, metric, BLUE if clear else GREY, sign=True)
         axes.axvline(0, color=INK, linewidth=1, zorder=1)
     _title(figure, f"{task.capitalize()}: difference from {BASELINE}, {LEVEL_TEXT} interval over source videos (grey: zero is inside)")
+
+
+def _missing(figure: Figure, results: Results, task: str) -> None:
+    """Macro F1 against the rate of missing modalities, and with whole modalities missing; a line and a colour of each model."""
+    table = missing_table(results, task)
+    figure.set_size_inches(9.5, 3.6)
+    rates, subsets = figure.subplots(1, 2, sharey=True)
+    parts = [shown for shown in dict.fromkeys(table["shown"]) if shown != "everything"]
+    for number, variant in enumerate(dict.fromkeys(table["variant"])):
+        color, mine = LINES[number % len(LINES)], table.filter(pl.col("variant") == variant)
+        line = mine.filter(pl.col("shown") == "everything").sort("missing_rate")
+        rates.plot(line["missing_rate"], line[MAIN], "o-", color=color, markersize=4, label=variant.replace("$", r"\$"))
+        rates.fill_between(line["missing_rate"], line[f"{MAIN}_low"], line[f"{MAIN}_high"], color=color, alpha=0.12, linewidth=0)
+        shift = 0.16 * (number - (table["variant"].n_unique() - 1) / 2)
+        for cells in mine.filter(pl.col("shown") != "everything").iter_rows(named=True):
+            x = parts.index(cells["shown"]) + shift
+            subsets.vlines(x, cells[f"{MAIN}_low"], cells[f"{MAIN}_high"], color=color, linewidth=2)
+            subsets.plot(x, cells[MAIN], "o", color=color, markersize=5)
+    rates.set_xlabel("chance that a modality of a clip is missing")
+    rates.set_ylabel(PANELS[MAIN])
+    rates.legend(fontsize=7, frameon=False)
+    subsets.set_xticks(range(len(parts)), [part.replace(" + ", "\n+ ") for part in parts], fontsize=8)
+    subsets.set_xlabel("modalities that are shown")
+    for axes in (rates, subsets):
+        axes.set_ylim(-0.02, 1.02)
+        axes.grid(axis="y", color=FAINT, linewidth=0.8)
+        axes.set_axisbelow(True)
+    _title(figure, f"{task.capitalize()}: modalities missing at evaluation, with {LEVEL_TEXT} intervals over source videos")
 
 
 def _panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:

@@ -52,6 +52,9 @@ def runs_schema() -> dict[str, Any]:
         "method": pl.String,
         "stages": pl.List(pl.String),
         "num_steps": pl.Int64,
+        "shown": pl.List(pl.String),  # modalities at evaluation; with the two columns below null in records of before they were added
+        "missing_rate": pl.Float64,  # of each modality of each clip
+        "draw": pl.Int64,
         "stand_in": pl.String,
     }
 
@@ -102,7 +105,10 @@ def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
 
 def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     known = record or {"outcome": MISSING}
-    return {**row.model_dump(), **{name: known.get(name) for name in ("outcome", "reason", "method", "stages", "num_steps", "stand_in")}}
+    observed = known.get("observed") or {}
+    shown = {"shown": observed.get("modalities"), "missing_rate": observed.get("missing_rate"), "draw": observed.get("draw")}
+    copied = ("outcome", "reason", "method", "stages", "num_steps", "stand_in")
+    return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown}
 
 
 def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:

@@ -46,7 +46,18 @@ POLARITY_NOTE = (
     "The polarity that an emotion answer states, scored as sentiment on the clips with a gold sentiment. consistent: share of parsed emotion "
     "answers whose emotion fits the stated polarity. direct: the sentiment run of the same variant. –: no polarity is asked for, or no result."
 )
-EXPLANATIONS = {HEADINGS: RECOVERABLE_NOTE, DIFFERENCE_HEADINGS: DIFFERENCE_NOTE, POLARITY_HEADINGS: POLARITY_NOTE}
+MISSING_HEADINGS = ("", "shown", "missing", *HEADINGS[1:-1], "evaluations")
+MISSING_NOTE = (
+    "Evaluations of trained models that are shown a part of each clip. missing: the chance of each modality of each clip, by hash, so the same "
+    "clips for every model, and the missing ones of a rate are missing at every higher rate; a clip keeps at least one. "
+    "Scores are means over draws and seeds."
+)
+EXPLANATIONS = {
+    HEADINGS: (RECOVERABLE_NOTE,),
+    DIFFERENCE_HEADINGS: (DIFFERENCE_NOTE,),
+    POLARITY_HEADINGS: (POLARITY_NOTE,),
+    MISSING_HEADINGS: (MISSING_NOTE, RECOVERABLE_NOTE),
+}  # of the headings of each kind of table
 FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
 
 
@@ -76,6 +87,15 @@ def _recoverable(row: dict[str, Any]) -> str:
     """A number of answers, and macro F1 with them if there are any: 3 (.512)."""
     score = f" ({decimal(row[f'recoverable_{MAIN}'])})" if row["recoverable"] else ""
     return mean_count(row["recoverable"]) + score
+
+
+def missing_grid(table: pl.DataFrame, task: str) -> Grid:
+    """A missing-modality table as printed."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        variant, *cells, _ = _score_cells(row)
+        rows.append((variant, row["shown"], f"{row['missing_rate']:.0%}", *cells, str(row["n"])))
+    return Grid(f"{task.capitalize()}: modalities missing at evaluation", MISSING_HEADINGS, tuple(rows))
 
 
 def per_class_grid(table: pl.DataFrame, task: str) -> Grid:
@@ -185,7 +205,7 @@ def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
 
 def explained(grid: Grid) -> list[str]:
     """Explanation of the headings of one kind of table."""
-    return [note for headings, note in EXPLANATIONS.items() if grid.headings == headings]
+    return list(EXPLANATIONS.get(grid.headings, ()))
 
 
 def _probabilities(results: Results, task: str) -> str:

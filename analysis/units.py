@@ -59,6 +59,11 @@ def task_rows(results: Results, task: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def scored_run(results: Results, task: str, signature: str, seed: int | None) -> Unit:
+    """The unit of a single run that is done."""
+    return scored(seed, results.predictions.filter(pl.col("signature") == signature), task)
+
+
 def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
     """`frame` has the columns clip, gold, prediction, answer (null: none to read) and source_video, a row per clip."""
     columns = frame.sort("clip").select("gold", "prediction", "source_video", "answer")

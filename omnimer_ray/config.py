@@ -141,6 +141,10 @@ class SupervisionConfig(Frozen):
     """How the base writes auxiliary answers (paper IV-C): greedy, one re-ask, a contradicting or broken second answer is rejected [A]."""
 
     max_new_tokens: int = Field(128, ge=8)
+    retries: int = Field(0, ge=0, le=16)  # samples of each step after an unusable greedy answer
+    temperature: float = Field(1.0, gt=0)  # of the samples
+    keywords_must_occur: bool = False  # keywords that the transcript does not hold make an answer unusable
+    leak_guard: bool = False  # so does an explanation that only restates its label, or says that the label was given
 
 
 class EvaluationConfig(Frozen):
@@ -151,6 +155,22 @@ class EvaluationConfig(Frozen):
     decoding: Decoding = "free"  # constrained: only labels of the task, and only emotions that fit the stated polarity
 
 
+EVERY_MODALITY: tuple[Modality, ...] = ("audio", "text", "video")
+
+
+class ObservedConfig(Frozen):
+    """What of a clip a main task is shown at evaluation; no part of it is in a stage's key, so all rates share an adapter."""
+
+    modalities: tuple[Modality, ...] = EVERY_MODALITY  # of those that the run was trained with
+    missing_rate: float = Field(0.0, ge=0, lt=1)  # of each modality of each clip; a clip keeps at least one
+    draw: int = Field(0, ge=0)  # another set of missing modalities at the same rate
+
+    @field_validator("modalities", mode="before")
+    @classmethod
+    def _as_sorted_tuple(cls, value: Any) -> Any:
+        return _sorted_tuple(value)
+
+
 class RunConfig(Frozen):
     """One run: a method trained on a task's clips with a seed, and evaluated on the validation split."""
 
@@ -159,6 +179,9 @@ class RunConfig(Frozen):
     method: Literal["thinker"] = "thinker"
     task: Task = "sentiment"
     training: bool = True  # False: the base without training (zero-shot); stages, seed and schedule have no effect
+    modalities: tuple[Modality, ...] = EVERY_MODALITY  # in the prompts of the main task; an auxiliary sees its own
+    paraphrase: int = Field(0, ge=0, le=3)  # of the main task's prompt; 0: as everywhere else
+    train_fraction: float = Field(1.0, gt=0, le=1)  # of the training source videos; a smaller fraction is a part of a larger one
     auxiliaries: tuple[AuxiliaryName, ...] = ()
     auxiliary_answers: AuxiliaryAnswers = "full"  # shuffled: among clips of one label; placebo: among all clips
     auxiliary_clips: AuxiliaryClips = "accepted"  # agreed, constrained, mixed: subsets of equal size; labelled: all clips, without a ledger
@@ -176,17 +199,22 @@ class RunConfig(Frozen):
     answer_language: Literal["en", "id"] = "en"  # [A] of the label words in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    observed: ObservedConfig = ObservedConfig()
     seed: int = Field(0, ge=0)
 
-    @field_validator("auxiliaries", mode="before")
+    @field_validator("auxiliaries", "modalities", mode="before")
     @classmethod
     def _as_sorted_tuple(cls, value: Any) -> Any:
-        return tuple(sorted({str(part) for part in value})) if isinstance(value, set | frozenset | list | tuple) else value
+        return _sorted_tuple(value)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.global_batch % self.block:
             raise ValueError(f"global_batch {self.global_batch} is not a multiple of block {self.block}")
+        if not set(self.modalities) & set(self.observed.modalities):
+            raise ValueError(
+                f"modalities {self.modalities} and observed.modalities {self.observed.modalities} leave nothing to see; they need one in common"
+            )
         if self.auxiliary_clips == "labelled" and self.auxiliary_answers != "label":
             raise ValueError(
                 f"auxiliary_clips 'labelled' does not go with auxiliary_answers {self.auxiliary_answers!r}: a clip without an accepted "
@@ -203,12 +231,17 @@ class RunConfig(Frozen):
         return self
 
 
+def _sorted_tuple(value: Any) -> Any:
+    """Return a set of names in one form, however it is given; another value is left to the check of its type."""
+    return tuple(sorted({str(part) for part in value})) if isinstance(value, set | frozenset | list | tuple) else value
+
+
 def resolve(config: RunConfig) -> RunConfig:
     """The one canonical form: settings that have no effect take one fixed value, so equal runs have equal signatures."""
     data = config.model_dump()
     if not config.training:
         data.update(auxiliaries=(), seed=0, mixture=None, epochs=1.0, loss_average="items", class_balance="none", global_batch=8, block=8)
-        data.update(optimizer=OptimizerConfig().model_dump(), lora=LoraConfig().model_dump())
+        data.update(optimizer=OptimizerConfig().model_dump(), lora=LoraConfig().model_dump(), train_fraction=1.0)
     if not data["auxiliaries"]:
         data.update(schedule=None, mixture=None, supervision=SupervisionConfig().model_dump())
         data.update(auxiliary_answers="full", auxiliary_clips="accepted")
@@ -216,10 +249,20 @@ def resolve(config: RunConfig) -> RunConfig:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'")
     elif config.mixture is not None:
         data["mixture"] = _relative(config.mixture, stage_kinds(config))
+    if not data["supervision"]["retries"]:
+        data["supervision"]["temperature"] = SupervisionConfig().temperature
+    if "text" not in data["auxiliaries"]:
+        data["supervision"]["keywords_must_occur"] = False
     if config.task == "sentiment":
         data["hierarchy"] = "none"
     if config.evaluation.decoding == "constrained":  # nothing is left to generate
         data["evaluation"].update(EvaluationConfig(decoding="constrained").model_dump())
+    if set(config.modalities) <= set(config.observed.modalities):  # nothing is hidden
+        data["observed"]["modalities"] = EVERY_MODALITY
+    else:
+        data["observed"]["modalities"] = set(config.modalities) & set(config.observed.modalities)
+    if not config.observed.missing_rate:
+        data["observed"]["draw"] = 0
     return RunConfig.model_validate(data)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
-from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError, StorageError, SweepStoppedError
 from omnimer_ray.execution.failures import ends_sweep
@@ -27,12 +27,13 @@ from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
 from omnimer_ray.outputs.model_card import write_card
 from omnimer_ray.outputs.tensorboard import write_events
+from omnimer_ray.outputs.yields import yield_lines
 from omnimer_ray.planning import description, forecast
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus
-from omnimer_ray.planning.units import LedgerUnit, Unit
+from omnimer_ray.planning.units import Unit
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.training.schedule import check_split, check_steps
 
@@ -176,17 +177,21 @@ def _run_search(sweep: Sweep, console: Console) -> int:
 def _run(sweep: Sweep, console: Console) -> int:
     log = console_logger(console)
     outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
-    write_plan(sweep)
+    if not sweep.plan.supervision_only:  # then the folder may have the plan of a sweep
+        write_plan(sweep)
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
         _prepare_clips(sweep, log)
         ended = _execute(sweep, console)
     else:
-        log("nothing is left to start; the tables are built again")
+        log("nothing is left to start" + ("" if sweep.plan.supervision_only else "; the tables are built again"))
         write_clips(sweep)
     write_ledger(sweep)
     for unit in sweep.plan.units:  # files that were not written when the unit ended
         _write_takeaways(sweep, unit)
+    if sweep.plan.supervision_only:
+        description.log_all(yield_lines(sweep), log)
+        return _report(ended, sweep, log)
     from analysis import terminal_tables, write_all
 
     files = write_all(sweep.folder)
@@ -220,6 +225,7 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
     with Leases(sweep.unfinished_ledgers(sweep.plan.units), console_logger(console)) as leases:
+        sweep.freeze(sweep.plan.units)  # the sweep may have been killed before it did
         outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}  # another sweep may have built a ledger meanwhile
         recorded = [name for name, outcome in outcomes.items() if outcome is not None]
         progress = Progress(console, job.folder, extents, recorded, partial(_after_unit, sweep, leases))
@@ -229,9 +235,9 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
 
 
 def _after_unit(sweep: Sweep, leases: Leases, unit: Unit) -> None:
-    """Release a finished ledger to other sweeps, or write a run's curves and model card."""
-    if isinstance(unit, LedgerUnit) and sweep.outcome(unit) == "done":
-        leases.release(sweep.ledgers / unit.part.key)
+    """Freeze a finished ledger and release it to other sweeps, or write a run's curves and model card."""
+    for folder in sweep.freeze([unit]):
+        leases.release(folder)
     _write_takeaways(sweep, unit)
 
 
@@ -265,11 +271,11 @@ def _check_stages(sweep: Sweep) -> None:
     """Check that every fold exists, every stage has at least one step, and the profile can share out its blocks."""
     workers = max(1, sweep.profile.workers_per_run)
     folds = {stage.config.corpus.fold: stage.config for stage in sweep.plan.stages.values()}
-    training = {fold: sum(clip.split == "train" for clip in splits_of(config, sweep.corpus.clips)) for fold, config in folds.items()}
+    training = {fold: [clip for clip in splits_of(config, sweep.corpus.clips) if clip.split == "train"] for fold, config in folds.items()}
     for stage in sweep.plan.stages.values():
         config = stage.config
         check_split(config.block, sweep.profile.micro_batch, workers)
-        check_steps(training[config.corpus.fold] * len(stage.kinds), config.epochs, config.global_batch)
+        check_steps(len(fraction_of(training[config.corpus.fold], config)) * len(stage.kinds), config.epochs, config.global_batch)
 
 
 def _check_place(request: Request) -> None:

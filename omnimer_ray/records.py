@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     import polars as pl
 
 RECORD = "record.json"
-ADDED_COLUMNS = ("closed_set_mass", "generated")  # null in files of before they were added
+ADDED_COLUMNS = (
+    "closed_set_mass",
+    "generated",
+    "why",
+    "attempts",
+    "prompts",
+    "base_revision",
+    "decoding",
+)  # null in files of before they were added
 
 
 def clips_schema() -> dict[str, Any]:
@@ -63,11 +71,22 @@ def predictions_schema() -> dict[str, Any]:
 
 
 def ledger_schema() -> dict[str, Any]:
-    """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null if rejected."""
+    """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null if rejected.
+
+    `why` says what was wrong with the free answer of a constrained entry, or with the last answer of a rejected one. `attempts` counts
+    all answers of both steps. `why` and the columns after it are null in entries of before they were added.
+    """
     import polars as pl
 
     names = ("clip", "instruction", "gold", "made", "free_answer", "free_sentiment", "constrained_answer", "answer")
-    return dict.fromkeys(names, pl.String)
+    return {
+        **dict.fromkeys(names, pl.String),
+        "why": pl.String,
+        "attempts": pl.Int64,
+        "prompts": pl.String,  # hash of the prompts of both steps
+        "base_revision": pl.String,
+        "decoding": pl.String,  # of the accepted answer, or of the last one: greedy, or sampled
+    }
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

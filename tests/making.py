@@ -39,6 +39,12 @@ OTHER_VALUE: dict[str, Any] = {
     "base.precision": "bf16",
     "task": "sentiment",
     "training": False,
+    "modalities": ("text", "video"),
+    "paraphrase": 2,
+    "train_fraction": 0.5,
+    "observed.modalities": ("audio", "text"),
+    "observed.missing_rate": 0.3,
+    "observed.draw": 1,
     "auxiliaries": ("text",),
     "schedule": "multi_stage",
     "epochs": 5.5,
@@ -67,6 +73,10 @@ OTHER_VALUE: dict[str, Any] = {
     "hierarchy": "none",
     "answer_language": "id",
     "supervision.max_new_tokens": 65,
+    "supervision.retries": 2,
+    "supervision.temperature": 0.7,
+    "supervision.keywords_must_occur": True,
+    "supervision.leak_guard": True,
     "evaluation.max_new_tokens": 49,
     "auxiliary_answers": "shuffled",
     "auxiliary_clips": "mixed",
@@ -88,7 +98,15 @@ def paper_config(**changes: Any) -> RunConfig:
 
 def whole_config(**changes: Any) -> RunConfig:
     """A run in which every setting has an effect."""
-    return tiny_config(**{"task": "emotion", "auxiliaries": ALL, "corpus__folds": 5, "corpus__fold": 0, **changes})
+    needed = {
+        "task": "emotion",
+        "auxiliaries": ALL,
+        "corpus__folds": 5,
+        "corpus__fold": 0,
+        "supervision__retries": 1,
+        "observed__missing_rate": 0.5,
+    }
+    return tiny_config(**{**needed, **changes})
 
 
 def clip(name: str, split: str = "train", **changes: Any) -> Clip:

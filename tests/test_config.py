@@ -14,10 +14,11 @@ from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine.memory import BYTES
 from omnimer_ray.model.dimensions import PLACEMENTS
 from omnimer_ray.planning.plan import make_run
-from omnimer_ray.tasks.instructions import WORDS, modalities
+from omnimer_ray.tasks.instructions import WORDS, Style, modalities
 
 ONE_VALUE = {"method", "lora.dropout", "corpus.development"}  # a development part does not go with the folds of a whole config
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
+    "train_fraction",
     "auxiliaries",
     "schedule",
     "epochs",
@@ -66,7 +67,13 @@ NEEDED = {"labelled": {"auxiliary_answers": "label"}}  # by values that go with 
 
 
 def with_value(name: str, value: str) -> RunConfig:
-    given: Any = (value,) if name == "auxiliaries" else dict.fromkeys(CLOSED[name], 1.0) if name == "mixture" else value
+    given: Any = (
+        (value,)
+        if name in {"auxiliaries", "modalities", "observed.modalities"}
+        else dict.fromkeys(CLOSED[name], 1.0)
+        if name == "mixture"
+        else value
+    )
     return changed(whole_config(), {**NEEDED.get(value, {}), name: given})
 
 
@@ -75,6 +82,8 @@ def test_the_closed_sets_are_known() -> None:
         "base.precision",
         "method",
         "task",
+        "modalities",
+        "observed.modalities",
         "auxiliaries",
         "schedule",
         "mixture",
@@ -111,7 +120,7 @@ def test_every_value_has_an_entry_in_its_table() -> None:
     assert set(CLOSED["base.precision"]) == set(BYTES)
     assert set(CLOSED["answer_language"]) == set(WORDS)
     for kind in CLOSED["mixture"]:
-        assert modalities(kind)  # type: ignore[arg-type]
+        assert modalities(kind, Style("prompt", "en"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", TRAINING_ONLY)
@@ -293,3 +302,21 @@ def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
 
 def test_the_papers_recipe_is_the_default() -> None:
     assert paper_config() == RunConfig(corpus=CORPUS, base=BASE)
+
+
+def test_what_hides_nothing_has_one_form() -> None:
+    whole = tiny_config()
+    for changes in ({"observed__draw": 3}, {"observed__modalities": {"video", "text", "audio"}}):
+        assert signature(tiny_config(**changes)) == signature(whole)
+    text = tiny_config(modalities={"text"})
+    assert signature(tiny_config(modalities={"text"}, observed__modalities={"text", "audio"})) == signature(text)
+    two = tiny_config(modalities={"text", "audio"}, observed__modalities={"text", "video"})
+    assert resolve(two).observed.modalities == ("text",)
+
+
+def test_a_run_needs_something_to_see() -> None:
+    text = r"modalities \('text',\) and observed.modalities \('audio', 'video'\) leave nothing to see; they need one in common"
+    with pytest.raises(ConfigError, match=text):
+        tiny_config(modalities={"text"}, observed__modalities={"audio", "video"})
+    with pytest.raises(ConfigError, match=r"modalities \(\) and"):
+        tiny_config(modalities=set())

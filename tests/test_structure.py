@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = """
     sweep
     launch
-    search
+    search supervision
     execution outputs
     planning
     doctor tiny

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import Modality, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus, Split
 from omnimer_ray.errors import ConfigError
 
@@ -81,6 +82,25 @@ def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
     if fold is None:
         return [clip if clip.split == "test" else replace(clip, split="train") for clip in clips]
     return list(fold_splits(clips, folds, fold))
+
+
+def fraction_of(clips: Sequence[Clip], config: RunConfig) -> list[Clip]:
+    """The clips of a run's fraction of source videos, drawn by hash; at least one video. A smaller fraction is a part of a larger one."""
+    videos = sorted({clip.source_video for clip in clips}, key=lambda video: _hash(f"{config.seed}|{video}"))
+    kept = set(videos[: math.ceil(config.train_fraction * len(videos) - 1e-9)])
+    return [clip for clip in clips if clip.source_video in kept]
+
+
+def seen_modalities(clip: Clip, config: RunConfig) -> tuple[Modality, ...]:
+    """The modalities of a clip that a run's evaluation shows: missing by hash, so the same clips for every method, and more at a higher rate.
+
+    A clip that would lose all of them keeps the one with the highest hash.
+    """
+    observed = config.observed
+    shown = [modality for modality in config.modalities if modality in observed.modalities]
+    shares = {modality: int(_hash(f"{observed.draw}|{clip.id}|{modality}")[:13], 16) / 16**13 for modality in shown}
+    kept = tuple(modality for modality in shown if shares[modality] >= observed.missing_rate)
+    return kept or (max(shown, key=lambda modality: shares[modality]),)
 
 
 def _assigned(clips: Sequence[Clip], folds: int) -> dict[str, int]:

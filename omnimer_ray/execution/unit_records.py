@@ -50,6 +50,7 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "seed": config.seed if config.training else None,
         "stages": [stage.key for stage in run.stages],
         "num_steps": sum(stage.get("num_steps", 0) for stage in stages),
+        "observed": config.observed.model_dump(mode="json"),
         "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",
         "prompts": prompts_hash([config.task], Style.of(config)),
         **environment_info(num_workers),

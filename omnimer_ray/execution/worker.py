@@ -18,12 +18,11 @@ from omnimer_ray.execution.handout import Job, read_manifest
 from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.metrics import scores
-from omnimer_ray.planning.items import ledger_hash, make_schedule
+from omnimer_ray.planning.items import ledger_hash, make_schedule, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
-from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
+from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
 from omnimer_ray.records import predictions_schema, read_record, write_json, write_record, write_table
-from omnimer_ray.tasks.instructions import Style
-from omnimer_ray.tasks.supervision import build, freeze, missing
+from omnimer_ray.tasks.supervision import build, missing
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 from omnimer_ray.training.schedule import Schedule
 
@@ -90,7 +89,7 @@ class Worker:
     def _execute_thinker(self, unit: Unit) -> dict[str, Any]:
         match unit:
             case LedgerUnit():
-                return self.supervise(unit.part)
+                return self.supervise(unit)
             case StageUnit():
                 return self.train_and_evaluate(unit.stage, None)
             case RunUnit():
@@ -98,31 +97,23 @@ class Worker:
             case unknown:
                 assert_never(unknown)
 
-    def supervise(self, part: LedgerPart) -> dict[str, Any]:
-        """Build one instruction's part of the ledger: each worker answers its share into a file of its own; rank 0 freezes the whole."""
-        kind, ledger = part.kind, self.job.ledgers / part.key
-        todo = broadcast_from_rank_0(lambda: missing(ledger, kind, self.clips))
+    def supervise(self, unit: LedgerUnit) -> dict[str, Any]:
+        """Build a shard of one instruction's part of the ledger: each worker answers its share into a file of its own."""
+        kind, ledger = unit.part.kind, self.job.ledgers / unit.part.key
+        clips = unit_clips(unit, self.clips)
+        todo = broadcast_from_rank_0(lambda: missing(ledger, kind, clips))
         if todo:
-            self._answer_auxiliary(kind, todo, ledger / f"{kind}.{self.rank}.jsonl")
+            self._answer_auxiliary(kind, todo, ledger / f"{kind}.{unit.shard}.{self.rank}.jsonl")
         _barrier()
-        whole = broadcast_from_rank_0(lambda: not missing(ledger, kind, self.clips))
-        if whole and self.rank == 0:
-            freeze(ledger, kind)
-        _barrier()
-        return {"outcome": "done" if whole else "stopped"}
+        return {"outcome": broadcast_from_rank_0(lambda: "stopped" if missing(ledger, kind, clips) else "done")}
 
     def _answer_auxiliary(self, kind: Kind, todo: Sequence[Clip], path: Path) -> None:
         """Generate the answers of this rank's share of `todo`."""
-        from omnimer_ray.model.generation import generate
+        from omnimer_ray.training.evaluation import auxiliary_answerer
 
-        thinker, encoder = self._load()
-
-        def answer(clips: Sequence[Clip], given: Sequence[str | None]) -> list[str]:
-            items = [encoder.encode(clip, kind, given=label) for clip, label in zip(clips, given, strict=True)]
-            return generate(thinker, encoder, items, self.config.supervision.max_new_tokens)
-
+        answer = auxiliary_answerer(*self._load(), kind, self.config.supervision)
         batch, report = self.job.profile.evaluation_batch, self._progress("answers")
-        build(answer, todo[self.rank :: self.num_workers], kind, Style.of(self.config), batch, path, report, self.job.stop_file.exists)
+        build(answer, todo[self.rank :: self.num_workers], kind, self.config, batch, path, report, self.job.stop_file.exists)
 
     def train_and_evaluate(self, stage: Stage | None, run: Run | None) -> dict[str, Any]:
         """Train the stage unless it is recorded, then evaluate the run; write the records of both."""

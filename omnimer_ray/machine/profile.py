@@ -29,6 +29,7 @@ class MachineProfile(Frozen):
     accelerator_type: str | None = None  # in Ray's spelling, e.g. GeForce-RTX-3090
     micro_batch: int = Field(1, ge=1)  # items per forward pass on one worker
     evaluation_batch: int = Field(8, ge=1)  # answers decoded together
+    ledger_shards: int = Field(1, ge=1)  # units that build one instruction's supervision side by side
     zero_stage: int = Field(2, ge=1, le=2)
     recompute: bool = False  # gradient checkpointing: slower, needs much less memory
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
@@ -68,7 +69,7 @@ def smaller(profile: MachineProfile) -> MachineProfile:
 
 def pace(profile: MachineProfile) -> str:
     """Hash of all settings that affect the speed of a run."""
-    return content_hash(profile.model_dump(exclude={"docs", "step_timeout_sec", "startup_timeout_sec"}))
+    return content_hash(profile.model_dump(exclude={"docs", "step_timeout_sec", "startup_timeout_sec", "ledger_shards"}))
 
 
 def load_profile(name: str) -> MachineProfile:

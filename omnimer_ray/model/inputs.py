@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.config import Kind, Modality, RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MediaError
 from omnimer_ray.media.load import ClipMedia, load_media
@@ -64,12 +64,18 @@ class Encoder:
         self.tokenizer = processor.tokenizer
         self._recent: OrderedDict[str, MediaTensors] = OrderedDict()
 
-    def encode(self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None) -> Encoded:
-        """Encode one item; `answer` is supervised, `given` is the gold sentiment in the prompt of a repeated request."""
-        needed = set(modalities(kind)) - {"text"}
+    def encode(
+        self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None, seen: Sequence[Modality] | None = None
+    ) -> Encoded:
+        """Encode one item; `answer` is supervised, `given` is the gold sentiment in the prompt of a repeated request.
+
+        `seen`: the modalities that a main task is shown of this clip, if not all those of its style.
+        """
+        style = self.style if seen is None else self.style._replace(modalities=tuple(seen))
+        needed = set(modalities(kind, style)) - {"text"}
         tensors = self.media_tensors(clip) if needed else None
         video, audio = (tensors if "video" in needed else None), (tensors if "audio" in needed else None)
-        text = self.processor.apply_chat_template(conversation(clip, kind, self.style, given), tokenize=False, add_generation_prompt=True)
+        text = self.processor.apply_chat_template(conversation(clip, kind, style, given), tokenize=False, add_generation_prompt=True)
         text = _repeat(text, self.processor.video_token, video.num_video_tokens if video else 0)
         text = _repeat(text, self.processor.audio_token, audio.num_audio_tokens if audio else 0)
         prompt = self._tokens(text)

@@ -71,7 +71,7 @@ def write_ledger(sweep: Sweep) -> None:
     """ledger.parquet: the entries of all instructions so far, of every ledger that the plan needs."""
     import polars as pl
 
-    parts = [unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)]
+    parts = {unit.part.key: unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)}.values()
     known = {clip.id for clip in sweep.corpus.clips}
     entries = [sorted(read_entries(sweep.ledgers / part.key, part.kind).items()) for part in parts]
     rows = [entry for part in entries for clip, entry in part if clip in known]

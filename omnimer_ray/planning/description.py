@@ -15,6 +15,7 @@ from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import Search, Trial
 from omnimer_ray.planning.units import LedgerUnit
 from omnimer_ray.recipes import GIVEN
+from omnimer_ray.tasks.supervision import eligible
 
 MOST_WARNINGS = 5  # lines about the corpus
 
@@ -41,7 +42,7 @@ def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: Stat
         f"recipe   {len(different)} settings differ from the 7B's recipe" + (":" if different else ""),
         *(f"         {line}" for line in different),
         "",
-        *variant_lines(plan, corpus),
+        *(ledger_lines(plan, corpus) if plan.supervision_only else variant_lines(plan, corpus)),
         "",
         f"plan     {summary(plan)}",
         f"         {states.done} units recorded, {states.resumable} to resume, {states.new} new"
@@ -75,8 +76,10 @@ def counted(search: Search, trials: list[Trial]) -> str:
 
 def summary(plan: Plan) -> str:
     """The numbers of a plan in one line."""
+    ledgers = len({unit.part.key for unit in plan.units if isinstance(unit, LedgerUnit)})
+    if plan.supervision_only:
+        return f"{ledgers} parts of the supervision ledger, in {len(plan.units)} units; nothing is trained"
     trained = sum(run.config.training for run in plan.runs.values())
-    ledgers = sum(isinstance(unit, LedgerUnit) for unit in plan.units)
     text = f"{trained} trained runs in {len(plan.stages)} stages ({plan.num_shared()} shared), {len(plan.runs) - trained} zero-shot evaluations"
     return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
 
@@ -105,6 +108,16 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
         printed.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
     return printed
+
+
+def ledger_lines(plan: Plan, corpus: Corpus) -> list[str]:
+    """One line per part of the ledger: its clips, and the settings that its answers depend on."""
+    parts = {unit.part.key: unit.part for unit in plan.units if isinstance(unit, LedgerUnit)}.values()
+    return [
+        f"  {part.kind:17}  ledger {part.key}, {len(eligible(corpus.clips, part.kind))} clips with a label  "
+        + ", ".join(f"{name}={value}" for name, value in part.config.supervision.model_dump().items())
+        for part in parts
+    ]
 
 
 def _warnings(corpus: Corpus) -> list[str]:

@@ -27,7 +27,7 @@ class Extent(NamedTuple):
 def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
     """Work of a unit from the numbers of clips; rejected supervision makes it an upper bound."""
     if isinstance(unit, LedgerUnit):
-        return Extent(0, num_training, 0)
+        return Extent(0, -(-num_training // unit.part.shards), 0)
     stage = trained_stage(unit)
     steps = stage_steps(stage, num_training) if stage else 0
     return Extent(steps, num_validation if isinstance(unit, RunUnit) else 0, stage.config.global_batch if stage else 0)
@@ -35,7 +35,7 @@ def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
 
 def stage_steps(stage: Stage, num_training: int) -> int:
     """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
-    return num_steps(num_training * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
+    return num_steps(round(num_training * stage.config.train_fraction) * len(stage.kinds), stage.config.epochs, stage.config.global_batch)
 
 
 def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:

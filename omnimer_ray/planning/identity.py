@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from omnimer_ray.config import RECIPE_VERSION, Kind, RunConfig, content_hash
+from omnimer_ray.config import AUXILIARIES, RECIPE_VERSION, Kind, RunConfig, content_hash
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 
@@ -18,6 +18,16 @@ ADDED: dict[str, Any] = {
     "evaluation.decoding": "free",
     "auxiliary_answers": "full",
     "auxiliary_clips": "accepted",
+    "modalities": ("audio", "text", "video"),
+    "paraphrase": 0,
+    "train_fraction": 1.0,
+    "observed.modalities": ("audio", "text", "video"),
+    "observed.missing_rate": 0.0,
+    "observed.draw": 0,
+    "supervision.retries": 0,
+    "supervision.temperature": 1.0,
+    "supervision.keywords_must_occur": False,
+    "supervision.leak_guard": False,
 }
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""
@@ -28,6 +38,7 @@ STAGE_SETTINGS = (
     "method",
     "lora",
     "optimizer",
+    "train_fraction",
     "epochs",
     "loss_average",
     "global_batch",
@@ -46,7 +57,7 @@ def ledger_key(config: RunConfig, kind: Kind) -> str:
             "prompts": prompts_hash([kind], Style.of(config), supervision=True),
             "corpus": config.corpus.fingerprint,
             "max_new_tokens": config.supervision.max_new_tokens,
-            **hashed({"base": config.model_dump()["base"]}),
+            **hashed({"base": config.model_dump()["base"], "supervision": _checks(config, kind)}),
             **_media(config, [kind]),
         }
     )
@@ -72,10 +83,10 @@ def stage_settings(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
     """The settings that a stage of these kinds depends on: an auxiliary stage does not depend on the main task."""
     data = config.model_dump()
     settings = {name: data[name] for name in STAGE_SETTINGS}
-    if _sees_media(kinds):
+    if _sees_media(config, kinds):
         settings["media"] = data["media"]
     if config.task in kinds:
-        settings.update(hierarchy=data["hierarchy"], class_balance=data["class_balance"])
+        settings.update({name: data[name] for name in ("modalities", "paraphrase", "hierarchy", "class_balance")})
     if set(kinds) - {config.task}:
         settings.update({name: data[name] for name in ("supervision", "auxiliary_answers", "auxiliary_clips")})
     if config.mixture and len(kinds) > 1:
@@ -96,9 +107,17 @@ def hashed(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return kept
 
 
+def _checks(config: RunConfig, kind: Kind) -> dict[str, Any]:
+    """The settings, beside the number of tokens, that the answers of one instruction depend on."""
+    settings = config.supervision.model_dump(exclude={"max_new_tokens"})
+    return (
+        settings if kind == AUXILIARIES["text"].kind else {name: value for name, value in settings.items() if name != "keywords_must_occur"}
+    )
+
+
 def _media(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
-    return {**hashed({"media": config.media.model_dump()}), "media_version": MEDIA_VERSION} if _sees_media(kinds) else {}
+    return {**hashed({"media": config.media.model_dump()}), "media_version": MEDIA_VERSION} if _sees_media(config, kinds) else {}
 
 
-def _sees_media(kinds: Sequence[Kind]) -> bool:
-    return any(set(modalities(kind)) - {"text"} for kind in kinds)
+def _sees_media(config: RunConfig, kinds: Sequence[Kind]) -> bool:
+    return any(set(modalities(kind, Style.of(config))) - {"text"} for kind in kinds)

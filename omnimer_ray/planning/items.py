@@ -8,18 +8,19 @@ from typing import assert_never
 
 from omnimer_ray.config import ClassBalance, Kind, content_hash
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.planning.auxiliary_items import auxiliary_items
-from omnimer_ray.planning.units import Stage
+from omnimer_ray.planning.units import LedgerUnit, Stage
 from omnimer_ray.tasks.instructions import Style, main_answer
-from omnimer_ray.tasks.supervision import eligible, read_entries
+from omnimer_ray.tasks.supervision import TRAINED_ON, eligible, read_entries, shard_of
 from omnimer_ray.training.schedule import Item, Schedule
 
 
 def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
     """The stage's items: main ones from gold labels, auxiliary ones from the ledger; training clips only."""
     config, style = stage.config, Style.of(stage.config)
-    training = [clip for clip in clips if clip.split == "train"]
+    training = fraction_of([clip for clip in clips if clip.split == "train"], config)
     keys = {part.kind: part.key for part in stage.parts}
     items: dict[Kind, tuple[Item, ...]] = {}
     for kind in stage.kinds:
@@ -34,6 +35,11 @@ def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedul
     return Schedule(items, config.epochs, config.global_batch, config.block, config.seed, stage.position, mixture)
 
 
+def unit_clips(unit: LedgerUnit, clips: Sequence[Clip]) -> list[Clip]:
+    """The clips whose entries a unit builds: its shard, over all folds."""
+    return [clip for clip in splits_of(unit.part.config, clips) if shard_of(clip.id, unit.part.shards) == unit.shard]
+
+
 def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | None:
     """Hash of the ledger entries that a stage is trained on; None for a stage without auxiliaries. Raises ResultsError if one is missing."""
     hashed = []
@@ -42,7 +48,7 @@ def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | Non
         wanted = eligible(clips, part.kind)
         if absent := [clip.id for clip in wanted if clip.id not in entries]:
             raise ResultsError(f"{ledgers / part.key} has no {part.kind} entry of clip {absent[0]}; the same command makes it again")
-        hashed.append([entries[clip.id] for clip in wanted])
+        hashed.append([{name: entries[clip.id][name] for name in TRAINED_ON if name in entries[clip.id]} for clip in wanted])
     return content_hash(hashed) if stage.parts else None
 
 

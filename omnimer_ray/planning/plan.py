@@ -35,6 +35,7 @@ class Plan:
     rows: tuple[Row, ...]
     runs: dict[str, Run]
     merged: tuple[str, ...] = ()  # generated variants whose run has another name already
+    supervision_only: bool = False  # the units build the supervision that the runs need, and no more
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -53,7 +54,9 @@ class Plan:
             for stage in run.stages[:-1]:
                 shared.setdefault(stage.key, StageUnit(stage, _stage_title(stage)))
         several = len(parts) > len({part.kind for part in parts.values()})
-        ledgers = [LedgerUnit(part, f"supervision: {part.kind}" + f", ledger {part.key[:6]}" * several) for part in parts.values()]
+        ledgers = [LedgerUnit(part, _ledger_title(part, shard, several), shard) for part in parts.values() for shard in range(part.shards)]
+        if self.supervision_only:
+            return tuple(ledgers)
         trained_by = {key: unit.id for key, unit in shared.items()}
         runs = []
         for run in self.runs.values():
@@ -74,7 +77,7 @@ class Plan:
         return f"{row.variant} / {row.task}" + ("" if row.seed is None else f", seed {row.seed}") + fold
 
 
-def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
+def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int = 1) -> Plan:
     """Plan every variant x task x seed x fold. Raises one ConfigError for all variants that equal another one or have an unknown field."""
     if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
         raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
@@ -92,7 +95,7 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
             faults.append(f"variant {variant!r}: {error}")
             continue
         for config in configs:
-            run = make_run(config)
+            run = make_run(config, ledger_shards)
             other = names.setdefault(run.signature, variant)
             if other != variant:
                 (merged if space.grid else faults).append(f"variant {variant!r} is the same run as {other!r}")
@@ -107,10 +110,10 @@ def make_plan(space: SearchSpace, folds: int | None = None) -> Plan:
     return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
 
 
-def make_run(config: RunConfig) -> Run:
+def make_run(config: RunConfig, ledger_shards: int = 1) -> Run:
     """Make the run of a config, in canonical form, with its stages."""
     config = resolve(config)
-    stages = _stages(config)
+    stages = _stages(config, ledger_shards)
     return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
 
 
@@ -129,7 +132,7 @@ def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> li
     return configs
 
 
-def _stages(config: RunConfig) -> tuple[Stage, ...]:
+def _stages(config: RunConfig, ledger_shards: int) -> tuple[Stage, ...]:
     """The chain of stages that a method trains."""
     match config.method:
         case "thinker":
@@ -139,19 +142,27 @@ def _stages(config: RunConfig) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for position, kinds in enumerate(chain):
         predecessor = stages[-1].key if stages else None
-        parts_needed = _ledger_parts(config, kinds)
+        parts_needed = _ledger_parts(config, kinds, ledger_shards)
         key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
         stages.append(Stage(key, config, kinds, position, predecessor, parts_needed))
     return tuple(stages)
 
 
-def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...]) -> tuple[LedgerPart, ...]:
+def _ledger_parts(config: RunConfig, kinds: tuple[Kind, ...], shards: int) -> tuple[LedgerPart, ...]:
     """The supervision that auxiliary items are made from; the answers are built in full, whatever a run takes from them."""
     if config.auxiliary_clips == "labelled":
         return ()
     corpus = config.corpus.model_copy(update={"fold": None, "development": None})
     pooled = config.model_copy(update={"corpus": corpus, "auxiliary_answers": "full", "auxiliary_clips": "accepted"})
-    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled) for kind in kinds if kind in AUXILIARY_OF)
+    return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled, shards) for kind in kinds if kind in AUXILIARY_OF)
+
+
+def _ledger_title(part: LedgerPart, shard: int, several: bool) -> str:
+    return (
+        f"supervision: {part.kind}"
+        + (f", ledger {part.key[:6]}" if several else "")
+        + (f", shard {shard + 1} of {part.shards}" if part.shards > 1 else "")
+    )
 
 
 def _stage_title(stage: Stage) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +15,15 @@ from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
-from omnimer_ray.planning.items import ledger_hash
+from omnimer_ray.planning.items import ledger_hash, unit_clips
 from omnimer_ray.planning.owner import Owner, find_folder
 from omnimer_ray.planning.plan import Plan, make_plan
-from omnimer_ray.planning.search_space import Search, confirmation, read_trials
+from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
 from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
-from omnimer_ray.planning.units import LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
+from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.records import RECORD, read_record
-from omnimer_ray.tasks.supervision import has_started, is_frozen
+from omnimer_ray.tasks.supervision import freeze, has_started, is_frozen, missing
 
 
 class Request(NamedTuple):
@@ -40,6 +41,7 @@ class Request(NamedTuple):
     exclude: tuple[str, ...]  # clips by name
     retry: bool  # units that are recorded as failed
     command: str  # that resumes the sweep
+    supervision_only: bool = False  # build the supervision that the space's runs need, and no more
 
     @property
     def corpus_path(self) -> Path | None:
@@ -74,7 +76,9 @@ class Sweep(NamedTuple):
 
     def make_plan(self) -> Plan:
         """The plan; that of a search is made from the trials so far."""
-        return self.plan if self.search is None else make_plan(confirmation(self.search, read_trials(self.folder)))
+        if self.search is None:
+            return self.plan
+        return make_plan(confirmation(self.search, read_trials(self.folder)), ledger_shards=self.profile.ledger_shards)
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -84,13 +88,29 @@ class Sweep(NamedTuple):
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
         if isinstance(unit, LedgerUnit):
-            key, kind, config = unit.part
-            return "done" if is_frozen(self.ledgers / key, kind, splits_of(config, self.corpus.clips)) else None
+            folder = self.ledgers / unit.part.key
+            return None if missing(folder, unit.part.kind, unit_clips(unit, self.corpus.clips)) else "done"
         return recorded_outcome(unit, self.folder)
 
     def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
-        """Folders of the ledger parts that are still to be built."""
-        return [self.ledgers / unit.part.key for unit in units if isinstance(unit, LedgerUnit) and self.outcome(unit) is None]
+        """Folders of the ledger parts that are still to be built or frozen."""
+        parts = {unit.part.key: unit.part for unit in units if isinstance(unit, LedgerUnit)}
+        return [self.ledgers / key for key, part in parts.items() if not self._is_frozen(part)]
+
+    def freeze(self, units: Iterable[Unit]) -> list[Path]:
+        """Freeze the parts of the ledger that are complete; returns the folders of all complete ones. Only the driver that holds their leases does it."""
+        folders = []
+        for part in {unit.part.key: unit.part for unit in units if isinstance(unit, LedgerUnit)}.values():
+            folder = self.ledgers / part.key
+            if missing(folder, part.kind, splits_of(part.config, self.corpus.clips)):
+                continue
+            if not self._is_frozen(part):
+                freeze(folder, part.kind)
+            folders.append(folder)
+        return folders
+
+    def _is_frozen(self, part: LedgerPart) -> bool:
+        return is_frozen(self.ledgers / part.key, part.kind, splits_of(part.config, self.corpus.clips))
 
     def states(self) -> description.States:
         """Number of units that are done, failed, started and new."""
@@ -134,7 +154,13 @@ def prepare(request: Request) -> Sweep:
         raise ConfigError(
             f"--folds {request.folds} does not go with a search: it chooses on a development part of train and confirms on validation"
         )
-    plan = make_plan(confirmation(space, read_trials(folder)) if isinstance(space, Search) else space, request.folds)
+    fixed = confirmation(space, read_trials(folder)) if isinstance(space, Search) else space
+    plan = make_plan(fixed, request.folds, profile.ledger_shards)
+    if request.supervision_only:
+        plan = replace(trial_plan(search) if search else plan, supervision_only=True)
+        if not plan.units:
+            raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
+        search = None
     return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", search)
 
 

@@ -18,6 +18,7 @@ class LedgerPart(NamedTuple):
     key: str
     kind: Kind
     config: RunConfig  # of a run that needs it, over all its folds
+    shards: int = 1  # units that build it side by side
 
 
 class Stage(NamedTuple):
@@ -40,15 +41,16 @@ class Run(NamedTuple):
 
 
 class LedgerUnit(NamedTuple):
-    """Builds a part of the ledger; it has no record, the frozen part is its result."""
+    """Builds one shard of a part of the ledger; it has no record, the entries are its result."""
 
     part: LedgerPart
     title: str  # to print
+    shard: int = 0
 
     @property
     def id(self) -> str:
         """Id, unique in a plan."""
-        return ledger_id(self.part)
+        return ledger_ids(self.part)[self.shard]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -116,9 +118,10 @@ class RunUnit(NamedTuple):
 Unit = LedgerUnit | StageUnit | RunUnit
 
 
-def ledger_id(part: LedgerPart) -> str:
-    """Id of the unit that builds a part of the ledger."""
-    return f"ledger-{part.key}-{part.kind}"
+def ledger_ids(part: LedgerPart) -> tuple[str, ...]:
+    """Ids of the units that build a part of the ledger, one of each shard."""
+    name = f"ledger-{part.key}-{part.kind}"
+    return tuple(f"{name}-{shard + 1}of{part.shards}" for shard in range(part.shards)) if part.shards > 1 else (name,)
 
 
 def stage_id(key: str) -> str:
@@ -128,7 +131,8 @@ def stage_id(key: str) -> str:
 
 def stage_needs(stage: Stage) -> tuple[str, ...]:
     """Ids of the units whose results a stage is trained on."""
-    return (*map(ledger_id, stage.parts), *((stage_id(stage.predecessor),) if stage.predecessor else ()))
+    ledgers = [name for part in stage.parts for name in ledger_ids(part)]
+    return (*ledgers, *((stage_id(stage.predecessor),) if stage.predecessor else ()))
 
 
 def trained_stage(unit: Unit) -> Stage | None:

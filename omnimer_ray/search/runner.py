@@ -95,7 +95,7 @@ def run_trials(sweep: Sweep, console: Console) -> int:
         with Leases(sweep.unfinished_ledgers(ledgers), log):
             done = [unit.id for unit in ledgers if sweep.outcome(unit) == "done"]
             expected = Expected(sweep, ledgers, study)
-            progress = Progress(console, job.folder, expected.extents, done, partial(write_events, sweep._replace(folder=job.folder)))
+            progress = Progress(console, job.folder, expected.extents, done, partial(_after_unit, sweep._replace(folder=job.folder)))
             searcher = StudySearcher(study, ledgers, done, job.stop_file.exists, progress, expected.add)
             ended = run_with_ray(job, searcher, progress, log)
         failed, stopped = [f"{expected.titles[name]}: {reason}" for name, reason in ended.failed.items()], ended.stopped
@@ -106,6 +106,12 @@ def run_trials(sweep: Sweep, console: Console) -> int:
         return DONE
     log(f"what was finished is kept. Resume with:  {sweep.request.command}")
     return INTERRUPTED if stopped else FAILED
+
+
+def _after_unit(sweep: Sweep, unit: Unit) -> None:
+    """Freeze a finished ledger, or write the curves of a trial."""
+    sweep.freeze([unit])
+    write_events(sweep, unit)
 
 
 class Expected:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARY_OF, Hierarchy, Kind, Modality, RunConfig, Task, content_hash
+from omnimer_ray.config import AUXILIARY_OF, EVERY_MODALITY, Hierarchy, Kind, Modality, RunConfig, Task, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENT_OF, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
@@ -101,6 +101,53 @@ _PROMPTS: dict[str, _Prompt] = {
         '{"explanation": "..."}',
     ),
 }
+_PARAPHRASES: dict[str, tuple[tuple[str, str], ...]] = {  # instruction and task of each main prompt in other words [A]
+    "sentiment": (
+        (
+            "You judge how people feel in short videos.",
+            "Consider the words, the face and the voice together, and name the speaker's sentiment: {sentiments}.",
+        ),
+        (
+            "You are an expert in affective computing.",
+            "Which sentiment does the speaker express in this clip? Choose one of: {sentiments}.",
+        ),
+        (
+            "Your job is to label the feeling of a speaker.",
+            "Look at everything that is given, weigh all cues, and answer with one sentiment out of {sentiments}.",
+        ),
+    ),
+    "emotion": (
+        (
+            "You judge how people feel in short videos.",
+            "Consider the words, the face and the voice together. Name the speaker's sentiment first: {sentiments}."
+            " Then name the emotion that goes with it: {emotions}.",
+        ),
+        (
+            "You are an expert in affective computing.",
+            "Which sentiment does the speaker express in this clip? Choose one of: {sentiments}."
+            " And which emotion, given that sentiment? Choose one of: {emotions}.",
+        ),
+        (
+            "Your job is to label the feeling of a speaker.",
+            "Look at everything that is given, weigh all cues, and answer with one sentiment out of {sentiments},"
+            " and with one emotion that follows from it out of {emotions}.",
+        ),
+    ),
+    "emotion, no hierarchy": (
+        (
+            "You judge how people feel in short videos.",
+            "Consider the words, the face and the voice together, and name the speaker's emotion: {emotions}.",
+        ),
+        (
+            "You are an expert in affective computing.",
+            "Which emotion does the speaker express in this clip? Choose one of: {emotions}.",
+        ),
+        (
+            "Your job is to label the feeling of a speaker.",
+            "Look at everything that is given, weigh all cues, and answer with one emotion out of {emotions}.",
+        ),
+    ),
+}
 _LABEL_ALONE = '{"sentiment": "..."}'
 Part = dict[str, str]  # {"type": "text", "text": ...} | {"type": "video"} | {"type": "audio"}
 
@@ -130,11 +177,14 @@ class Style(NamedTuple):
     hierarchy: Hierarchy
     language: str
     label_only: bool = False  # auxiliary answers hold their label alone
+    modalities: tuple[Modality, ...] = EVERY_MODALITY  # that the main tasks see
+    paraphrase: int = 0  # of the main tasks' prompts
 
     @classmethod
     def of(cls, config: RunConfig) -> Style:
         """The style that a run's config asks for."""
-        return cls(config.hierarchy, config.answer_language, config.auxiliary_answers == "label")
+        labels = config.auxiliary_answers == "label"
+        return cls(config.hierarchy, config.answer_language, labels, config.modalities, config.paraphrase)
 
 
 def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None) -> list[dict[str, Any]]:
@@ -157,9 +207,9 @@ def conversation(clip: Clip, kind: Kind, style: Style, given: str | None = None)
     return [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, {"role": "user", "content": parts}]
 
 
-def modalities(kind: Kind) -> tuple[Modality, ...]:
+def modalities(kind: Kind, style: Style) -> tuple[Modality, ...]:
     """Modalities in the prompt of an instruction."""
-    return _PROMPTS[kind].modalities
+    return _prompt(kind, style, None).modalities
 
 
 def prompts_hash(kinds: Iterable[Kind], style: Style, supervision: bool = False) -> str:
@@ -248,13 +298,20 @@ def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
         return _PROMPTS[f"{kind}, given"]
     if style.label_only and kind in AUXILIARY_OF:
         return replace(_PROMPTS[kind], schema=_LABEL_ALONE)
+    if kind in AUXILIARY_OF:
+        return _PROMPTS[kind]
     match style.hierarchy:
         case "prompt":
-            return _PROMPTS[kind]
+            name = kind
         case "none":
-            return _PROMPTS.get(f"{kind}, no hierarchy", _PROMPTS[kind])
+            name = f"{kind}, no hierarchy" if f"{kind}, no hierarchy" in _PROMPTS else kind
         case unknown:
             assert_never(unknown)
+    prompt = _PROMPTS[name]
+    if style.paraphrase:
+        instruction, task = _PARAPHRASES[name][style.paraphrase - 1]
+        prompt = replace(prompt, instruction=instruction, task=task)
+    return replace(prompt, modalities=tuple(name for name in prompt.modalities if name in style.modalities))
 
 
 def _add_text(parts: list[Part], text: str) -> None:

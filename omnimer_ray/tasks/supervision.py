@@ -2,27 +2,43 @@
 
 The base writes freely; if its sentiment is the modality's gold label, the explanation is kept (agreed). Otherwise it is asked
 again with the label given and justifies it (constrained). A second answer that is no JSON or contradicts the label is
-rejected [A]. One line per clip and instruction is appended as soon as its batch is done, so a kill loses one batch.
+rejected [A]. Settings beyond the paper sample an unusable answer again, and call more answers unusable. One line per clip and
+instruction is appended as soon as its batch is done, so a kill loses one batch.
 
-A part of the ledger is one instruction's answers, in `ledgers/<key>/`: `<instruction>.<rank>.jsonl` while workers build it, then
-`<instruction>.json`, frozen: sorted by clip and hashed. More clips may be added later; an entry never changes.
+A part of the ledger is one instruction's answers, in `ledgers/<key>/`: `<instruction>.<shard>.<rank>.jsonl` while workers build it,
+then `<instruction>.json`, frozen: sorted by clip and hashed. More clips may be added later; an entry never changes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, content_hash
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import read_json, write_json
-from omnimer_ray.tasks.instructions import Style, auxiliary_answer, parse
+from omnimer_ray.tasks.checks import absent_keywords, leak
+from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, parse, prompts_hash
 
-Entry = dict[str, str | None]
+NO_JSON, ANOTHER_LABEL = "no JSON as asked for", "another label"
+TRAINED_ON = ("clip", "instruction", "gold", "made", "free_answer", "free_sentiment", "constrained_answer", "answer")
+"""Columns in the hash of the supervision that a stage is trained on."""
+
+Entry = dict[str, Any]  # a row of ledger.parquet; an entry of before a column was added lacks it
+Ask = Callable[[Sequence[Clip], Sequence[str | None], int], list[str]]
+"""Gives the base's answers for clips with their given labels (None: free); attempt 0 is greedy, later ones are samples."""
+
+
+class _Answer(NamedTuple):
+    text: str
+    parsed: Parsed | None
+    why: str | None  # it is unusable; None if it is not
+    attempts: int
 
 
 def eligible(clips: Iterable[Clip], kind: Kind) -> list[Clip]:
@@ -90,24 +106,29 @@ def has_started(folder: Path, kind: Kind) -> bool:
     return _frozen(folder, kind).exists() or bool(_worker_files(folder, kind))
 
 
+def shard_of(clip: str, shards: int) -> int:
+    """The shard, from 0, that builds a clip's entries."""
+    return int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8]) % shards
+
+
 def build(
-    ask: Callable[[Sequence[Clip], Sequence[str | None]], list[str]],
+    ask: Ask,
     todo: Sequence[Clip],
     kind: Kind,
-    style: Style,
+    config: RunConfig,
     batch: int,
     path: Path,
     report: Callable[[int, int], None],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Appends the entries of `todo` to a worker's own file, until it should stop. `ask` gives the base's answers for clips with their given labels, None for free ones."""
+    """Appends the entries of `todo` to a worker's own file, until it should stop."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _end_last_line(path)
     for start in range(0, len(todo), batch):
         if should_stop():
             return
         asked = todo[start : start + batch]
-        entries = _two_steps(ask, asked, kind, style)
+        entries = _two_steps(ask, asked, kind, config)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
             file.flush()
@@ -115,32 +136,62 @@ def build(
         report(start + len(asked), len(todo))
 
 
-def _two_steps(ask: Any, clips: Sequence[Clip], kind: Kind, style: Style) -> list[Entry]:
-    entries: dict[str, Entry] = {}
-    again: list[Clip] = []
-    for clip, text in zip(clips, ask(clips, [None] * len(clips)), strict=True):
-        gold = _gold(clip, kind)
-        parsed = parse(text, kind, style)
-        agreed = parsed is not None and parsed.sentiment == gold
-        entries[clip.id] = {
-            "clip": clip.id,
-            "instruction": kind,
-            "gold": gold,
-            "made": "agreed" if agreed else "rejected",
-            "free_answer": text,
-            "free_sentiment": parsed.sentiment if parsed else None,
-            "constrained_answer": None,
-            "answer": auxiliary_answer(kind, gold, parsed, style) if agreed and parsed else None,
-        }
-        if not agreed:
-            again.append(clip)
-    if again:
-        for clip, text in zip(again, ask(again, [_gold(clip, kind) for clip in again]), strict=True):
-            parsed = parse(text, kind, style, given=True)
-            accepted = parsed is not None and parsed.sentiment in (None, _gold(clip, kind))
-            answer = auxiliary_answer(kind, _gold(clip, kind), parsed, style) if accepted and parsed else None
-            entries[clip.id].update(constrained_answer=text, answer=answer, made="constrained" if accepted else "rejected")
-    return [entries[clip.id] for clip in clips]
+def seed_of(clip: Clip, kind: Kind, given: str | None, attempt: int) -> str:
+    """Seed of a sample: it depends on nothing but what is asked, so an answer is the same in every batch and on every worker."""
+    return f"{clip.id}|{kind}|{given}|{attempt}"
+
+
+def _two_steps(ask: Ask, clips: Sequence[Clip], kind: Kind, config: RunConfig) -> list[Entry]:
+    free = _answers(ask, clips, kind, config, given=False)
+    given = _answers(ask, [clip for clip in clips if free[clip.id].why is not None], kind, config, given=True)
+    return [_entry(clip, kind, config, free[clip.id], given.get(clip.id)) for clip in clips]
+
+
+def _answers(ask: Ask, clips: Sequence[Clip], kind: Kind, config: RunConfig, given: bool) -> dict[str, _Answer]:
+    """The last answer of each clip in one step. A free answer with another label is not sampled again: the base disagrees."""
+    answers: dict[str, _Answer] = {}
+    left = list(clips)
+    for attempt in range(config.supervision.retries + 1):
+        if not left:
+            break
+        for clip, text in zip(left, ask(left, [_gold(clip, kind) if given else None for clip in left], attempt), strict=True):
+            parsed = parse(text, kind, Style.of(config), given)
+            answers[clip.id] = _Answer(text, parsed, _fault(clip, kind, config, parsed, given), attempt + 1)
+        left = [clip for clip in left if answers[clip.id].why not in ((None,) if given else (None, ANOTHER_LABEL))]
+    return answers
+
+
+def _fault(clip: Clip, kind: Kind, config: RunConfig, parsed: Parsed | None, given: bool) -> str | None:
+    """Why an answer is unusable, or None."""
+    gold, settings = _gold(clip, kind), config.supervision
+    if parsed is None:
+        return NO_JSON
+    if parsed.sentiment != gold and not (given and parsed.sentiment is None):
+        return ANOTHER_LABEL
+    if settings.keywords_must_occur and (absent := absent_keywords(parsed.keywords, clip.text)):
+        return f"keyword not in the transcript: {absent[0]}"
+    return leak(str(parsed.explanation), gold, config.answer_language) if settings.leak_guard else None
+
+
+def _entry(clip: Clip, kind: Kind, config: RunConfig, free: _Answer, given: _Answer | None) -> Entry:
+    last, style = given or free, Style.of(config)
+    usable = last.parsed if last.why is None else None
+    sampled = f"sampled at temperature {config.supervision.temperature:g}"
+    return {
+        "clip": clip.id,
+        "instruction": kind,
+        "gold": _gold(clip, kind),
+        "made": "rejected" if usable is None else "agreed" if given is None else "constrained",
+        "free_answer": free.text,
+        "free_sentiment": free.parsed.sentiment if free.parsed else None,
+        "constrained_answer": given.text if given else None,
+        "answer": auxiliary_answer(kind, _gold(clip, kind), usable, style) if usable else None,
+        "why": free.why if usable else last.why,
+        "attempts": free.attempts + (given.attempts if given else 0),
+        "prompts": prompts_hash([kind], style, supervision=True),
+        "base_revision": config.base.revision,
+        "decoding": sampled if last.attempts > 1 else "greedy",
+    }
 
 
 def _gold(clip: Clip, kind: Kind) -> str:

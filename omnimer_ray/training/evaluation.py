@@ -1,4 +1,4 @@
-"""Evaluation: one greedy answer per clip with its parsed label, and the probability of every label."""
+"""Answers of a model: one greedy main answer per clip with the probability of every label, and auxiliary answers for supervision."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import EvaluationConfig, RunConfig, Task
+from omnimer_ray.config import EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
 from omnimer_ray.corpora.clips import LABELS, Clip
-from omnimer_ray.model.generation import generate, in_batches
+from omnimer_ray.corpora.select import seen_modalities
+from omnimer_ray.model.generation import Noise, generate, in_batches
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, parse
+from omnimer_ray.tasks.supervision import Ask, seed_of
 
 
 class Answer(NamedTuple):
@@ -31,12 +33,14 @@ def evaluate(
     style = Style.of(config)
     answer = answerer(thinker, encoder, config.task, config.evaluation)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
-    rows: list[dict[str, Any]] = []
-    for part in in_batches(labelled, batch):
-        answers = answer([encoder.encode(clip, config.task) for clip in part])
-        rows += [_row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)]
-        report(len(rows), len(labelled))
-    return rows
+    seen = {clip.id: seen_modalities(clip, config) for clip in labelled}
+    rows: dict[str, dict[str, Any]] = {}
+    for shown in dict.fromkeys(seen.values()):  # a batch holds items with the same modalities
+        for part in in_batches([clip for clip in labelled if seen[clip.id] == shown], batch):
+            answers = answer([encoder.encode(clip, config.task, seen=shown) for clip in part])
+            rows |= {clip.id: _row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)}
+            report(len(rows), len(labelled))
+    return [rows[clip.id] for clip in labelled]
 
 
 def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig) -> Callable[[Sequence[Encoded]], list[Answer]]:
@@ -66,6 +70,18 @@ def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: Evaluatio
         ]
 
     return exact
+
+
+def auxiliary_answerer(thinker: Thinker, encoder: Encoder, kind: Kind, settings: SupervisionConfig) -> Ask:
+    """Return the function that writes answers of an auxiliary: attempt 0 is greedy, later ones are samples."""
+
+    def answer(clips: Sequence[Clip], given: Sequence[str | None], attempt: int) -> list[str]:
+        asked = list(zip(clips, given, strict=True))
+        items = [encoder.encode(clip, kind, given=label) for clip, label in asked]
+        noise = Noise([seed_of(clip, kind, label, attempt) for clip, label in asked], settings.temperature) if attempt else None
+        return generate(thinker, encoder, items, settings.max_new_tokens, noise)
+
+    return answer
 
 
 def label_probabilities(task: Task, closed: Mapping[str, Parsed], log_probabilities: Sequence[float]) -> tuple[list[float], float]:

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
+from making import tiny_config
 
 from omnimer_ray.corpora import indomer, load
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.generated.plan import plan
 from omnimer_ray.corpora.generated.recipe import MiniRecipe
-from omnimer_ray.corpora.select import development_splits, fold_splits, folded, limited
+from omnimer_ray.corpora.select import development_splits, fold_splits, folded, fraction_of, limited, seen_modalities
 from omnimer_ray.errors import ConfigError
 
 
@@ -128,3 +130,34 @@ def test_folds_of_the_release_hold_every_rare_class_evenly(indomer_release: Path
     counts = [Counter(clip.emotion for clip in folded(corpus, 5, fold).split("validation")) for fold in range(5)]
     assert [sum(count.values()) for count in counts] == [387, 393, 388, 389, 387]
     assert all(1 <= count["surprise"] <= 2 and 16 <= count["anger"] <= 17 and 34 <= count["sadness"] <= 35 for count in counts)
+
+
+def test_a_fraction_of_train_is_whole_videos_and_a_part_of_a_larger_one(corpus: Corpus) -> None:
+    training = corpus.split("train")
+    videos = {clip.source_video for clip in training}
+    parts = [fraction_of(training, tiny_config(train_fraction=fraction)) for fraction in (0.001, 0.25, 0.5, 1.0)]
+    assert [len({clip.source_video for clip in part}) for part in parts] == [1, len(videos) // 4, len(videos) // 2, len(videos)]
+    for smaller, larger in pairwise(parts):
+        kept = {clip.source_video for clip in smaller}
+        assert smaller == [clip for clip in larger if clip.source_video in kept]
+    assert fraction_of(training, tiny_config(train_fraction=0.5, seed=1)) != parts[2]
+    assert fraction_of(training[::-1], tiny_config(train_fraction=0.5))[::-1] == parts[2]
+
+
+def test_modalities_are_missing_at_the_rate_nested_and_never_all(corpus: Corpus) -> None:
+    def seen(rate: float, draw: int = 0, **changes: object) -> list[tuple[str, ...]]:
+        config = tiny_config(observed__missing_rate=rate, observed__draw=draw, **changes)
+        return [seen_modalities(clip, config) for clip in corpus.clips]
+
+    assert set(seen(0.0)) == {("audio", "text", "video")}
+    rates = [seen(rate) for rate in (0.1, 0.3, 0.5, 0.7)]
+    for fewer, more in pairwise(rates):
+        assert all(set(after) <= set(before) for before, after in zip(fewer, more, strict=True))
+    assert all(found for rate in rates for found in rate)
+    for rate, found in zip((0.1, 0.3, 0.5), rates, strict=False):
+        lost = 3 * len(found) - sum(map(len, found)) + sum(len(one) == 1 for one in found) * rate  # the one that is kept
+        assert abs(lost / (3 * len(found)) - rate) < 0.08
+    assert seen(0.5, draw=1) != rates[2]
+    assert seen(0.5, seed=3) == rates[2], "the same clips for every seed"
+    assert all(set(one) <= {"text", "video"} and one for one in seen(0.6, modalities={"text", "video"}))
+    assert set(seen(0.0, observed__modalities={"audio"})) == {("audio",)}

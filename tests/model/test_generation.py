@@ -13,7 +13,7 @@ from short_training import KINDS
 from omnimer_ray.config import Kind, LoraConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.model import generation
-from omnimer_ray.model.generation import generate, in_batches, last_position_only
+from omnimer_ray.model.generation import Noise, generate, in_batches, last_position_only
 from omnimer_ray.model.inputs import END_OF_TURN, Encoder, collate
 from omnimer_ray.model.lora import place_lora
 from omnimer_ray.model.thinker import Thinker
@@ -112,3 +112,24 @@ def test_generation_changes_neither_the_model_nor_the_random_state(tiny: Thinker
 def test_in_batches_yields_consecutive_slices() -> None:
     assert [list(part) for part in in_batches(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(in_batches([], 3)) == []
+
+
+def test_samples_follow_the_probabilities() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0])
+    for temperature in (0.5, 1.0, 2.0):
+        draws = 4000
+        noise = Noise([f"row {row}" for row in range(draws)], temperature)
+        drawn = noise(torch.zeros(draws, 1), logits.expand(draws, 3)).argmax(1)
+        expected = (logits / temperature).softmax(0)
+        found = torch.bincount(drawn, minlength=3) / draws
+        assert ((found - expected).abs() < 4 * (expected * (1 - expected) / draws).sqrt()).all()
+
+
+def test_samples_do_not_depend_on_the_batch(tiny: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    prompts = [encoder.encode(clip, "prosody") for clip in corpus.clips[:5]]
+    seeds = [clip.id for clip in corpus.clips[:5]]
+    alone = [generate(tiny, encoder, [prompt], 16, Noise([seed], 3.0))[0] for prompt, seed in zip(prompts, seeds, strict=True)]
+    assert generate(tiny, encoder, prompts, 16, Noise(seeds, 3.0)) == alone
+    assert generate(tiny, encoder, prompts[::-1], 16, Noise(seeds[::-1], 3.0)) == alone[::-1]
+    assert generate(tiny, encoder, prompts, 16, Noise([f"{seed} again" for seed in seeds], 3.0)) != alone
+    assert alone != generate(tiny, encoder, prompts, 16)

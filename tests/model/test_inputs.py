@@ -48,7 +48,7 @@ def waveform(clip: Clip) -> NDArray[np.float32]:
 
 def by_the_processor(clip: Clip, kind: Kind, tiny: Thinker, recipe: RunConfig, cache: Path) -> dict[str, torch.Tensor]:
     """Reference inputs: the processor's own call on frames, waveform and templated text."""
-    processor, needed = tiny.processor, modalities(kind)
+    processor, needed = tiny.processor, modalities(kind, Style("prompt", "en"))
     media = load_media(clip, recipe.media, cache)
     named: dict[str, Any] = {}
     if "video" in needed:
@@ -68,13 +68,13 @@ def test_inputs_equal_those_of_the_processor(kind: Kind, clips: list[Clip], tiny
         ours = collate([encoder.encode(clip, kind)], encoder.tokenizer.pad_token_id, "right")
         assert torch.equal(ours["input_ids"], expected["input_ids"])
         assert torch.equal(ours["attention_mask"], expected["attention_mask"])
-        assert ("pixel_values_videos" in ours) == ("video" in modalities(kind))
-        assert ("input_features" in ours) == ("audio" in modalities(kind))
-        if "video" in modalities(kind):
+        assert ("pixel_values_videos" in ours) == ("video" in modalities(kind, Style("prompt", "en")))
+        assert ("input_features" in ours) == ("audio" in modalities(kind, Style("prompt", "en")))
+        if "video" in modalities(kind, Style("prompt", "en")):
             assert torch.equal(ours["pixel_values_videos"], expected["pixel_values_videos"])
             assert torch.equal(ours["video_grid_thw"], expected["video_grid_thw"])
             assert ours["video_second_per_grid"].tolist() == pytest.approx(torch.as_tensor(expected["video_second_per_grid"]).tolist())
-        if "audio" in modalities(kind):
+        if "audio" in modalities(kind, Style("prompt", "en")):
             frames = int(expected["feature_attention_mask"].sum())
             assert ours["feature_attention_mask"].tolist() == [[1] * frames]
             assert torch.equal(ours["input_features"], expected["input_features"][:, :, :frames])

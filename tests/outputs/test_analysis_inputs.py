@@ -13,7 +13,6 @@ from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write
 from omnimer_ray.planning.identity import ledger_key
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.records import clips_schema, ledger_schema, read_json
-from omnimer_ray.tasks.instructions import Style
 from omnimer_ray.tasks.supervision import build, missing
 
 CLIPS = (clip("a_1"), clip("a_2"), clip("b_1", split="validation", emotion="fear", sentiment="negative", audio_sentiment=None))
@@ -107,7 +106,7 @@ def test_a_partial_ledger_is_written(sweep: Sweep) -> None:
     answer = '{"sentiment": "neutral", "explanation": "flat"}'
     gone = clip("gone_1")  # of an earlier release
     asked = [*todo, gone]
-    build(lambda clips, given: [answer] * len(clips), asked, "prosody", Style("prompt", "en"), 8, ledger / "prosody.0.jsonl", print)
+    build(lambda clips, given, attempt: [answer] * len(clips), asked, "prosody", sweep.recipe, 8, ledger / "prosody.0.jsonl", print)
     write_ledger(sweep)
     frame = pl.read_parquet(sweep.folder / "ledger.parquet")
     assert dict(frame.schema) == ledger_schema()

@@ -42,7 +42,7 @@ def test_an_added_setting_enters_hashes_once_it_differs_from_its_earlier_value(m
 
 
 def test_a_part_whose_settings_all_have_their_earlier_values_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "ADDED", {"supervision.max_new_tokens": 64})
+    monkeypatch.setattr(identity, "ADDED", {**identity.ADDED, "supervision.max_new_tokens": 64})
     assert "supervision" not in hashed(tiny_config().model_dump())
 
 

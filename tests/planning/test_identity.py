@@ -12,10 +12,13 @@ from omnimer_ray.planning.plan import make_run
 from omnimer_ray.tasks import instructions
 
 NAMES = sorted(set(OTHER_VALUE) - {"training", "schedule", "auxiliaries"})
-LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_language", "supervision.max_new_tokens"}
+LEDGER = {"corpus.fingerprint", "base.revision", "base.precision", "answer_language"} | {
+    name for name in OTHER_VALUE if name.startswith("supervision.")
+}
+TEXT_ONLY = "supervision.keywords_must_occur"
 MEDIA = {name for name in OTHER_VALUE if name.startswith("media.")}
-NEVER_IN_A_STAGE = {"base.name", "evaluation.max_new_tokens", "evaluation.scoring", "evaluation.decoding"}
-MAIN_ONLY = {"task", "hierarchy", "class_balance"}  # an auxiliary stage does not depend on the main task
+NEVER_IN_A_STAGE = {"base.name"} | {name for name in OTHER_VALUE if name.startswith(("evaluation.", "observed."))}
+MAIN_ONLY = {"task", "hierarchy", "class_balance", "modalities", "paraphrase"}  # an auxiliary stage does not depend on the main task
 
 
 def keys(config: RunConfig) -> dict[str, str]:
@@ -42,7 +45,7 @@ def changes(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_which_keys_a_setting_changes(name: str) -> None:
     expected = set() if name == "base.name" else {"run"}
     if name in LEDGER:
-        expected |= {"text_keywords", "facial_expression", "prosody"}
+        expected |= {"text_keywords"} if name == TEXT_ONLY else {"text_keywords", "facial_expression", "prosody"}
     if name in MEDIA:
         expected |= {"facial_expression", "prosody"}
     if name not in NEVER_IN_A_STAGE:
@@ -110,3 +113,9 @@ def test_label_words_of_an_unused_language_change_no_key(monkeypatch: pytest.Mon
 
 def test_each_instruction_has_a_ledger_of_its_own() -> None:
     assert len({ledger_key(whole_config(), kind) for kind in ("text_keywords", "facial_expression", "prosody")}) == len(ALL)
+
+
+def test_checks_without_an_effect_change_no_key() -> None:
+    audio = tiny_config(auxiliaries={"audio"})
+    for name, value in (("supervision.keywords_must_occur", True), ("supervision.temperature", 0.7)):
+        assert make_run(changed(audio, {name: value})) == make_run(audio)

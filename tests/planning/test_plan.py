@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omnimer_ray.planning.plan import Plan, Row, make_plan, make_run
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import LedgerUnit, RunUnit, Stage, StageUnit, Unit, record_folder, recorded_outcome, trained_stage
 from omnimer_ray.records import write_record
+from search_spaces.supervision_settings import space as supervision_settings
 
 LEDGERS = {"text_keywords", "facial_expression", "prosody"}
 
@@ -249,3 +251,24 @@ def test_a_plan_does_not_depend_on_the_process(plan: Plan) -> None:
     paths = {"PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"}
     ended = subprocess.run([sys.executable, "-c", code], env={**os.environ, **paths, "PYTHONHASHSEED": "7"}, capture_output=True, text=True)
     assert ended.stdout.split() == list(plan.runs), ended.stderr
+
+
+def test_supervision_settings_share_the_ledgers_that_they_do_not_change() -> None:
+    plan = make_plan(supervision_settings(tiny_config()))
+    kinds = Counter(unit.part.kind for unit in plan.units if isinstance(unit, LedgerUnit))
+    assert kinds == {"text_keywords": 5, "facial_expression": 4, "prosody": 4}
+
+
+def test_shards_are_units_that_every_stage_with_their_answers_waits_for() -> None:
+    one, three = make_plan(ablations(tiny_config())), make_plan(ablations(tiny_config()), ledger_shards=3)
+    ledgers = [unit for unit in three.units if isinstance(unit, LedgerUnit)]
+    assert [unit.title for unit in ledgers[:3]] == [f"supervision: text_keywords, shard {shard} of 3" for shard in (1, 2, 3)]
+    assert len({unit.id for unit in ledgers}) == 9
+    assert {run.signature for run in one.runs.values()} == {run.signature for run in three.runs.values()}
+    text = next(unit for unit in three.units if unit.title.startswith("Base + Text Aux / sentiment"))
+    assert set(text.needs) == {unit.id for unit in ledgers if unit.part.kind == "text_keywords"}
+
+
+def test_a_plan_of_supervision_has_no_other_units() -> None:
+    plan = replace(make_plan(ablations(tiny_config())), supervision_only=True)
+    assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3

@@ -19,7 +19,6 @@ from omnimer_ray.planning.search_space import Trial
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare
 from omnimer_ray.planning.units import Unit, record_folder
 from omnimer_ray.records import write_json, write_record
-from omnimer_ray.tasks.instructions import Style
 from omnimer_ray.tasks.supervision import build, freeze, missing
 
 CLIPS = (*(clip(f"a_{index}") for index in range(8)), clip("b_1", split="validation"))
@@ -37,9 +36,9 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def supervise(sweep: Sweep, kind: Any, clips: int = 8) -> None:
     answer = '{"sentiment": "neutral", "keywords": [], "explanation": "flat"}'
-    ledger, style = sweep.ledgers / ledger_key(sweep.recipe, kind), Style("prompt", "en")
+    ledger = sweep.ledgers / ledger_key(sweep.recipe, kind)
     todo = missing(ledger, kind, CLIPS)[:clips]
-    build(lambda some, given: [answer] * len(some), todo, kind, style, 8, ledger / f"{kind}.0.jsonl", lambda *far: None)
+    build(lambda some, given, attempt: [answer] * len(some), todo, kind, sweep.recipe, 8, ledger / f"{kind}.0.jsonl", lambda *far: None)
     if not missing(ledger, kind, CLIPS):
         freeze(ledger, kind)
 

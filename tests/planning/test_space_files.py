@@ -18,6 +18,11 @@ NUMBERS = {
     "ranks": (16, 16, 0),
     "subsets": (120, 148, 28),
     "supervision_kinds": (18, 18, 0),
+    "supervision_settings": (10, 10, 0),
+    "modalities": (14, 14, 0),
+    "missing": (112, 4, 4),
+    "fractions": (12, 12, 0),
+    "prompts": (8, 8, 0),
     "_template": (6, 6, 0),
 }  # runs, stages, shared
 

@@ -49,7 +49,7 @@ def render_prompt(kind: Kind, text: str = "saya senang", style: Style = EN, give
 @pytest.mark.parametrize("given", [None, "negative"])
 def test_an_auxiliary_sees_its_own_modality_only(kind: Kind, seen: str, given: str | None) -> None:
     prompt = render_prompt(kind, given=given)
-    assert modalities(kind) == (seen,)
+    assert modalities(kind, Style("prompt", "en")) == (seen,)
     assert ("saya senang" in prompt, "<video>" in prompt, "<audio>" in prompt) == (seen == "text", seen == "video", seen == "audio")
     assert ("Text:" in prompt, "Visual:" in prompt, "Audio:" in prompt) == (seen == "text", seen == "video", seen == "audio")
 
@@ -57,7 +57,7 @@ def test_an_auxiliary_sees_its_own_modality_only(kind: Kind, seen: str, given: s
 @pytest.mark.parametrize("kind", ["sentiment", "emotion"])
 @pytest.mark.parametrize("style", STYLES)
 def test_a_main_task_sees_all_modalities_in_one_order(kind: Kind, style: Style) -> None:
-    assert modalities(kind) == ("text", "video", "audio")
+    assert modalities(kind, Style("prompt", "en")) == ("text", "video", "audio")
     assert "Input. Text: saya senang Visual: <video> Audio: <audio>\nTask. " in render_prompt(kind, style=style)
     assert "overall emotional tone across all modalities" in render_prompt(kind, style=style)
 
@@ -256,3 +256,25 @@ def test_an_explanation_cannot_write_control_tokens_into_supervision(kind: Kind)
     parsed = parse(answer, kind, EN)
     assert parsed is not None
     assert "<|" not in auxiliary_answer(kind, "neutral", parsed, EN)
+
+
+@pytest.mark.parametrize("kind", ["sentiment", "emotion"])
+def test_a_missing_modality_leaves_no_trace_in_the_prompt(kind: Kind) -> None:
+    inputs = {"text": "Text: saya senang", "video": "Visual: <video>", "audio": "Audio: <audio>"}
+    for seen in (("text",), ("audio", "video"), ("audio", "text", "video")):
+        prompt = render_prompt(kind, style=EN._replace(modalities=seen))
+        assert f"Input. {' '.join(text for name, text in inputs.items() if name in seen)}\nTask. " in prompt
+        assert [name for name, text in inputs.items() if text.split()[0] in prompt] == [name for name in inputs if name in seen]
+    assert render_prompt("prosody", style=EN._replace(modalities=("text",))) == render_prompt("prosody")
+
+
+@pytest.mark.parametrize("kind", ["sentiment", "emotion"])
+@pytest.mark.parametrize("style", STYLES)
+def test_paraphrases_ask_for_the_same_answer_in_other_words(kind: Kind, style: Style) -> None:
+    prompts = [render_prompt(kind, style=style._replace(paraphrase=number)) for number in range(4)]
+    assert len(set(prompts)) == 4
+    for prompt in prompts:
+        assert prompt.partition("\nReturn (JSON only). ")[2] == prompts[0].partition("\nReturn (JSON only). ")[2]
+        labels = (EMOTIONS if kind == "emotion" else ()) + (() if kind == "emotion" and style.hierarchy == "none" else SENTIMENTS)
+        assert all(WORDS[style.language][label] in prompt for label in labels)
+    assert render_prompt("prosody", style=style._replace(paraphrase=2)) == render_prompt("prosody", style=style)

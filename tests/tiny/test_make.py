@@ -15,7 +15,7 @@ from omnimer_ray.corpora.generated.text import CUES
 from omnimer_ray.model.bases import locate
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import load_thinker
-from omnimer_ray.tasks.instructions import modalities, parse
+from omnimer_ray.tasks.instructions import Style, modalities, parse
 from omnimer_ray.tiny import make
 from omnimer_ray.tiny.words import EXPLANATIONS
 
@@ -34,7 +34,7 @@ def test_items_are_auxiliary_answers_that_match_the_clip(kind: Kind, small: mini
     items = list(make._items(kind, clips, cues))
     assert [item.given is None for item in items] == [True, True, False] * (NUM_CLIPS // 2)  # every other clip is asked again
     assert {item.kind for item in items} == {kind}
-    assert modalities(kind) == (AUXILIARY_OF[kind].modality,)
+    assert modalities(kind, Style("prompt", "en")) == (AUXILIARY_OF[kind].modality,)
     for item in items:
         cue = cues[item.clip][AUXILIARY_OF[kind].modality]
         parsed = parse(item.answer, kind, make.STYLE, given=item.given is not None)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import Kind, RunConfig, changed
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip, Corpus
+from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import answer_tree
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.records import predictions_schema
 from omnimer_ray.tasks.instructions import Style, closed_answers
+from omnimer_ray.tasks.supervision import build, freeze, missing, read_entries, shard_of
 from omnimer_ray.training import evaluation
-from omnimer_ray.training.evaluation import evaluate, label_probabilities
+from omnimer_ray.training.evaluation import auxiliary_answerer, evaluate, label_probabilities
 
 
 @pytest.fixture
@@ -139,3 +144,50 @@ def test_probabilities_of_a_set_with_almost_no_mass_are_still_normalised() -> No
     assert sum(probabilities) == pytest.approx(1)
     assert probabilities[0] == pytest.approx(1 / (2 + math.exp(-1)))
     assert mass == 0.0
+
+
+@pytest.mark.parametrize("kind", ["text_keywords", "prosody"])
+def test_a_ledger_does_not_depend_on_batches_shards_and_kills(
+    kind: Kind, corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig, tmp_path: Path
+) -> None:
+    """With retries forced: an answer of ten tokens is no JSON, and samples at a high temperature differ."""
+    changes = {"supervision.max_new_tokens": 10, "supervision.retries": 2, "supervision.temperature": 2.0}
+    config = changed(recipe, {"auxiliaries": {"text", "audio"}, **changes})
+    ask = auxiliary_answerer(tiny, encoder, kind, config.supervision)
+
+    def built(name: str, batch: int, shards: int = 1, kills: Sequence[int] = ()) -> bytes:
+        folder, calls = tmp_path / name, count(1)
+
+        def dies_now_and_then(clips: Sequence[Clip], given: Sequence[str | None], attempt: int) -> list[str]:
+            if next(calls) in kills:
+                raise KeyboardInterrupt
+            return ask(clips, given, attempt)
+
+        while left := missing(folder, kind, corpus.clips):
+            shard = shard_of(left[0].id, shards)
+            todo = [clip for clip in left if shard_of(clip.id, shards) == shard]
+            with suppress(KeyboardInterrupt):
+                build(dies_now_and_then, todo, kind, config, batch, folder / f"{kind}.{shard}.0.jsonl", lambda done, total: None)
+        freeze(folder, kind)
+        return (folder / f"{kind}.json").read_bytes()
+
+    expected = built("alone", 1)
+    entries = read_entries(tmp_path / "alone", kind).values()
+    assert min(entry["attempts"] for entry in entries) > 2
+    assert len({entry["free_answer"] for entry in entries}) > 8
+    assert built("seven", 7) == built("sixteen, three shards", 16, shards=3) == built("kills", 3, shards=3, kills=(4, 12, 21)) == expected
+
+
+def test_clips_are_answered_from_the_modalities_that_are_there(corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+    """A batch holds items with the same modalities, and the rows keep the order of the clips."""
+    clips, config = corpus.split("validation"), changed(recipe, {"observed.missing_rate": 0.5})
+    seen = {clip.id: seen_modalities(clip, config) for clip in clips}
+    assert len(set(seen.values())) > 2
+    rows = evaluate(tiny, encoder, clips, config, 4, lambda done, total: None)
+    assert [row["clip"] for row in rows] == [clip.id for clip in clips]
+    for clip, row in zip(clips, rows, strict=True):
+        alone = evaluate(tiny, encoder, [clip], changed(recipe, {"observed.modalities": seen[clip.id]}), 1, lambda done, total: None)[0]
+        assert alone["answer"] == row["answer"]
+        assert alone["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
+        item = encoder.encode(clip, "sentiment", seen=seen[clip.id])
+        assert (item.pixels is not None, item.mel is not None) == ("video" in seen[clip.id], "audio" in seen[clip.id])
