@@ -14,7 +14,7 @@ import polars as pl
 from analysis.folder import Results
 from analysis.statistics import draw_weights, interval, resampled
 from analysis.units import Row, Unit, task_rows
-from omnimer_ray.metrics import METRICS
+from omnimer_ray.metrics import MAIN, METRICS
 
 BASELINE = "Base"  # the row that the others are compared with
 NAMES = tuple(metric.name for metric in METRICS)
@@ -23,16 +23,17 @@ NAMES = tuple(metric.name for metric in METRICS)
 def score_schema() -> dict[str, Any]:
     """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two."""
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
-    return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, "unparsed": pl.Float64, "signatures": pl.List(pl.String)}
+    unread = dict.fromkeys(("unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
+    return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, **unread, "signatures": pl.List(pl.String)}
 
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
-    """Every metric and the unparsed answers (a count) of every variant, in the plan's order."""
+    """Every metric and the unparsed answers (counts; `recoverable`: of a lenient reading) of every variant, in the plan's order."""
     return pl.DataFrame([score_cells(row) for row in task_rows(results, task)], schema=score_schema())
 
 
 def score_cells(row: Row) -> dict[str, Any]:
-    """One row of a score table."""
+    """One row of a score table; scores are absent without a finished unit."""
     cells: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
     if not row.units:
         return cells
@@ -43,7 +44,11 @@ def score_cells(row: Row) -> dict[str, Any]:
         values = [point.values[metric] for point in points]
         low, high = interval(samples[metric])
         cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": low, f"{metric}_high": high}
-    return cells | {"unparsed": stdlib.fmean(point.unparsed for point in points)}
+    return cells | {
+        "unparsed": stdlib.fmean(point.unparsed for point in points),
+        "recoverable": stdlib.fmean(unit.scores.unparsed - unit.lenient.unparsed for unit in row.units),
+        f"recoverable_{MAIN}": stdlib.fmean(unit.lenient.macro_f1 for unit in row.units),
+    }
 
 
 def spread(values: Sequence[float]) -> float | None:

@@ -142,13 +142,13 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
 
 
 def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:
-    """Check that gold labels are the corpus's labels, and predictions labels of the task or null."""
+    """Check that gold labels are the corpus's labels, and predictions labels or null."""
     joined = frame.join(clips.select("clip", pl.col(task).alias("label")), on="clip")
     for clip, gold, label in joined.filter(pl.col("gold").ne_missing(pl.col("label"))).select("clip", "gold", "label").iter_rows():
         raise ResultsError(f"{path}: clip {clip!r} has gold {gold!r}, but {label!r} in clips.parquet; the corpus changed under the sweep")
-    for name in ("gold", "prediction"):
-        if unknown := sorted(set(frame[name].drop_nulls()) - set(LABELS[task])):
-            raise ResultsError(f"{path}: {name} {unknown[0]!r} is no {task} label; known: {', '.join(LABELS[task])}")
+    for name, kind in (("gold", task), ("prediction", task), ("predicted_sentiment", "sentiment")):
+        if unknown := sorted(set(frame[name].drop_nulls()) - set(LABELS[kind])):
+            raise ResultsError(f"{path}: {name} {unknown[0]!r} is no {kind} label; known: {', '.join(LABELS[kind])}")
 
 
 def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.DataFrame]) -> None:

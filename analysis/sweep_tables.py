@@ -1,4 +1,4 @@
-"""The tables of a sweep: for each task the scores, the scores per class and the differences from Base."""
+"""The tables of a sweep: for each task the scores, scores per class and differences from Base; and emotion answers as sentiment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.ablation import difference_table, score_table
+from analysis.emotion_as_sentiment import polarity_table
 from analysis.folder import Results, load
 from analysis.missing import missing_table
 from analysis.per_class import per_class_table
@@ -20,6 +21,7 @@ from analysis.render import (
     missing_grid,
     notes,
     per_class_grid,
+    polarity_grid,
     score_grid,
     signature_lines,
     terminal,
@@ -38,13 +40,15 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
-    """A task's tables as (file name, frame, printed grid): scores, per class, differences if there is a Base, and missing modalities if some are."""
+    """A task's tables as (file name, frame, printed grid): scores, per class; differences, missing modalities and polarities if there are any."""
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
     if not differences.is_empty():
         found.append((f"{task}_differences", differences, difference_grid(differences, task)))
     if not (missing := missing_table(results, task)).is_empty():
         found.append((f"{task}_missing", missing, missing_grid(missing, task)))
+    if task == "emotion":
+        found.append(("emotion_as_sentiment", polarity := polarity_table(results), polarity_grid(polarity)))
     return [(name, table, marked(grid, results.stand_ins)) for name, table, grid in found]
 
 

@@ -16,6 +16,7 @@ from analysis.planned import scored_splits
 from analysis.statistics import video_counts
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.metrics import Scores, majority_label, scores
+from omnimer_ray.tasks.lenient import read_leniently
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Unit(NamedTuple):
     videos: tuple[str, ...]  # source video of each clip
     scores: Scores
     counts: NDArray[Any]  # (V, 3, L), see statistics.video_counts
+    lenient: Scores  # with the unparsed answers that a lenient reading reads
 
 
 class Row(NamedTuple):
@@ -59,13 +61,14 @@ def task_rows(results: Results, task: str) -> tuple[Row, ...]:
 
 def scored_run(results: Results, task: str, signature: str, seed: int | None) -> Unit:
     """The unit of a single run that is done."""
-    return _scored(seed, results.predictions.filter(pl.col("signature") == signature), task)
+    return scored(seed, results.predictions.filter(pl.col("signature") == signature), task)
 
 
-def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
-    """`frame` has the columns clip, gold, prediction and source_video, a row per clip."""
-    columns = frame.sort("clip").select("gold", "prediction", "source_video")
-    gold, predicted, videos = (tuple(columns[name].to_list()) for name in columns.columns)
+def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
+    """`frame` has the columns clip, gold, prediction, answer (null: none to read) and source_video, a row per clip."""
+    columns = frame.sort("clip").select("gold", "prediction", "source_video", "answer")
+    gold, predicted, videos, answers = (tuple(columns[name].to_list()) for name in columns.columns)
+    read = [read_leniently(text, task) if label is None and text else label for label, text in zip(predicted, answers, strict=True)]
     return Unit(
         seed,
         gold,
@@ -73,6 +76,7 @@ def _scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
         videos,
         scores(gold=gold, predicted=predicted, labels=LABELS[task]),
         video_counts(gold=gold, predicted=predicted, videos=videos, labels=LABELS[task]),
+        scores(gold=gold, predicted=read, labels=LABELS[task]),
     )
 
 
@@ -81,7 +85,7 @@ def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) 
     done = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
     if set(done["signature"]) != set(signatures):
         return None
-    return _scored(seed, results.predictions.filter(pl.col("signature").is_in(signatures)), task)
+    return scored(seed, results.predictions.filter(pl.col("signature").is_in(signatures)), task)
 
 
 def _majority(results: Results, task: str) -> tuple[Unit, ...]:
@@ -95,8 +99,10 @@ def _majority(results: Results, task: str) -> tuple[Unit, ...]:
         if held_out.is_empty() or train.is_empty():
             return ()
         answer = pl.lit(majority_label(train[task].to_list(), labels=LABELS[task]))
-        parts.append(held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video"))
-    return (_scored(None, pl.concat(parts), task),)
+        parts.append(
+            held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video", pl.lit(None).alias("answer"))
+        )
+    return (scored(None, pl.concat(parts), task),)
 
 
 def _held_out(results: Results, task: str, pool: pl.DataFrame, fold: int) -> pl.DataFrame:

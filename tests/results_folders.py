@@ -38,8 +38,16 @@ def write_plan(folder: Path, variants: Iterable[str], tasks: Iterable[str], rows
     write_json(folder / "plan.json", {**plan, "variants": list(variants), "tasks": list(tasks), "rows": rows})
 
 
-def write_run(folder: Path, row: dict[str, Any], answers: dict[str, tuple[str, str | None]], outcome: str = "done", **record: Any) -> Path:
-    """Write the record and the predictions of one run; `answers` maps each clip to (gold, prediction)."""
+def write_run(
+    folder: Path,
+    row: dict[str, Any],
+    answers: dict[str, tuple[str, str | None]],
+    outcome: str = "done",
+    polarities: dict[str, str | None] | None = None,
+    texts: dict[str, str] | None = None,
+    **record: Any,
+) -> Path:
+    """Write the record and the predictions of one run; `answers` maps each clip to (gold, prediction), the others to what its answer states and is."""
     run = folder / "runs" / row["signature"]
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / "config.json", {})
@@ -48,11 +56,17 @@ def write_run(folder: Path, row: dict[str, Any], answers: dict[str, tuple[str, s
             "evaluation_corpus": "mini",
             "instruction": row["task"],
             "gold_distribution": None,
-            "predicted_sentiment": None,
             "probabilities": None,
         }
         lines = [
-            {**common, "clip": clip, "gold": gold, "prediction": prediction, "answer": str(prediction)}
+            {
+                **common,
+                "clip": clip,
+                "gold": gold,
+                "prediction": prediction,
+                "predicted_sentiment": (polarities or {}).get(clip),
+                "answer": (texts or {}).get(clip, str(prediction)),
+            }
             for clip, (gold, prediction) in answers.items()
         ]
         write_table(run / "predictions.parquet", pl.DataFrame(lines, schema=predictions_schema()))

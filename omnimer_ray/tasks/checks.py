@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from omnimer_ray.tasks.instructions import WORDS
-from omnimer_ray.tasks.leak_patterns import EMPTY_WORDS, GIVEN_PATTERNS
+from omnimer_ray.tasks.leak_patterns import CUES, EMPTY_WORDS, GIVEN_PATTERNS
 
 RESTATED = "restates its label"
 GIVEN = "says that the label was given"
@@ -19,6 +19,8 @@ CLITICS = ("nya", "ku", "mu", "lah", "kah")  # Indonesian; written as one word w
 SHORTEST_STEM = 3  # letters before a clitic: 'hanya', 'buku', 'salah' have none
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _LANGUAGES = {"en": ("en",), "id": ("id", "en")}  # the prompts are English, so an Indonesian label may be explained in English
+MOST_OTHER_WORDS = 0.25  # share of the words; with more of them, an explanation has content although no cue is known
+_QUOTATION = re.compile(r"(?<!\w)[\"“‘'«]([^\"”’'»]+)[\"”’'»]")
 SHORTEST_LABEL_STEM = 6  # letters of a label whose derived words are known by their start; 'fear' must not cover 'feature'
 
 
@@ -46,15 +48,19 @@ def _is_form_of(word: str, stem: str) -> bool:
 
 
 def leak(explanation: str, label: str, language: str) -> str | None:
-    """Return the reason if an explanation holds nothing but its (canonical) label or says that the label was given; None if it is honest.
+    """Return the reason if an explanation only restates its (canonical) label or says that the label was given; None if it is honest.
 
-    It restates its label if no word of it is a cue: each is the label or one of EMPTY_WORDS. A label beside a cue is honest.
+    It restates its label if it names no cue, quotes nothing but the label, and has few words besides the label and EMPTY_WORDS.
     """
     found = words(explanation)
-    labels = {WORDS[name][label] for name in _LANGUAGES[language]}
     if _given_pattern(label, language).search(" ".join(found)):
         return GIVEN
-    return RESTATED if all(_is_label(word, labels) or _is_empty(word, language) for word in found) else None
+    labels = {WORDS[name][label] for name in _LANGUAGES[language]}
+    quoted = {word for quotation in _QUOTATION.findall(explanation) for word in words(quotation)}
+    other = [word for word in found if not _is_label(word, labels) and not _is_empty(word, language)]
+    if len(other) > MOST_OTHER_WORDS * len(found) or quoted - labels or any(_is_cue(word, language) for word in other):
+        return None
+    return RESTATED
 
 
 def _is_label(word: str, labels: set[str]) -> bool:
@@ -63,10 +69,14 @@ def _is_label(word: str, labels: set[str]) -> bool:
 
 
 def _is_empty(word: str, language: str) -> bool:
-    return any(
-        word in EMPTY_WORDS[name] or (name == "id" and any(word.removesuffix(clitic) in EMPTY_WORDS[name] for clitic in CLITICS))
-        for name in _LANGUAGES[language]
-    )
+    forms = {"en": {word}, "id": {word, *(word.removesuffix(clitic) for clitic in CLITICS)}}
+    return any(forms[name] & EMPTY_WORDS[name] for name in _LANGUAGES[language])
+
+
+def _is_cue(word: str, language: str) -> bool:
+    """English cues are stems; Indonesian ones are roots, which have prefixes too."""
+    is_cue = {"en": word.startswith(CUES["en"]), "id": any(root in word for root in CUES["id"])}
+    return any(is_cue[name] for name in _LANGUAGES[language])
 
 
 @lru_cache

@@ -258,7 +258,7 @@ def label_answer(sentiment: str, style: Style) -> str:
 
 def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed | None:
     """A strict reading: one JSON object, alone or in one code fence, with every field that the prompt asked for; else None (unparsed)."""
-    data = _read_object(answer)
+    data = read_object(answer)
     if data is None:
         return None
     labels = {word: label for label, word in WORDS[style.language].items()}
@@ -278,6 +278,19 @@ def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed 
         tuple(keywords) if "keywords" in wanted else (),
         str(explanation).strip() if "explanation" in wanted else None,
     )
+
+
+def read_object(answer: str) -> dict[str, Any] | None:
+    """The one JSON object of an answer, alone or in one code fence; None for anything else, a repeated key or half a surrogate pair."""
+    text = answer.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
+    try:
+        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        _json(data).encode()  # half of a surrogate pair is no text, and no file would take it
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _prompt(kind: str, style: Style, given: str | None) -> _Prompt:
@@ -315,18 +328,6 @@ def _harmless(text: str) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _read_object(answer: str) -> dict[str, Any] | None:
-    text = answer.strip()
-    if text.startswith("```") and text.endswith("```"):
-        text = text.removeprefix("```json").removeprefix("```").removesuffix("```")
-    try:
-        data = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-        _json(data).encode()  # half of a surrogate pair is no text, and no file would take it
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

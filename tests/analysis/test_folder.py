@@ -120,6 +120,9 @@ PREDICTIONS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     r"prediction 'happiness' is no sentiment label; known: negative, neutral, positive": lambda frame: frame.with_columns(
         pl.lit("happiness").alias("prediction")
     ),
+    r"predicted_sentiment 'fear' is no sentiment label; known: negative, neutral, positive": lambda frame: frame.with_columns(
+        pl.lit("fear").alias("predicted_sentiment")
+    ),
     r"lacks 6 of 6 validation clips": lambda frame: frame.with_columns(pl.lit("indomer").alias("evaluation_corpus")),
     r"has no column 'gold'": lambda frame: frame.drop("gold"),
     r"column 'prediction' is Int32, not String": lambda frame: frame.with_columns(pl.lit(1).alias("prediction")),

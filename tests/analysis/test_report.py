@@ -47,6 +47,7 @@ def test_all_files_are_written_at_their_documented_paths(written: tuple[Path, li
     kinds = {"tables": ("", "_per_class", "_differences"), "figures": ("_scores", "_differences", "_per_class", "_confusions")}
     expected = {f"tables/{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in kinds["tables"] for form in ("md", "csv")}
     expected |= {f"figures/{task}{kind}.png" for task in ("sentiment", "emotion") for kind in kinds["figures"]} | {"report.html"}
+    expected |= {"tables/emotion_as_sentiment.md", "tables/emotion_as_sentiment.csv"}
     assert {str(file.relative_to(folder)) for file in files} == expected
     assert files[-1].name == "report.html"
     assert all(file.stat().st_size for file in files)
@@ -88,7 +89,7 @@ def test_page_shows_question_finished_runs_and_missing_runs(written: tuple[Path,
     ):
         assert expected in text
     assert text.index(STAND_IN) < text.index("Sentiment: scores")
-    assert text.count("(stand-in numbers)") == 2 * 3 + 1, "the note is beside each table"
+    assert text.count("(stand-in numbers)") == 2 * 3 + 1 + 1, "the note is beside each table"
     assert "python -m omnimer_ray.sweep ablations" in text
 
 

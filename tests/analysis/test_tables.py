@@ -13,7 +13,18 @@ from results_folders import BASE, GOLD, TEXT, row, write_clips, write_plan, writ
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
-from analysis.render import DIFFERENCE_NOTE, bounds, decimal, finished_of, markdown, mean_count, notes, score_grid, with_spread
+from analysis.render import (
+    DIFFERENCE_NOTE,
+    RECOVERABLE_NOTE,
+    bounds,
+    decimal,
+    finished_of,
+    markdown,
+    mean_count,
+    notes,
+    score_grid,
+    with_spread,
+)
 from analysis.sweep_tables import tables, terminal_tables
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.markdown import escaped
@@ -32,18 +43,23 @@ n: finished seeds. An unparsed answer counts as wrong.
 """
 
 
+def explained_by(note: str) -> str:
+    """The notes with the explanation of one kind of table."""
+    return NOTES.replace("- Signatures", f"- {escaped(note)}\n- Signatures")
+
+
 def test_the_score_table_as_text(small: Path) -> None:
     assert tables(load(small))["sentiment.md"] == (
         """# Sentiment: scores
 
-|  | accuracy | 95 % | macro F1 | 95 % | weighted F1 | unparsed | n |
-| :-- | --: | --: | --: | --: | --: | --: | --: |
-| majority class | .500 | [.000, 1.000] | .222 | [.000, .333] | .333 | 0 |  |
-| Base | .500 | [.000, 1.000] | .444 | [.000, .519] | .556 | 1 | 1 |
-| Base + Text Aux | .833 | [.500, 1.000] | .667 | [.333, .667] | .833 | 1 | 1 |
-| All Aux (Hybrid) | – | – | – | – | – | – | 0/1 |
+|  | accuracy | 95 % | macro F1 | 95 % | weighted F1 | unparsed | recoverable | n |
+| :-- | --: | --: | --: | --: | --: | --: | --: | --: |
+| majority class | .500 | [.000, 1.000] | .222 | [.000, .333] | .333 | 0 | 0 |  |
+| Base | .500 | [.000, 1.000] | .444 | [.000, .519] | .556 | 1 | 0 | 1 |
+| Base + Text Aux | .833 | [.500, 1.000] | .667 | [.333, .667] | .833 | 1 | 0 | 1 |
+| All Aux (Hybrid) | – | – | – | – | – | – | – | 0/1 |
 """
-        + NOTES
+        + explained_by(RECOVERABLE_NOTE)
     )
 
 
@@ -89,7 +105,7 @@ def test_the_differences_as_text(small: Path) -> None:
 | Base + Text Aux | +.333 | [+.000, +.500] | +.222 | [+.000, +.444] | 2 | 0 | 1 |
 | All Aux (Hybrid) | – | – | – | – | – | – | 0 |
 """
-        + NOTES.replace("- Signatures", f"- {DIFFERENCE_NOTE}\n- Signatures")
+        + explained_by(DIFFERENCE_NOTE)
     )
 
 
@@ -97,12 +113,12 @@ def test_the_tables_on_a_terminal(small: Path) -> None:
     text = terminal_tables(small)
     assert text.startswith("""\
 Sentiment: scores
-                  accuracy           95 %  macro F1          95 %  weighted F1  unparsed    n
----------------------------------------------------------------------------------------------
-majority class        .500  [.000, 1.000]      .222  [.000, .333]         .333         0
-Base                  .500  [.000, 1.000]      .444  [.000, .519]         .556         1    1
-Base + Text Aux       .833  [.500, 1.000]      .667  [.333, .667]         .833         1    1
-All Aux (Hybrid)         –              –         –             –            –         –  0/1
+                  accuracy           95 %  macro F1          95 %  weighted F1  unparsed  recoverable    n
+----------------------------------------------------------------------------------------------------------
+majority class        .500  [.000, 1.000]      .222  [.000, .333]         .333         0            0
+Base                  .500  [.000, 1.000]      .444  [.000, .519]         .556         1            0    1
+Base + Text Aux       .833  [.500, 1.000]      .667  [.333, .667]         .833         1            0    1
+All Aux (Hybrid)         –              –         –             –            –         –            –  0/1
 
 Sentiment: F1 per class
                   negative  neutral  positive    n
@@ -182,7 +198,7 @@ def test_seeds_are_averaged_and_their_spread_is_shown_from_two_on(tmp_path: Path
 def test_a_missing_seed_shows_in_n(tmp_path: Path) -> None:
     results = load(seeded(tmp_path, {0: BASE, 1: None, 2: TEXT}))
     text = tables(results)["sentiment.md"]
-    assert "| Base | .667 ± .236 | [.250, 1.000] | .556 ± .157 | [.167, .593] | .694 ± .196 | 1 | 2/3 |" in text
+    assert "| Base | .667 ± .236 | [.250, 1.000] | .556 ± .157 | [.167, .593] | .694 ± .196 | 1 | 0 | 2/3 |" in text
     assert "- Missing: sentiment, Base, seed 1: missing.\n" in text
 
 
@@ -235,7 +251,7 @@ def test_the_note_names_exclusions_limit_and_stand_ins(realistic: Callable[..., 
     files = tables(results)
     assert set(files) == {
         f"{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in ("", "_per_class", "_differences") for form in ("md", "csv")
-    }
+    } | {"emotion_as_sentiment.md", "emotion_as_sentiment.csv"}
     for name, text in files.items():
         assert "faces are drawn" in text, name
     assert "- STAND-IN: faces are drawn\n" in files["emotion.md"]
@@ -279,3 +295,17 @@ def test_a_note_compares_probabilities_with_answers(small: Path) -> None:
         f"In 1 of {parsed} parsed answers the greedy label is not the most probable one; "
         f"{answers.height - parsed} of {answers.height} answers are outside the closed set."
     )
+
+
+def test_answers_that_a_lenient_reading_reads_are_counted_and_scored_beside_the_strict_score(tmp_path: Path) -> None:
+    """Seed 0: v5 is read and right; seed 1: v4 is read and wrong, v5 is read by nobody."""
+    folder = seeded(tmp_path, {0: BASE, 1: {**TEXT, "v4": None}})
+    texts = {0: {"v5": '{"sentiment": "Positif"'}, 1: {"v4": "Negative.", "v5": "not positive"}}
+    for seed, answers in {0: BASE, 1: {**TEXT, "v4": None}}.items():
+        write_run(folder, row("Base", "sentiment", seed), {clip: (GOLD[clip], answers[clip]) for clip in GOLD}, texts=texts[seed])
+    cells = score_table(load(folder), "sentiment").row(2, named=True)
+    assert (cells["unparsed"], cells["recoverable"]) == (1.5, 1)
+    with_them = [{**BASE, "v5": "positive"}, {**TEXT, "v4": "negative"}]
+    expected = [scores(gold=list(GOLD.values()), predicted=list(one.values()), labels=LABELS["sentiment"]).macro_f1 for one in with_them]
+    assert cells["recoverable_macro_f1"] == pytest.approx(sum(expected) / 2)
+    assert f" | 1.5 | 1 ({decimal(sum(expected) / 2)}) | 2 |" in tables(load(folder))["sentiment.md"]

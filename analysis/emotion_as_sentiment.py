@@ -1,0 +1,73 @@
+"""Emotion answers scored as sentiment by the polarity that they state, beside the sentiment run of the same variant.
+
+A run whose prompt asks for no polarity states none: its cells are null.
+"""
+
+from __future__ import annotations
+
+import statistics as stdlib
+from typing import Any
+
+import polars as pl
+
+from analysis.ablation import score_cells, score_schema
+from analysis.folder import Results
+from analysis.units import Row, Unit, scored, task_rows
+from omnimer_ray.corpora.clips import SENTIMENT_OF
+from omnimer_ray.metrics import METRICS
+
+COMPARED = tuple(metric.name for metric in METRICS if metric.has_interval)
+
+
+def polarity_schema() -> dict[str, Any]:
+    """Columns: scores of the stated polarity, the share of answers whose emotion fits it, and scores of the direct sentiment run."""
+    scores = [f"{metric}{part}" for metric in COMPARED for part in ("", "_std", "_low", "_high")]
+    added = ["consistent", *(f"direct_{metric}" for metric in COMPARED)]
+    known = score_schema()
+    return {name: known.get(name, pl.Float64) for name in ("variant", "n", "planned", *scores, *added, "signatures")}
+
+
+def polarity_table(results: Results) -> pl.DataFrame:
+    """A row per variant that the plan gives to the emotion task, in the plan's order."""
+    direct = {row.variant: row for row in task_rows(results, "sentiment")}
+    schema = polarity_schema()
+    rows = [_cells(results, row, direct.get(row.variant)) for row in task_rows(results, "emotion") if row.planned is not None]
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+
+
+def _cells(results: Results, row: Row, direct: Row | None) -> dict[str, Any]:
+    answers = [_answers(results, row.variant, unit.seed) for unit in row.units]
+    units = [unit for unit in map(_polarity_unit, row.units, answers) if unit]
+    cells = score_cells(row._replace(units=tuple(units))) | {"n": len(row.units)}
+    if units:
+        cells["consistent"] = stdlib.fmean(_consistent(frame) for frame in answers)
+    if direct is not None and direct.units:
+        cells |= {f"direct_{metric}": stdlib.fmean(unit.scores.values[metric] for unit in direct.units) for metric in COMPARED}
+    return cells
+
+
+def _answers(results: Results, variant: str, seed: int | None) -> pl.DataFrame:
+    """The emotion answers of a unit, with the gold sentiment of each clip."""
+    signatures = [row.signature for row in results.plan.rows if (row.variant, row.task, row.seed) == (variant, "emotion", seed)]
+    golds = results.clips.select("clip", pl.col("sentiment").alias("gold_sentiment"))
+    return results.predictions.filter(pl.col("signature").is_in(signatures)).join(golds, on="clip", how="left")
+
+
+def _polarity_unit(unit: Unit, answers: pl.DataFrame) -> Unit | None:
+    """The stated polarities as the answers of a sentiment run; None if none is stated or no clip has a gold sentiment."""
+    labelled = answers.filter(pl.col("gold_sentiment").is_not_null())
+    if labelled["predicted_sentiment"].is_null().all():
+        return None
+    columns = {"gold": "gold_sentiment", "prediction": "predicted_sentiment"}
+    frame = labelled.select(
+        "clip", "source_video", *(pl.col(name).alias(new) for new, name in columns.items()), pl.lit(None).alias("answer")
+    )
+    return scored(unit.seed, frame, "sentiment")
+
+
+def _consistent(answers: pl.DataFrame) -> float:
+    """The share of parsed answers whose emotion fits the stated polarity."""
+    parsed = answers.filter(pl.col("predicted_sentiment").is_not_null())
+    return stdlib.fmean(
+        SENTIMENT_OF[emotion] == stated for emotion, stated in parsed.select("prediction", "predicted_sentiment").iter_rows()
+    )
