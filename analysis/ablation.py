@@ -23,7 +23,7 @@ NAMES = tuple(metric.name for metric in METRICS)
 def score_schema() -> dict[str, Any]:
     """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two."""
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
-    unread = dict.fromkeys(("unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
+    unread = dict.fromkeys(("steps", "main_items", "unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, **unread, "signatures": pl.List(pl.String)}
 
 
@@ -45,6 +45,8 @@ def score_cells(row: Row) -> dict[str, Any]:
         low, high = interval(samples[metric])
         cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": low, f"{metric}_high": high}
     return cells | {
+        "steps": row.steps,
+        "main_items": row.main_items,
         "unparsed": stdlib.fmean(point.unparsed for point in points),
         "recoverable": stdlib.fmean(unit.scores.unparsed - unit.lenient.unparsed for unit in row.units),
         f"recoverable_{MAIN}": stdlib.fmean(unit.lenient.macro_f1 for unit in row.units),

@@ -52,6 +52,7 @@ def runs_schema() -> dict[str, Any]:
         "method": pl.String,
         "stages": pl.List(pl.String),
         "num_steps": pl.Int64,
+        "main_items": pl.Int64,  # that were trained on, repeats included; null in records of before it was added
         "shown": pl.List(pl.String),  # modalities at evaluation; with the two columns below null in records of before they were added
         "missing_rate": pl.Float64,  # of each modality of each clip
         "draw": pl.Int64,
@@ -107,7 +108,7 @@ def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     known = record or {"outcome": MISSING}
     observed = known.get("observed") or {}
     shown = {"shown": observed.get("modalities"), "missing_rate": observed.get("missing_rate"), "draw": observed.get("draw")}
-    copied = ("outcome", "reason", "method", "stages", "num_steps", "stand_in")
+    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "stand_in")
     return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown}
 
 

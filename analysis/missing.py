@@ -11,7 +11,7 @@ import polars as pl
 
 from analysis.ablation import score_cells, score_schema
 from analysis.folder import DONE, Results
-from analysis.units import Row, scored_run
+from analysis.units import Row, mean_of, scored_run
 
 WHOLE = 0.0  # missing rate of a run that hides nothing, or whole modalities
 
@@ -47,7 +47,9 @@ def missing_table(results: Results, task: str) -> pl.DataFrame:
     for variant, shown, rate in keys:
         same = grouped[variant, shown, rate]
         units = tuple(scored_run(results, task, run["signature"], run["seed"]) for run in same)
-        cells = score_cells(Row(variant, units, len(units), tuple(run["signature"] for run in same)))
+        signatures = tuple(run["signature"] for run in same)
+        length = (mean_of(results, signatures, name) for name in ("num_steps", "main_items"))
+        cells = score_cells(Row(variant, units, len(units), signatures, *length))
         rows.append({**cells, "shown": shown, "missing_rate": rate})
     return pl.DataFrame(rows, schema=missing_schema())
 

@@ -25,6 +25,8 @@ COMPARED = tuple(metric for metric in METRICS if metric.has_interval)
 HEADINGS = (
     "",
     *(text for metric in METRICS for text in (metric.heading, LEVEL_TEXT)[: 1 + metric.has_interval]),
+    "steps",
+    "main items",
     "unparsed",
     "recoverable",
     "n",
@@ -34,6 +36,7 @@ DIFFERENCE_NOTE = (
     "Differences are on the same clips and resamples, one comparison at a time: not corrected for their number. "
     "mended: clips that Base has wrong and the row right; broken: the other way round. pairs: seeds compared."
 )
+LENGTH_NOTE = "steps: optimizer steps of a run. main items: items of the main task that they are made of, repeats included."
 RECOVERABLE_NOTE = "recoverable: unparsed answers from which a lenient reading gets a label (macro F1 with them); they count as wrong in every other column."
 POLARITY_HEADINGS = (
     "",
@@ -53,10 +56,10 @@ MISSING_NOTE = (
     "Scores are means over draws and seeds."
 )
 EXPLANATIONS = {
-    HEADINGS: (RECOVERABLE_NOTE,),
+    HEADINGS: (LENGTH_NOTE, RECOVERABLE_NOTE),
     DIFFERENCE_HEADINGS: (DIFFERENCE_NOTE,),
     POLARITY_HEADINGS: (POLARITY_NOTE,),
-    MISSING_HEADINGS: (MISSING_NOTE, RECOVERABLE_NOTE),
+    MISSING_HEADINGS: (MISSING_NOTE, LENGTH_NOTE, RECOVERABLE_NOTE),
 }  # of the headings of each kind of table
 FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
 
@@ -80,7 +83,8 @@ def _score_cells(row: dict[str, Any]) -> tuple[str, ...]:
         cells.append(with_spread(row[metric.name], row[f"{metric.name}_std"]))
         if metric.has_interval:
             cells.append(bounds(row[f"{metric.name}_low"], row[f"{metric.name}_high"]))
-    return (row["variant"], *cells, mean_count(row["unparsed"]), _recoverable(row), finished_of(row["n"], row["planned"]))
+    length = ("", "") if row["planned"] is None else (mean_count(row["steps"]), mean_count(row["main_items"]))
+    return (row["variant"], *cells, *length, mean_count(row["unparsed"]), _recoverable(row), finished_of(row["n"], row["planned"]))
 
 
 def _recoverable(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ counts if all its runs are done; otherwise its cell is empty. The majority-class
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -43,6 +44,8 @@ class Row(NamedTuple):
     units: tuple[Unit, ...]
     planned: int | None  # units; None for the majority class, which is no run
     signatures: tuple[str, ...]  # of all planned runs
+    steps: float | None = None  # optimizer steps of a finished run, as a mean over them; None if that is not known
+    main_items: float | None = None  # main items that it was trained on, repeats included
 
 
 @lru_cache(maxsize=8)  # cached: every table, figure and page of a task uses the same rows
@@ -55,8 +58,16 @@ def task_rows(results: Results, task: str) -> tuple[Row, ...]:
         seeds = sorted({row.seed for row in mine}, key=lambda seed: -1 if seed is None else seed)
         units = [_unit(results, task, seed, [row.signature for row in mine if row.seed == seed]) for seed in seeds]
         if mine:
-            rows.append(Row(variant, tuple(unit for unit in units if unit), len(seeds), tuple(row.signature for row in mine)))
+            signatures = tuple(row.signature for row in mine)
+            length = (mean_of(results, signatures, name) for name in ("num_steps", "main_items"))
+            rows.append(Row(variant, tuple(unit for unit in units if unit), len(seeds), signatures, *length))
     return tuple(rows)
+
+
+def mean_of(results: Results, signatures: tuple[str, ...], column: str) -> float | None:
+    """The mean of a column over the finished runs; None if one of them lacks it."""
+    values = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))[column].to_list()
+    return None if not values or None in values else fmean(values)
 
 
 def scored_run(results: Results, task: str, signature: str, seed: int | None) -> Unit:

@@ -70,7 +70,15 @@ def write_run(
             for clip, (gold, prediction) in answers.items()
         ]
         write_table(run / "predictions.parquet", pl.DataFrame(lines, schema=predictions_schema()))
-    fields = {"outcome": outcome, "reason": None, "method": "thinker", "stages": ["s0"], "num_steps": 12, "stand_in": None}
+    fields = {
+        "outcome": outcome,
+        "reason": None,
+        "method": "thinker",
+        "stages": ["s0"],
+        "num_steps": 12,
+        "main_items": 96,
+        "stand_in": None,
+    }
     write_record(run, {**row, **fields, **record})
     return run
 

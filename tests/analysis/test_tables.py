@@ -15,6 +15,7 @@ from analysis.ablation import difference_table, score_schema, score_table
 from analysis.per_class import per_class_table
 from analysis.render import (
     DIFFERENCE_NOTE,
+    LENGTH_NOTE,
     RECOVERABLE_NOTE,
     bounds,
     decimal,
@@ -43,23 +44,23 @@ n: finished seeds. An unparsed answer counts as wrong.
 """
 
 
-def explained_by(note: str) -> str:
-    """The notes with the explanation of one kind of table."""
-    return NOTES.replace("- Signatures", f"- {escaped(note)}\n- Signatures")
+def explained_by(*notes: str) -> str:
+    """The notes with the explanations of one kind of table."""
+    return NOTES.replace("- Signatures", "".join(f"- {escaped(note)}\n" for note in notes) + "- Signatures")
 
 
 def test_the_score_table_as_text(small: Path) -> None:
     assert tables(load(small))["sentiment.md"] == (
         """# Sentiment: scores
 
-|  | accuracy | 95 % | macro F1 | 95 % | weighted F1 | unparsed | recoverable | n |
-| :-- | --: | --: | --: | --: | --: | --: | --: | --: |
-| majority class | .500 | [.000, 1.000] | .222 | [.000, .333] | .333 | 0 | 0 |  |
-| Base | .500 | [.000, 1.000] | .444 | [.000, .519] | .556 | 1 | 0 | 1 |
-| Base + Text Aux | .833 | [.500, 1.000] | .667 | [.333, .667] | .833 | 1 | 0 | 1 |
-| All Aux (Hybrid) | – | – | – | – | – | – | – | 0/1 |
+|  | accuracy | 95 % | macro F1 | 95 % | weighted F1 | steps | main items | unparsed | recoverable | n |
+| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
+| majority class | .500 | [.000, 1.000] | .222 | [.000, .333] | .333 |  |  | 0 | 0 |  |
+| Base | .500 | [.000, 1.000] | .444 | [.000, .519] | .556 | 12 | 96 | 1 | 0 | 1 |
+| Base + Text Aux | .833 | [.500, 1.000] | .667 | [.333, .667] | .833 | 12 | 96 | 1 | 0 | 1 |
+| All Aux (Hybrid) | – | – | – | – | – | – | – | – | – | 0/1 |
 """
-        + explained_by(RECOVERABLE_NOTE)
+        + explained_by(LENGTH_NOTE, RECOVERABLE_NOTE)
     )
 
 
@@ -113,12 +114,12 @@ def test_the_tables_on_a_terminal(small: Path) -> None:
     text = terminal_tables(small)
     assert text.startswith("""\
 Sentiment: scores
-                  accuracy           95 %  macro F1          95 %  weighted F1  unparsed  recoverable    n
-----------------------------------------------------------------------------------------------------------
-majority class        .500  [.000, 1.000]      .222  [.000, .333]         .333         0            0
-Base                  .500  [.000, 1.000]      .444  [.000, .519]         .556         1            0    1
-Base + Text Aux       .833  [.500, 1.000]      .667  [.333, .667]         .833         1            0    1
-All Aux (Hybrid)         –              –         –             –            –         –            –  0/1
+                  accuracy           95 %  macro F1          95 %  weighted F1  steps  main items  unparsed  recoverable    n
+-----------------------------------------------------------------------------------------------------------------------------
+majority class        .500  [.000, 1.000]      .222  [.000, .333]         .333                            0            0
+Base                  .500  [.000, 1.000]      .444  [.000, .519]         .556     12          96         1            0    1
+Base + Text Aux       .833  [.500, 1.000]      .667  [.333, .667]         .833     12          96         1            0    1
+All Aux (Hybrid)         –              –         –             –            –      –           –         –            –  0/1
 
 Sentiment: F1 per class
                   negative  neutral  positive    n
@@ -198,7 +199,7 @@ def test_seeds_are_averaged_and_their_spread_is_shown_from_two_on(tmp_path: Path
 def test_a_missing_seed_shows_in_n(tmp_path: Path) -> None:
     results = load(seeded(tmp_path, {0: BASE, 1: None, 2: TEXT}))
     text = tables(results)["sentiment.md"]
-    assert "| Base | .667 ± .236 | [.250, 1.000] | .556 ± .157 | [.167, .593] | .694 ± .196 | 1 | 0 | 2/3 |" in text
+    assert "| Base | .667 ± .236 | [.250, 1.000] | .556 ± .157 | [.167, .593] | .694 ± .196 | 12 | 96 | 1 | 0 | 2/3 |" in text
     assert "- Missing: sentiment, Base, seed 1: missing.\n" in text
 
 
