@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 
 from analysis.planned import Plan, PlanRow, read_plan, scored_splits
+from omnimer_ray.config import AUXILIARY_OF
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import ADDED_COLUMNS, clips_schema, file_hash, ledger_schema, predictions_schema, read_record
 
+CHANGES = ("adapter_change", "sound_change", "frames_change")
 DONE, MISSING = "done", "missing"  # outcomes: the only one with scores; no record yet
 
 
@@ -28,6 +30,7 @@ class Results:
     plan: Plan
     runs: pl.DataFrame  # runs_schema()
     predictions: pl.DataFrame  # predictions_schema(), signature, source_video: of the runs that are done, one row per clip
+    auxiliary_answers: pl.DataFrame  # the same columns: answers to the auxiliary instructions, of the runs that gave them
     clips: pl.DataFrame  # clips_schema()
     ledger: pl.DataFrame  # ledger_schema(); empty without supervision
     unplanned: tuple[str, ...]  # recorded signatures that are in no row of the plan
@@ -57,6 +60,8 @@ def runs_schema() -> dict[str, Any]:
         "missing_rate": pl.Float64,  # of each modality of each clip
         "draw": pl.Int64,
         "stand_in": pl.String,
+        **dict.fromkeys(CHANGES, pl.Float64),  # largest change of a logit without the adapter, the sound, the pictures
+        "same_prompts": pl.Boolean,  # the main task was trained with the prompts that it is evaluated with
     }
 
 
@@ -73,7 +78,8 @@ def load(folder: str | Path) -> Results:
         )
     records = {signature: read_record(folder / "runs" / signature) for signature in dict.fromkeys(row.signature for row in plan.rows)}
     done = {row.signature: row for row in plan.rows if (records[row.signature] or {}).get("outcome") == DONE}
-    frames = [_predictions(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips) for row in done.values()]
+    answers = [_answers(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips) for row in done.values()]
+    frames, auxiliary = [main for main, _ in answers], [other for _, other in answers]
     _check_folds(folder, list(done.values()), frames)
     columns = {"signature": pl.String, **predictions_schema(), "source_video": pl.String}
     return Results(
@@ -81,6 +87,7 @@ def load(folder: str | Path) -> Results:
         plan=plan,
         runs=pl.DataFrame([_run(row, records[row.signature]) for row in plan.rows], schema=runs_schema()),
         predictions=pl.concat(frames) if frames else pl.DataFrame(schema=columns),
+        auxiliary_answers=pl.concat(auxiliary) if auxiliary else pl.DataFrame(schema=columns),
         clips=clips,
         ledger=ledger,
         unplanned=tuple(_unplanned(folder, records)),
@@ -108,8 +115,10 @@ def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     known = record or {"outcome": MISSING}
     observed = known.get("observed") or {}
     shown = {"shown": observed.get("modalities"), "missing_rate": observed.get("missing_rate"), "draw": observed.get("draw")}
-    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "stand_in")
-    return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown}
+    checks = known.get("checks") or {}
+    changes = {name: checks.get(name.removesuffix("_change")) for name in CHANGES}
+    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "stand_in", "same_prompts")
+    return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown, **changes}
 
 
 def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
@@ -118,8 +127,8 @@ def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
     return sorted(run.parent.name for run in runs.glob("*/record.json") if run.parent.name not in known)
 
 
-def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> pl.DataFrame:
-    """A finished run's predictions on its own task and corpus, with each clip's source video; checked against the clips."""
+def _answers(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A finished run's predictions on its own task and corpus, and its answers to auxiliary instructions; each with the clip's source video."""
     path = run / "predictions.parquet"
     mend = f"remove {run}, and the same command makes it again"
     if (recorded := record.get("files", {}).get(path.name)) is None:
@@ -127,7 +136,8 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
     if recorded != file_hash(path):
         raise ResultsError(f"{path} is not the file that was recorded (hash {file_hash(path)}, recorded {recorded}); {mend}")
     frame = read_frame(path, predictions_schema())
-    frame = frame.filter((pl.col("instruction") == row.task) & (pl.col("evaluation_corpus") == plan.corpus.name))
+    frame = frame.filter(pl.col("evaluation_corpus") == plan.corpus.name)
+    auxiliary, frame = frame.filter(pl.col("instruction").is_in(AUXILIARY_OF)), frame.filter(pl.col("instruction") == row.task)
     if (repeated := frame.filter(frame["clip"].is_duplicated())["clip"]).len():
         raise ResultsError(f"{path} answers clip {repeated[0]!r} more than once; {mend}")
     expected = clips.filter(pl.col(row.task).is_not_null() & pl.col("split").is_in(scored_splits(plan)))
@@ -138,8 +148,13 @@ def _predictions(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], cl
     if frame.is_empty():
         raise ResultsError(f"{path} holds no answers to {row.task!r} on corpus {plan.corpus.name!r}; {mend}")
     _check_labels(path, frame, row.task, expected)
-    videos = expected.select("clip", "source_video")
-    return frame.join(videos, on="clip", how="left").select(pl.lit(run.name).alias("signature"), pl.all()).sort("clip")
+    _check_auxiliary(path, auxiliary, clips)
+
+    def located(frame: pl.DataFrame) -> pl.DataFrame:
+        videos = clips.select("clip", "source_video")
+        return frame.join(videos, on="clip", how="left").select(pl.lit(run.name).alias("signature"), pl.all()).sort("instruction", "clip")
+
+    return located(frame), located(auxiliary)
 
 
 def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:
@@ -150,6 +165,17 @@ def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFram
     for name, kind in (("gold", task), ("prediction", task), ("predicted_sentiment", "sentiment")):
         if unknown := sorted(set(frame[name].drop_nulls()) - set(LABELS[kind])):
             raise ResultsError(f"{path}: {name} {unknown[0]!r} is no {kind} label; known: {', '.join(LABELS[kind])}")
+
+
+def _check_auxiliary(path: Path, frame: pl.DataFrame, clips: pl.DataFrame) -> None:
+    """Check that answers to auxiliary instructions are of known clips, with sentiments as labels."""
+    if stray := sorted(set(frame["clip"]) - set(clips["clip"])):
+        raise ResultsError(f"{path} answers clip {stray[0]!r}, which clips.parquet does not hold; the corpus changed under the sweep")
+    for name in ("gold", "prediction"):
+        if unknown := sorted(set(frame[name].drop_nulls()) - set(LABELS["sentiment"])):
+            raise ResultsError(
+                f"{path}: {name} {unknown[0]!r} of an auxiliary answer is no sentiment; known: {', '.join(LABELS['sentiment'])}"
+            )
 
 
 def _check_folds(folder: Path, rows: Iterable[PlanRow], frames: Iterable[pl.DataFrame]) -> None:

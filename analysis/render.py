@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from analysis.folder import DONE, Results
+from analysis.folder import CHANGES, DONE, Results
 from analysis.planned import scored_splits
 from analysis.statistics import LEVEL_TEXT, RESAMPLES
 from analysis.units import task_rows
@@ -55,10 +55,16 @@ MISSING_NOTE = (
     "clips for every model, and the missing ones of a rate are missing at every higher rate; a clip keeps at least one. "
     "Scores are means over draws and seeds."
 )
+GROUNDING_HEADINGS = ("", "text", LEVEL_TEXT, "video", LEVEL_TEXT, "audio", LEVEL_TEXT, "n")
+GROUNDING_NOTE = (
+    "Accuracy of the answers to the auxiliary instructions, each from its own modality alone and against that modality's label: keywords in the "
+    "text, the face in the video, prosody in the audio. Zero-shot rows are the base before training. An answer without a label counts as wrong."
+)
 EXPLANATIONS = {
     HEADINGS: (LENGTH_NOTE, RECOVERABLE_NOTE),
     DIFFERENCE_HEADINGS: (DIFFERENCE_NOTE,),
     POLARITY_HEADINGS: (POLARITY_NOTE,),
+    GROUNDING_HEADINGS: (GROUNDING_NOTE,),
     MISSING_HEADINGS: (MISSING_NOTE, LENGTH_NOTE, RECOVERABLE_NOTE),
 }  # of the headings of each kind of table
 FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
@@ -91,6 +97,17 @@ def _recoverable(row: dict[str, Any]) -> str:
     """A number of answers, and macro F1 with them if there are any: 3 (.512)."""
     score = f" ({decimal(row[f'recoverable_{MAIN}'])})" if row["recoverable"] else ""
     return mean_count(row["recoverable"]) + score
+
+
+def grounding_grid(table: pl.DataFrame, task: str) -> Grid:
+    """The answers to the auxiliary instructions as printed."""
+    rows = []
+    for row in table.iter_rows(named=True):
+        cells = (
+            text for name in ("text", "video", "audio") for text in (decimal(row[name]), bounds(row[f"{name}_low"], row[f"{name}_high"]))
+        )
+        rows.append((row["variant"], *cells, str(row["n"] or "")))
+    return Grid(f"{task.capitalize()} runs: accuracy from one modality alone", GROUNDING_HEADINGS, tuple(rows))
 
 
 def missing_grid(table: pl.DataFrame, task: str) -> Grid:
@@ -198,7 +215,7 @@ def notes(results: Results, task: str) -> list[str]:
         else []
     )
     lines += [f"{variant}: {note}." for variant, note in plan.notes.items()]
-    lines += [_probabilities(results, task)]
+    lines += [_probabilities(results, task), _checks(results, task)]
     return [line for line in lines if line] + [f"Missing: {line}." for line in missing_runs(results, task)]
 
 
@@ -225,6 +242,24 @@ def _probabilities(results: Results, task: str) -> str:
         f"Probabilities of labels: over the closed set of answers, whose mass is {decimal(fmean(scored['closed_set_mass']))} on average. "
         f"In {other} of {parsed.sum()} parsed answers the greedy label is not the most probable one; "
         f"{scored['generated'].sum()} of {scored.height} answers are outside the closed set."
+    )
+
+
+def _checks(results: Results, task: str) -> str:
+    """What finished runs have proved about themselves, with the variants that have not; empty if none has a record of it."""
+    checked = results.runs.filter((pl.col("task") == task) & (pl.col("outcome") == DONE) & pl.any_horizontal(pl.col(CHANGES).is_not_null()))
+    if checked.is_empty():
+        return ""
+    still = {
+        f"{variant} does not depend on its {name.removesuffix('_change')}"
+        for name in CHANGES
+        for variant in checked.filter(pl.col(name) == 0)["variant"]
+    }
+    other = {f"{variant} was trained with other prompts" for variant in checked.filter(~pl.col("same_prompts"))["variant"]}
+    faults = f"; but {'; '.join(sorted(still | other))}" if still | other else ""
+    return (
+        f"Checked on a clip of each of {checked.height} runs: logits change without the adapter, without the sound and without the pictures, "
+        f"where there are any; prompts are those of the training{faults}."
     )
 
 

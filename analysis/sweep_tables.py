@@ -9,6 +9,7 @@ import polars as pl
 from analysis.ablation import difference_table, score_table
 from analysis.emotion_as_sentiment import polarity_table
 from analysis.folder import Results, load
+from analysis.grounding import grounding_table
 from analysis.missing import missing_table
 from analysis.per_class import per_class_table
 from analysis.render import (
@@ -16,6 +17,7 @@ from analysis.render import (
     csv,
     difference_grid,
     explained,
+    grounding_grid,
     markdown,
     marked,
     missing_grid,
@@ -40,13 +42,15 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
-    """A task's tables as (file name, frame, printed grid): scores, per class; differences, missing modalities and polarities if there are any."""
+    """A task's tables as (file name, frame, printed grid): scores, per class; what else there is."""
     scores, per_class, differences = score_table(results, task), per_class_table(results, task), difference_table(results, task)
     found = [(task, scores, score_grid(scores, task)), (f"{task}_per_class", per_class, per_class_grid(per_class, task))]
     if not differences.is_empty():
         found.append((f"{task}_differences", differences, difference_grid(differences, task)))
     if not (missing := missing_table(results, task)).is_empty():
         found.append((f"{task}_missing", missing, missing_grid(missing, task)))
+    if not (grounding := grounding_table(results, task)).is_empty():
+        found.append((f"{task}_grounding", grounding, grounding_grid(grounding, task)))
     if task == "emotion":
         found.append(("emotion_as_sentiment", polarity := polarity_table(results), polarity_grid(polarity)))
     return [(name, table, marked(grid, results.stand_ins)) for name, table, grid in found]

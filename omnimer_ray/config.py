@@ -169,6 +169,7 @@ class EvaluationConfig(Frozen):
 
     max_new_tokens: int = Field(48, ge=4)
     scoring: Scoring = "exact"  # [A] exact: the closed set of answers in one pass, with probabilities; a greedy answer outside is generated
+    auxiliaries: bool = True  # the auxiliary instructions are answered as well: what the model recognises from one modality alone
     decoding: Decoding = "free"  # constrained: only labels of the task, and only emotions that fit the stated polarity
 
 
@@ -294,13 +295,15 @@ def resolve(config: RunConfig) -> RunConfig:
     if config.task == "sentiment":
         data["hierarchy"] = "none"
     if config.evaluation.decoding == "constrained":  # nothing is left to generate
-        data["evaluation"].update(EvaluationConfig(decoding="constrained").model_dump())
+        data["evaluation"].update(EvaluationConfig(decoding="constrained", auxiliaries=False).model_dump())
     if set(config.modalities) <= set(config.observed.modalities):  # nothing is hidden
         data["observed"]["modalities"] = EVERY_MODALITY
     else:
         data["observed"]["modalities"] = set(config.modalities) & set(config.observed.modalities)
     if not config.observed.missing_rate:
         data["observed"]["draw"] = 0
+    if RunConfig.model_validate(data).observed != ObservedConfig():  # the run that hides nothing answers them
+        data["evaluation"]["auxiliaries"] = False
     return RunConfig.model_validate(data)
 
 

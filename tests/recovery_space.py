@@ -14,6 +14,11 @@ def space(recipe: RunConfig) -> SearchSpace:
         baseline=recipe,
         variants={
             "Base": short,
-            "All Aux (Multi-stage)": {**short, "auxiliaries": {"text", "video", "audio"}, "schedule": "multi_stage"},
+            "All Aux (Multi-stage)": {
+                **short,
+                "evaluation.auxiliaries": False,
+                "auxiliaries": {"text", "video", "audio"},
+                "schedule": "multi_stage",
+            },
         },
     )

@@ -10,7 +10,7 @@ from omnimer_ray.planning.search_space import Search
 def space(recipe: RunConfig) -> Search:
     """Six trials, then the best two and Base on two seeds."""
     return Search(
-        baseline=changed(recipe, {"epochs": 5.0, "global_batch": 8}),
+        baseline=changed(recipe, {"epochs": 5.0, "global_batch": 8, "evaluation.auxiliaries": False}),
         task="sentiment",
         num_trials=6,
         subsets=((), ("text",), ("text", "audio")),

@@ -16,8 +16,8 @@ from omnimer_ray.model.dimensions import PLACEMENTS
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.tasks.instructions import WORDS, Style, modalities
 
-ELSEWHERE = {"method", "lora.dropout", "corpus.development", "optimizer.carry_over", "optimizer.one_cosine"}
-"""Fields with one value, or without an effect on a whole config: it has folds, and one stage."""
+ELSEWHERE = {"method", "lora.dropout", "corpus.development", "evaluation.auxiliaries", "optimizer.carry_over", "optimizer.one_cosine"}
+"""Fields with one value, or without an effect on a whole config: it has folds, one stage, and hides something at evaluation."""
 TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimizer", "lora", "supervision"}] + [
     "train_fraction",
     "auxiliaries",
@@ -371,3 +371,10 @@ def test_matched_steps_keep_the_settings_of_the_supervision_that_they_count() ->
     assert [part.kind for part in make_run(matched).stages[0].parts] == ["text_keywords"]
     ledgers = {part.key for part in make_run(tiny_config(auxiliaries={"text"}, supervision__keywords_must_occur=True)).stages[0].parts}
     assert {part.key for part in make_run(matched).stages[0].parts} == ledgers
+
+
+def test_auxiliary_instructions_are_answered_by_the_run_that_hides_nothing() -> None:
+    assert signature(tiny_config(evaluation__auxiliaries=False)) != signature(tiny_config())
+    assert make_run(tiny_config(evaluation__auxiliaries=False)).stages[0].key == make_run(tiny_config()).stages[0].key
+    for changes in ({"observed__missing_rate": 0.5}, {"observed__modalities": {"text"}}, {"evaluation__decoding": "constrained"}):
+        assert resolve(tiny_config(**changes)).evaluation.auxiliaries is False

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.config import RECIPE_VERSION
+from omnimer_ray.config import RECIPE_VERSION, RunConfig
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.machine.profile import MachineProfile, pace
 from omnimer_ray.planning.units import Run, Stage
@@ -33,6 +33,7 @@ def stage_record(stage: Stage, schedule: Schedule, matched: str, ledger_hash: st
         "matched": matched,
         "ledger_hash": ledger_hash,
         "prompts": prompts_hash(stage.kinds, Style.of(stage.config)),
+        "task_prompts": prompts_hash([stage.config.task], Style.of(stage.config)) if stage.config.task in stage.kinds else None,
         **environment_info(num_workers),
     }
 
@@ -57,8 +58,15 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "observed": config.observed.model_dump(mode="json"),
         "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",
         "prompts": prompts_hash([config.task], Style.of(config)),
+        "same_prompts": _same_prompts(config, stages),  # as in training
         **environment_info(num_workers),
     }
+
+
+def _same_prompts(config: RunConfig, stages: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether the main task was trained with the prompts that it is evaluated with; None without training, or if an older record does not say."""
+    trained = {stage["task_prompts"] for stage in stages if config.task in stage.get("kinds", ()) and "task_prompts" in stage}
+    return trained == {prompts_hash([config.task], Style.of(config))} if trained else None
 
 
 def write_cost(

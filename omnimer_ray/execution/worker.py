@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from omnimer_ray.config import Kind, RunConfig, stage_kinds
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.execution.handout import Job, read_manifest
@@ -254,26 +254,36 @@ class Worker:
         ).macro_f1
 
     def _predictions(
-        self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None]
+        self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None], auxiliaries: bool = False
     ) -> list[dict[str, Any]]:
-        """Return the predictions on the run's evaluation split in corpus order; each rank predicts its share and receives all."""
+        """Return the predictions on the run's evaluation split in corpus order, those of the main task first.
+
+        Each rank predicts its share and receives all.
+        """
         import torch.distributed as dist
 
-        from omnimer_ray.training.evaluation import evaluate
+        from omnimer_ray.training.evaluation import evaluate, evaluate_auxiliaries
 
         clips = [clip for clip in self.clips if clip.split == evaluated_split(config)]
-        own = evaluate(thinker, encoder, clips[self.rank :: self.num_workers], config, self.job.profile.evaluation_batch, report)
+        own, batch = clips[self.rank :: self.num_workers], self.job.profile.evaluation_batch
+        rows = evaluate(thinker, encoder, own, config, batch, report)
+        if auxiliaries:
+            rows += evaluate_auxiliaries(thinker, encoder, own, config, batch, self._progress("auxiliary answers"))
         gathered: list[list[dict[str, Any]]] = [[] for _ in range(self.num_workers)]
-        dist.all_gather_object(gathered, own)
+        dist.all_gather_object(gathered, rows)
         order = {clip.id: index for index, clip in enumerate(clips)}
-        return sorted((row for part in gathered for row in part), key=lambda row: order[row["clip"]])
+        instructions = [config.task, *AUXILIARY_OF]
+        return sorted(
+            (row for part in gathered for row in part), key=lambda row: (instructions.index(row["instruction"]), order[row["clip"]])
+        )
 
     def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
         import polars as pl
 
         began = time.monotonic()
         thinker.model.eval()
-        rows = self._predictions(thinker, encoder, run.config, self._progress("clips"))
+        rows = self._predictions(thinker, encoder, run.config, self._progress("clips"), run.config.evaluation.auxiliaries)
+        checks = self._check_inputs(thinker, encoder, run.config)
         if self.rank:
             return
         folder = self.job.folder / "runs" / run.signature
@@ -281,8 +291,15 @@ class Worker:
         write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
         self.timings |= {"answers": len(rows), "evaluation_sec": time.monotonic() - began}
         self._write_cost(folder)
-        write_record(folder, run_record(run, self.job.folder, self.num_workers))
+        write_record(folder, {**run_record(run, self.job.folder, self.num_workers), "checks": checks})
         self._progress("clips")(len(rows), len(rows))
+
+    def _check_inputs(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> dict[str, float]:
+        """How far the logits of an evaluated clip move without the adapter, without its sound and without its pictures."""
+        from omnimer_ray.model.scoring import logit_changes
+
+        clip = next(clip for clip in self.clips if clip.split == evaluated_split(config) and clip.label(config.task) is not None)
+        return logit_changes(thinker, encoder, encoder.encode(clip, config.task))
 
     def _write_cost(self, folder: Path) -> None:
         write_cost(folder, self.job.profile, time.time() - self.began, self.num_workers, self.attempts, self.timings)

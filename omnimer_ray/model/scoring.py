@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from omnimer_ray.model.generation import last_position_only
 from omnimer_ray.model.inputs import Encoded, Encoder, collate
 from omnimer_ray.model.thinker import Thinker
 
@@ -124,3 +125,27 @@ def _tree_pass(model: Any, prompt_mask: torch.Tensor, cache: Any, tree: AnswerTr
         use_cache=True,
     )
     return out.last_hidden_state  # type: ignore[no-any-return]
+
+
+def logit_changes(thinker: Thinker, encoder: Encoder, item: Encoded) -> dict[str, float]:
+    """The largest change of a logit after the prompt: without the adapter, with silence for sound, with black frames.
+
+    A change that does not apply to the model or to the item is absent.
+    """
+    model = thinker.model
+
+    def last(item: Encoded) -> torch.Tensor:  # (V,)
+        inputs = collate([item], encoder.tokenizer.pad_token_id, "left", next(model.parameters()).device)
+        with torch.no_grad(), last_position_only(model):
+            logits: torch.Tensor = model(**inputs, use_cache=False).logits[0, -1].float()
+        return logits
+
+    reference, changes = last(item), {}
+    if hasattr(model, "disable_adapter"):
+        with model.disable_adapter():
+            changes["adapter"] = last(item)
+    if item.mel is not None:
+        changes["sound"] = last(item._replace(mel=torch.zeros_like(item.mel)))
+    if item.pixels is not None:
+        changes["frames"] = last(item._replace(pixels=torch.zeros_like(item.pixels)))
+    return {name: float((logits - reference).abs().max()) for name, logits in changes.items()}

@@ -63,7 +63,7 @@ def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[st
         f"         pruned at {_listed([f'{rung:.0%}' for rung in search.rungs])} of a stage unless in the best 1/{search.reduction}"
         if search.rungs
         else "         no pruning",
-        f"         {counted(search, trials)}; then the best {search.num_confirmed} beside Base on seeds {_listed(search.confirmation_seeds)}",
+        f"         {counted(search, trials)}; then the best {search.num_confirmed}, and the best with and without auxiliaries, beside Base on seeds {_listed(search.confirmation_seeds)}",
     ]
 
 

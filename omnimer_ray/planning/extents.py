@@ -31,7 +31,8 @@ def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
         return Extent(0, -(-num_training // unit.part.shards), 0)
     stage = trained_stage(unit)
     steps = stage_steps(stage, num_training) if stage else 0
-    return Extent(steps, num_validation if isinstance(unit, RunUnit) else 0, stage.config.global_batch if stage else 0)
+    answered = (1 + len(AUXILIARIES) * unit.config.evaluation.auxiliaries) * num_validation if isinstance(unit, RunUnit) else 0
+    return Extent(steps, answered, stage.config.global_batch if stage else 0)
 
 
 def stage_steps(stage: Stage, num_training: int) -> int:

@@ -16,6 +16,7 @@ from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 ADDED: dict[str, Any] = {
     "evaluation.scoring": "generate",
     "evaluation.decoding": "free",
+    "evaluation.auxiliaries": False,
     "auxiliary_answers": "full",
     "auxiliary_clips": "accepted",
     "steps": None,

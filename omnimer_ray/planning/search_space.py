@@ -21,6 +21,7 @@ from omnimer_ray.records import read_json
 
 TRIALS = "trials.json"  # outcome of every trial, for plan and analysis
 DONE = "done"
+NO_AUXILIARIES = "none"  # the subset without any
 SUBSETS = tuple(subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size))
 
 
@@ -109,9 +110,12 @@ def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def trial_run(search: Search, params: dict[str, Any]) -> Run:
-    """The run of a trial: on a part of train, never on validation."""
-    chosen = {"task": search.task, "seed": search.seed, "corpus.development": search.development}
-    return make_run(changed(search.baseline, {**delta(search, params), **chosen}))
+    """The run of a trial: on a part of train, never on validation. It answers no auxiliary instruction: only its F1 is used."""
+    return make_run(changed(search.baseline, {**delta(search, params), **_of_trials(search)}))
+
+
+def _of_trials(search: Search) -> dict[str, Any]:
+    return {"task": search.task, "seed": search.seed, "corpus.development": search.development, "evaluation.auxiliaries": False}
 
 
 def named(params: dict[str, Any]) -> str:
@@ -139,7 +143,7 @@ def ledger_units(search: Search) -> tuple[LedgerUnit, ...]:
 def trial_plan(search: Search) -> Plan:
     """A run without auxiliaries and one with all of them under each schedule: for checks and estimates before a trial is drawn."""
     used = {modality for subset in search.subsets for modality in subset}
-    chosen = {"task": search.task, "seed": search.seed, "corpus.development": search.development}
+    chosen = _of_trials(search)
     schedules = {"none": {}, **({name: {"auxiliaries": used, "schedule": name} for name in SCHEDULES} if used else {})}
     runs = {name: make_run(changed(search.baseline, {**chosen, **extra})) for name, extra in schedules.items()}
     rows = tuple(Row(name, search.task, search.seed, None, run.signature) for name, run in runs.items())
@@ -148,7 +152,7 @@ def trial_plan(search: Search) -> Plan:
 
 def drawn_runs(search: Search) -> list[list[Run]]:
     """Return per subset a run of every schedule, as trials draw them with equal chances; each with the largest rank, for estimates."""
-    chosen = {"task": search.task, "seed": search.seed, "corpus.development": search.development, "lora.rank": max(search.ranks)}
+    chosen = {**_of_trials(search), "lora.rank": max(search.ranks)}
     return [
         [
             make_run(changed(search.baseline, {**chosen, "auxiliaries": set(subset), "schedule": schedule}))
@@ -170,15 +174,28 @@ def is_over(search: Search, trials: list[Trial]) -> bool:
 
 
 def best(search: Search, trials: list[Trial]) -> list[Trial]:
-    """The trials to confirm: the highest development macro F1, the earlier of equals, each run once."""
+    """The trials to confirm: the highest development macro F1, the earlier of equals, each run once.
+
+    The best without auxiliaries and the best with some are always among them: a tuned Base against a tuned recipe.
+    """
+    ranked = _ranked(trials)
+    alone = [trial for trial in ranked if trial.params["auxiliaries"] == NO_AUXILIARIES]
+    helped = [trial for trial in ranked if trial.params["auxiliaries"] != NO_AUXILIARIES]
+    chosen = [*ranked[: search.num_confirmed], *alone[:1], *helped[:1]]
+    return [trial for trial in ranked if trial in chosen]
+
+
+def _ranked(trials: list[Trial]) -> list[Trial]:
+    """The finished trials, each run once, from the highest development macro F1 to the lowest; of equals the earlier first."""
     done = [trial for trial in trials if trial.outcome == DONE and trial.repeats is None]
-    return sorted(done, key=lambda trial: (-float(trial.development_f1 or 0), trial.number))[: search.num_confirmed]
+    return sorted(done, key=lambda trial: (-float(trial.development_f1 or 0), trial.number))
 
 
 def confirmation(search: Search, trials: list[Trial]) -> SearchSpace:
     """Base and, once all trials have ended, the best of them, as variants on the full train split and new seeds."""
     chosen = best(search, trials) if is_over(search, trials) else []
-    variants = {f"best {place}: {named(trial.params)}": delta(search, trial.params) for place, trial in enumerate(chosen, 1)}
+    places = {trial.number: place for place, trial in enumerate(_ranked(trials), 1)}
+    variants = {f"best {places[trial.number]}: {named(trial.params)}": delta(search, trial.params) for trial in chosen}
     return SearchSpace(search.baseline, {"Base": {}, **variants}, (search.task,), search.confirmation_seeds, grid=True)
 
 
@@ -190,7 +207,7 @@ def identity(search: Search) -> dict[str, Any]:
 
 
 def _joined(subset: tuple[AuxiliaryName, ...]) -> str:
-    return "+".join(subset) or "none"
+    return "+".join(subset) or NO_AUXILIARIES
 
 
 def _faults(search: Search) -> Iterator[str]:

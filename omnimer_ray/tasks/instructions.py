@@ -7,6 +7,7 @@ re-asks and every JSON schema are reconstructed in the same skeleton [A]. An aux
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
@@ -254,6 +255,13 @@ def auxiliary_answer(kind: Kind, sentiment: str | None, parsed: Parsed, style: S
 def label_answer(sentiment: str, style: Style) -> str:
     """The answer of an auxiliary that holds its label alone."""
     return _json({"sentiment": WORDS[style.language][sentiment]})
+
+
+def stated_sentiment(answer: str, style: Style) -> str | None:
+    """The label in the sentiment field of an auxiliary answer that may be cut off after it; None without one."""
+    found = re.search(r'"sentiment": "(\w+)"', answer)
+    words = {WORDS[style.language][label]: label for label in SENTIMENTS}
+    return words.get(found[1]) if found else None
 
 
 def parse(answer: str, kind: Kind, style: Style, given: bool = False) -> Parsed | None:

@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
-from omnimer_ray.corpora.clips import LABELS, Clip
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
+from omnimer_ray.corpora.clips import LABELS, SENTIMENTS, Clip
 from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.generation import Noise, generate, in_batches
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
 from omnimer_ray.model.thinker import Thinker
-from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, parse
+from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, label_answer, parse, stated_sentiment
 from omnimer_ray.tasks.supervision import Ask, seed_of
+
+KEYWORD_TOKENS = SupervisionConfig().max_new_tokens  # for every run, whatever its supervision
 
 
 class Answer(NamedTuple):
@@ -41,6 +43,25 @@ def evaluate(
             rows |= {clip.id: _row(clip, one, config, style) for clip, one in zip(part, answers, strict=True)}
             report(len(rows), len(labelled))
     return [rows[clip.id] for clip in labelled]
+
+
+def evaluate_auxiliaries(
+    thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: RunConfig, batch: int, report: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    """Rows of predictions.parquet for the auxiliary instructions: each is answered from its own modality, greedily.
+
+    Faces and prosody state their label first, and decoding stops there; keywords come before their label.
+    """
+    style, rows = Style.of(config), list[dict[str, Any]]()
+    label_tokens = max(encoder.num_answer_tokens(label_answer(label, style)) for label in SENTIMENTS)
+    asked = {kind: [clip for clip in clips if clip.modality_sentiment(one.modality)] for kind, one in AUXILIARY_OF.items()}
+    for kind, labelled in asked.items():
+        tokens = KEYWORD_TOKENS if kind == AUXILIARIES["text"].kind else label_tokens
+        for part in in_batches(labelled, batch):
+            texts = generate(thinker, encoder, [encoder.encode(clip, kind) for clip in part], tokens)
+            rows += [_auxiliary_row(clip, kind, text, config, style) for clip, text in zip(part, texts, strict=True)]
+            report(len(rows), sum(map(len, asked.values())))
+    return rows
 
 
 def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig) -> Callable[[Sequence[Encoded]], list[Answer]]:
@@ -97,6 +118,23 @@ def label_probabilities(task: Task, closed: Mapping[str, Parsed], log_probabilit
 def _within(text: str | None, tree: AnswerTree, limit: int | None) -> str | None:
     """Return the answer unless free generation would cut it: it ends at `limit` tokens."""
     return None if text is None or (limit is not None and tree.num_tokens(text) > limit) else text
+
+
+def _auxiliary_row(clip: Clip, kind: Kind, text: str, config: RunConfig, style: Style) -> dict[str, Any]:
+    stated = stated_sentiment(text, style)
+    return {
+        "evaluation_corpus": config.corpus.name,
+        "clip": clip.id,
+        "instruction": kind,
+        "gold": clip.modality_sentiment(AUXILIARY_OF[kind].modality),
+        "gold_distribution": None,
+        "prediction": stated,
+        "predicted_sentiment": stated,
+        "probabilities": None,
+        "answer": text,
+        "closed_set_mass": None,
+        "generated": True,
+    }
 
 
 def _row(clip: Clip, answer: Answer, config: RunConfig, style: Style) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from omnimer_ray.model.bases import Base
 from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import Encoder, collate, labels
 from omnimer_ray.model.lora import place_lora
-from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
+from omnimer_ray.model.scoring import AnswerTree, answer_tree, logit_changes, score
 from omnimer_ray.model.thinker import Thinker, load_thinker
 from omnimer_ray.tasks.instructions import Style, closed_answers, main_answer
 from omnimer_ray.training.loop import AnswerLoss
@@ -156,3 +156,19 @@ def test_log_probabilities_are_sums_over_the_tokens() -> None:
     first = torch.tensor([0.0, 1.0, 0.0, 0.0]).log_softmax(0)
     last = float(torch.zeros(4).log_softmax(0)[3])
     assert tree.log_probabilities(logits) == pytest.approx([float(first[1]) + last, float(first[2]) + last])
+
+
+def test_logits_change_with_adapter_sound_and_pictures(fresh: Thinker, encoder: Encoder, corpus: Corpus) -> None:
+    item = encoder.encode(corpus.clips[0], "sentiment")
+    plain = logit_changes(fresh, encoder, item)
+    assert set(plain) == {"sound", "frames"}
+    assert min(plain.values()) > 1e-4
+    assert set(logit_changes(fresh, encoder, encoder.encode(corpus.clips[0], "text_keywords"))) == set()
+    model, _ = place_lora(fresh.model, LoraConfig(), seed=0)
+    adapted = fresh._replace(model=model.eval())
+    assert logit_changes(adapted, encoder, item)["adapter"] == 0, "LoRA's B is zero before the first step"
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.05)
+    assert logit_changes(adapted, encoder, item)["adapter"] > 1e-3

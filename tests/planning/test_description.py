@@ -114,9 +114,9 @@ def test_a_search_describes_its_space_and_its_objective() -> None:
         "search   9 trials of emotion: 2 subsets, ranks 4, 8, alphas 8, 16, 32, 64, rates 0.0005 to 0.015",
         "         trained on 6 train clips of 2 videos, scored on 6 development clips of 2 videos; none sees a validation clip",
         "         pruned at 25%, 50% of a stage unless in the best 1/3",
-        "         4 of 9 trials drawn: 2 done, 1 not finished, 1 out of memory; then the best 3 beside Base on seeds 1, 2, 3",
+        "         4 of 9 trials drawn: 2 done, 1 not finished, 1 out of memory; then the best 3, and the best with and without auxiliaries, beside Base on seeds 1, 2, 3",
     ]
     assert search_lines(replace(search, rungs=()), SEARCHED, [])[2:] == [
         "         no pruning",
-        "         0 of 9 trials drawn; then the best 3 beside Base on seeds 1, 2, 3",
+        "         0 of 9 trials drawn; then the best 3, and the best with and without auxiliaries, beside Base on seeds 1, 2, 3",
     ]

@@ -16,11 +16,11 @@ SHARED = next(unit for unit in PLAN.units if isinstance(unit, StageUnit))
 
 
 def test_how_much_there_is_to_do() -> None:
-    assert EXTENTS[BASE.id] == Extent(steps=50, answers=96, batch=16)
+    assert EXTENTS[BASE.id] == Extent(steps=50, answers=4 * 96, batch=16)
     assert EXTENTS[SHARED.id] == Extent(steps=150, answers=0, batch=16)
-    assert EXTENTS[ZERO.id] == Extent(steps=0, answers=96, batch=0)
+    assert EXTENTS[ZERO.id] == Extent(steps=0, answers=4 * 96, batch=0)
     assert EXTENTS[LEDGER.id] == Extent(steps=0, answers=160, batch=0)
-    assert EXTENTS[BASE.id].work == 50 * 16 + 96 + STARTUP_ITEMS
+    assert EXTENTS[BASE.id].work == 50 * 16 + 4 * 96 + STARTUP_ITEMS
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "10 s"), (44, "40 s"), (89, "90 s"), (200, "3 min"), (6000, "1.7 h")])

@@ -110,8 +110,11 @@ def trials(*values: float | None, outcome: str | None = "done", repeats: int | N
 
 def test_the_best_are_of_those_that_are_done_and_each_run_once() -> None:
     rows = [*trials(0.2, 0.4, 0.4), Trial(3, "done", None, HYBRID, 0.4, 9, "s1", 1), Trial(4, "pruned", "why", NONE, None, 4, "s4", None)]
-    assert [trial.number for trial in best(SEARCH, rows)] == [1, 2]
+    assert [trial.number for trial in best(SEARCH, rows)] == [1, 2, 0], "the last is the best without auxiliaries"
     assert [trial.number for trial in best(replace(SEARCH, num_confirmed=9), rows)] == [1, 2, 0]
+    alone = [trial._replace(params=NONE) for trial in trials(0.5, 0.4, 0.3)]
+    assert [trial.number for trial in best(SEARCH, [*alone, Trial(3, "done", None, HYBRID, 0.1, 9, "s3", None)])] == [0, 1, 3]
+    assert [trial.number for trial in best(SEARCH, alone)] == [0, 1]
 
 
 def test_nothing_is_chosen_before_every_trial_has_ended() -> None:
@@ -125,14 +128,16 @@ def test_the_best_are_variants_beside_base_on_fresh_seeds() -> None:
     plan = make_plan(confirmation(SEARCH, trials(0.1, 0.3, 0.2)))
     first = "best 1: text+audio / hybrid / rank 8 / alpha 16 / rate 0.002 / auxiliaries x 0.5"
     second = "best 2: text+audio / multi_stage / rank 8 / alpha 16 / rate 0.002"
-    assert [row.variant for row in plan.rows] == ["Base"] * 3 + [first] * 3 + [second] * 3
+    third = "best 3: none / rank 8 / alpha 16 / rate 0.002"
+    assert [row.variant for row in plan.rows] == ["Base"] * 3 + [first] * 3 + [second] * 3 + [third] * 3
     assert {row.seed for row in plan.rows} == {1, 2, 3}
     assert {row.task for row in plan.rows} == {"emotion"}
 
 
 def test_a_best_trial_equal_to_base_is_merged_and_reported() -> None:
     base = {**NONE, "learning_rate": SEARCH.baseline.optimizer.learning_rate}
-    plan = make_plan(confirmation(SEARCH, [trial._replace(params=base) for trial in trials(0.1, 0.1, 0.1)][:1] + trials(0.0, 0.0)))
+    first, *others = trials(0.1, 0.0, 0.0)
+    plan = make_plan(confirmation(SEARCH, [first._replace(params=base), *others]))
     assert plan.merged == (f"variant 'best 1: {named(base)}' is the same run as 'Base'",)
 
 
@@ -153,7 +158,9 @@ def test_the_variant_of_a_trial_has_the_configuration_that_was_run() -> None:
         mine = changed(SEARCH.baseline, {**delta(SEARCH, params), "task": "emotion"})
         ran = trial_run(SEARCH, params).config
         same = {name for name, value in mine.model_dump().items() if value != ran.model_dump()[name]}
-        assert same <= {"corpus", "supervision", "mixture", "schedule"}, "what the canonical form drops, and the part of train"
+        assert same <= {"corpus", "supervision", "mixture", "schedule", "evaluation"}, (
+            "what the canonical form drops, and what trials need not answer"
+        )
 
 
 def test_written_trials_are_read(tmp_path: Path) -> None:

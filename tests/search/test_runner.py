@@ -58,6 +58,7 @@ def test_the_last_lines_name_the_best_trial_its_folder_and_the_evaluated_split(s
         (sweep.folder / "runs" / name / "predictions.parquet").touch()
     assert closing(sweep) == [
         "chosen on development: trial 1, macro F1 0.300: text / multi_stage / rank 8 / alpha 16 / rate 0.002",
+        "chosen on development: trial 0, macro F1 0.200: none / rank 8 / alpha 16 / rate 0.002",
         "validation was opened once for each of 2 confirmed runs, and by no trial",
     ]
 

@@ -18,6 +18,7 @@ from omnimer_ray.tasks.instructions import (
     main_answer,
     modalities,
     parse,
+    stated_sentiment,
 )
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -278,3 +279,18 @@ def test_paraphrases_ask_for_the_same_answer_in_other_words(kind: Kind, style: S
         labels = (EMOTIONS if kind == "emotion" else ()) + (() if kind == "emotion" and style.hierarchy == "none" else SENTIMENTS)
         assert all(WORDS[style.language][label] in prompt for label in labels)
     assert render_prompt("prosody", style=style._replace(paraphrase=2)) == render_prompt("prosody", style=style)
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ('{"sentiment": "positive", "explanation": "loud', "positive"),
+        ('{"keywords": ["a"], "sentiment": "negative", "expl', "negative"),
+        ('{"sentiment": "happy", "explanation": "x"}', None),
+        ('{"sentiment": "positif"}', None),
+        ("positive", None),
+        ("", None),
+    ],
+)
+def test_the_label_of_an_answer_that_is_cut_off_is_read(answer: str, label: str | None) -> None:
+    assert stated_sentiment(answer, EN) == label

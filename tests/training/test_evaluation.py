@@ -12,17 +12,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from omnimer_ray.config import Kind, RunConfig, changed
+from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip, Corpus
 from omnimer_ray.corpora.select import seen_modalities
+from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import answer_tree
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.records import predictions_schema
-from omnimer_ray.tasks.instructions import Style, closed_answers
+from omnimer_ray.tasks.instructions import Style, closed_answers, stated_sentiment
 from omnimer_ray.tasks.supervision import build, freeze, missing, read_entries, shard_of
 from omnimer_ray.training import evaluation
-from omnimer_ray.training.evaluation import auxiliary_answerer, evaluate, label_probabilities
+from omnimer_ray.training.evaluation import auxiliary_answerer, evaluate, evaluate_auxiliaries, label_probabilities
 
 
 @pytest.fixture
@@ -191,3 +192,24 @@ def test_clips_are_answered_from_the_modalities_that_are_there(corpus: Corpus, t
         assert alone["probabilities"] == pytest.approx(row["probabilities"], abs=1e-5)
         item = encoder.encode(clip, "sentiment", seen=seen[clip.id])
         assert (item.pixels is not None, item.mel is not None) == ("video" in seen[clip.id], "audio" in seen[clip.id])
+
+
+def test_auxiliary_instructions_are_answered_from_their_own_modality(
+    corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig
+) -> None:
+    """Faces and prosody stop after the label, which is that of the whole answer."""
+    clips = [replace(corpus.clips[0], audio_sentiment=None), *corpus.clips[1:4]]
+    rows = evaluate_auxiliaries(tiny, encoder, clips, recipe, 3, lambda done, total: None)
+    assert dict(pl.DataFrame(rows, schema=predictions_schema()).schema) == predictions_schema()
+    asked = [(row["instruction"], row["clip"]) for row in rows]
+    assert asked == [(kind, clip.id) for kind, one in AUXILIARY_OF.items() for clip in clips if clip.modality_sentiment(one.modality)]
+    assert len(rows) == 11
+    by_clip = {clip.id: clip for clip in clips}
+    for row in rows:
+        clip, kind = by_clip[row["clip"]], row["instruction"]
+        whole = generate(tiny, encoder, [encoder.encode(clip, kind)], 128)[0]
+        assert whole.startswith(row["answer"].removesuffix("\ufffd"))
+        assert row["prediction"] == stated_sentiment(whole, Style.of(recipe))
+        assert row["gold"] == clip.modality_sentiment(AUXILIARY_OF[kind].modality)
+        assert kind == "text_keywords" or len(row["answer"]) < len(whole)
+    assert sum(row["prediction"] is not None for row in rows) > 6
