@@ -5,7 +5,7 @@ results/<space>/<corpus>-<base>[-limitN][-foldsK]/
   plan.json                 rows of the tables with their signatures
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made
-  stages/<key>/             adapter_model.safetensors, adapter_config.json, history.jsonl, checkpoints/, cost.json, record.json; README.md
+  stages/<key>/             adapter_model.safetensors, adapter_config.json, inference.json, history.jsonl, checkpoints/, cost.json, record.json; README.md
   runs/<signature>/         config.json, predictions.parquet (PREDICTIONS), cost.json, and last record.json
   tables/ figures/ report.html tensorboard/
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 RECORD = "record.json"
+INFERENCE = "inference.json"  # beside an adapter: its config, for use without the results folder
 ADDED_COLUMNS = (
     "closed_set_mass",
     "generated",

@@ -16,12 +16,12 @@ ROOT = Path(__file__).parent.parent
 # Packages and top-level modules of omnimer_ray, top to bottom. Each imports from lower lines only, a package also from itself.
 # CONTRIBUTING.md says what is in each.
 LAYERS = """
-    sweep
-    launch
+    sweep explain
+    launch predict
     search supervision
     execution outputs
     planning
-    doctor tiny
+    doctor tiny inference
     training machine
     model
     media tasks

@@ -47,6 +47,7 @@ class Clip:
     audio_path: Path | None  # None: the video's own track
     video_hash: str | None = None  # SHA-256 of the file when the corpus was read; None: its contents are not part of a plan
     audio_hash: str | None = None
+    tracks: tuple[str, ...] = ("video", "audio")  # that its files have; a corpus's clips have both
 
     def label(self, task: str) -> str | None:
         """The gold label of a main task."""

@@ -17,11 +17,12 @@ from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.execution.handout import Job, read_manifest
 from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
+from omnimer_ray.inference.model import about_adapter
 from omnimer_ray.metrics import scores
 from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
 from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
-from omnimer_ray.records import predictions_schema, read_record, write_json, write_record, write_table
+from omnimer_ray.records import INFERENCE, predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.tasks.supervision import build, missing
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 from omnimer_ray.training.schedule import Schedule, fitting
@@ -163,6 +164,7 @@ class Worker:
             return thinker, False
         if self.rank == 0:
             adapters.save(model, tensors, folder, self.base)
+            write_json(folder / INFERENCE, about_adapter(stage.config, stage.kinds))
             self._write_cost(folder)
             write_record(folder, stage_record(stage, schedule, str(matched), ledger, self.num_workers))
             checkpoints.delete(folder)

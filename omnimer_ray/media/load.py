@@ -103,21 +103,26 @@ class MediaReport(NamedTuple):
 
 
 def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
-    """Frames and mel features of a clip, from `cache` if it has them.
+    """Frames and mel features of a clip, from `cache` if it has them; a track that its files lack is blank.
 
     Raises MediaError naming the clip, the fault and the way out; MachineError if the files on this node are absent, or others
     than when the corpus was read; MissingExtraError without the extra `train`.
     """
     child_process.need("av", "PIL", "safetensors", "transformers")
-    video = clip.video_path
-    audio = _audio_file(clip, media.audio_source)
+    video = clip.video_path if "video" in clip.tracks else None
+    audio = _audio_file(clip, media.audio_source) if "audio" in clip.tracks else None
     planned = _planned(clip, audio)
     try:
-        if video is None or audio is None:
+        if (video is None and "video" in clip.tracks) or (audio is None and "audio" in clip.tracks):
             raise Fault("it has no video file", "give its video_path")
-        sources = {path: source_hash(path, cache) for path in (video, audio)}
+        sources = {path: source_hash(path, cache) for path in (video, audio) if path}
         _compare(clip, planned, sources)
-        key = {"video": sources[video], "audio": sources[audio], "media": media.model_dump(), "version": MEDIA_VERSION}
+        key = {
+            "video": sources[video] if video else None,
+            "audio": sources[audio] if audio else None,
+            "media": media.model_dump(),
+            "version": MEDIA_VERSION,
+        }
         place = cache / "media" / f"{content_hash(key)}.safetensors"
         if (entry := kept(place)) is not None:
             return ClipMedia(frames=entry.arrays["frames"], mel=entry.arrays["mel"], **entry.about)
@@ -180,16 +185,27 @@ def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
         return MediaReport(path, error=fault.what.removeprefix(f"{path}: "))
 
 
-def _decode(video: Path, audio: Path, media: MediaConfig) -> ClipMedia:
-    """Decode both tracks in the child process; raises Fault with the file's name."""
-    pictures = _ask("video", video, media)
-    sound = _ask("audio", audio, media)
-    wave = np.frombuffer(sound.arrays[0][1], np.float32)
-    if not _num_audio_tokens(-(-len(wave) // HOP)):
-        raise Fault(f"{audio}: {sound.done['seconds']:.3f} s of sound give no audio token", "give 0.03 s or more")
-    frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
-    seconds = pictures.done["seconds"], sound.done["seconds"]
-    return ClipMedia(frames, pictures.done["sampled_fps"], log_mel(wave), *seconds, pictures.done["cut"] or sound.done["cut"])
+def _decode(video: Path | None, audio: Path | None, media: MediaConfig) -> ClipMedia:
+    """Decode the tracks in the child process; raises Fault with the file's name. A track without a file is blank."""
+    frames, fps = np.zeros((2, 28, 28, 3), np.uint8), media.frames_per_second
+    wave = np.zeros(SAMPLE_RATE_HZ // 10, np.float32)
+    ends: dict[str, dict[str, Any]] = {"video": {"seconds": 0.0, "cut": False}, "audio": {"seconds": 0.0, "cut": False}}
+    if video is not None:
+        pictures = _ask("video", video, media)
+        frames = np.stack([np.frombuffer(data, np.uint8).reshape(shape) for shape, data in pictures.arrays])
+        fps, ends["video"] = pictures.done["sampled_fps"], pictures.done
+    if audio is not None:
+        wave, ends["audio"] = load_wave(audio, media)
+        if not _num_audio_tokens(-(-len(wave) // HOP)):
+            raise Fault(f"{audio}: {ends['audio']['seconds']:.3f} s of sound give no audio token", "give 0.03 s or more")
+    cut = bool(ends["video"]["cut"] or ends["audio"]["cut"])
+    return ClipMedia(frames, fps, log_mel(wave), ends["video"]["seconds"], ends["audio"]["seconds"], cut)
+
+
+def load_wave(path: Path, media: MediaConfig) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """A file's sound, mono at 16 kHz, and about it: `seconds`, and `cut` if the file is longer. Raises Fault with the file's name."""
+    sound = _ask("audio", path, media)
+    return np.frombuffer(sound.arrays[0][1], np.float32), sound.done
 
 
 def _ask(operation: str, path: Path, media: MediaConfig) -> child_process.Answer:
