@@ -131,6 +131,17 @@ def check_doctor(place: Place, command: str) -> None:
     assert re.search(r"^fine  base +Qwen/Qwen2\.5-Omni-7B, revision ae9e16905", ended.stdout, re.MULTILINE), ended.stdout
 
 
+def check_answers(place: Place, command: str) -> None:
+    """The results here have no adapter, and the command says so; `tests/inference` answers clips."""
+    (run,) = (place.folder / "results").glob("*/*/runs/*")
+    media = next(place.release.rglob("*.mp4"))
+    typed = command.replace("FOLDER", str(media.parent)).replace("CLIP", str(media)).replace("SIGNATURE", run.name)
+    ended = place.run(typed)
+    assert ended.returncode == 2, ended.stderr
+    assert f"run {run.name}" in ended.stderr, ended.stderr
+    assert "adapter" in ended.stderr, ended.stderr
+
+
 def check_token(place: Place, command: str) -> None:
     ended = place.run(f"umask 077; {command}")
     assert ended.returncode == 0, ended.stderr
@@ -159,6 +170,8 @@ COMMANDS = {
     "python -m omnimer_ray.sweep ablations --base Qwen/Qwen2.5-Omni-7B": check_plan,
     "python: from analysis import load": check_analysis,
     "python -m omnimer_ray.doctor --machine rtx3090 ": check_doctor,
+    "python -m omnimer_ray.predict FOLDER --run SIGNATURE": check_answers,
+    "python -m omnimer_ray.explain CLIP --run SIGNATURE": check_answers,
     "umask 077": check_shell,
     "export RAY_AUTH_MODE=token": check_shell,
     "ray get-auth-token --generate": check_token,

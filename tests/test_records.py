@@ -110,7 +110,7 @@ def test_json_has_one_form_and_no_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", [clips_schema, predictions_schema, ledger_schema])
 def test_declared_columns_survive_parquet(tmp_path: Path, schema: object) -> None:
     columns = schema()  # type: ignore[operator]
-    values = {"List(Float64)": [0.25, 0.75], "Binary": b"\xff\xd8", "Float64": 0.5, "Boolean": True}
+    values = {"List(Float64)": [0.25, 0.75], "Binary": b"\xff\xd8", "Float64": 0.5, "Int64": 2, "Boolean": True}
     row = {name: values.get(str(dtype), "x") for name, dtype in columns.items()}
     frame = pl.DataFrame([row, dict.fromkeys(columns)], schema=columns)
     write_table(tmp_path / "t.parquet", frame)

@@ -59,4 +59,5 @@ def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
     for row in rows:
         for name in ("video_path", "audio_path"):
             row[name] = Path(row[name]) if row[name] else None
+        row["tracks"] = tuple(row["tracks"])
     return splits_of(config, [Clip(**row) for row in rows])

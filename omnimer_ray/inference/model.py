@@ -45,8 +45,10 @@ def of_run(results: Path, signature: str) -> Source:
     run, record = found[0], read_record(found[0]) or {}
     if record.get("outcome") != "done":
         raise ResultsError(f"run {run.name} ended as {record.get('outcome')}: {record.get('reason')}; choose a run that is done")
+    if not (run / "config.json").is_file():
+        raise ResultsError(f"run {run.name} has no config.json beside its record, so its adapter is unknown; copy the whole results folder")
     config = _config(read_json(run / "config.json"), run)
-    adapter = run.parents[1] / "stages" / record["stages"][-1] if record["stages"] else None
+    adapter = _with_weights(run.parents[1] / "stages" / record["stages"][-1]) if record["stages"] else None
     _check_prompts(config, record.get("prompts"), run)
     return Source(f"run {run.name}", config, adapter)
 
@@ -65,7 +67,7 @@ def of_adapter(folder: Path) -> Source:
             f"{folder} was trained on auxiliary instructions alone; give the folder of a stage that was trained on {config.task}"
         )
     _check_prompts(config, about.get("prompts"), folder)
-    return Source(f"adapter {folder.name}", config, folder)
+    return Source(f"adapter {folder.name}", config, _with_weights(folder))
 
 
 def load(source: Source, base: str | None) -> Loaded:
@@ -107,6 +109,12 @@ def _config(data: Any, folder: Path) -> RunConfig:
         return parse(RunConfig, data, "config")
     except ConfigError as error:
         raise ResultsError(f"{folder}: {error}; it was written by another version") from None
+
+
+def _with_weights(folder: Path) -> Path:
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ResultsError(f"{folder} has no adapter_model.safetensors, so there is no adapter to load; copy the whole folder of the stage")
+    return folder
 
 
 def _check_prompts(config: RunConfig, recorded: str | None, folder: Path) -> None:

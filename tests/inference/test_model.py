@@ -84,6 +84,22 @@ def test_the_error_names_a_folder_without_an_adapter(tmp_path: Path) -> None:
         of_adapter(tmp_path)
 
 
+def test_a_run_without_its_config_or_its_adapter_is_refused(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+    results, signature = copied(finished, tmp_path), signature_of(recipe)
+    stage = stage_folder(results, resolve(recipe))
+    (stage / "adapter_model.safetensors").unlink()
+    for source in (lambda: of_run(results, signature), lambda: of_adapter(stage)):
+        with pytest.raises(
+            ResultsError, match=rf"{stage} has no adapter_model.safetensors, so there is no adapter to load; copy the whole"
+        ):
+            source()
+    run = results / "ablations" / "mini-tiny" / "runs" / signature
+    (run / "config.json").unlink()
+    write_record(run, {"outcome": "done", "reason": None, "stages": []})
+    with pytest.raises(ResultsError, match=rf"run {signature} has no config.json beside its record, .*; copy the whole results folder"):
+        of_run(results, signature)
+
+
 def test_a_stage_of_auxiliary_instructions_alone_is_refused(finished: Path, recipe: RunConfig) -> None:
     config = changed(recipe, {"auxiliaries": {"audio"}, "schedule": "multi_stage"})
     with pytest.raises(
