@@ -27,10 +27,10 @@ def space(recipe: RunConfig) -> SearchSpace:
             "All Aux (Hybrid)": {"auxiliaries": everything, "schedule": "hybrid"},
         },
         notes={
-            "Base, 2x epochs": "as good as All Aux: more passes over the main items are enough",
-            "Base, 4x epochs": "as good as All Aux: as many passes as All Aux (Hybrid) has items, on the main task alone, are enough",
-            "Base after Base": "as good as All Aux (Multi-stage): a restart of optimizer and learning rate after a long stage is enough",
-            "Base, quarter batch": "as good as All Aux: as many updates on the same main items are enough",
-            "Base, steps of Hybrid": "as good as All Aux (Hybrid): exactly its number of updates, on the main task alone, is enough",
+            "Base, 2x epochs": "if it is as good as All Aux, more passes over the main items are enough",
+            "Base, 4x epochs": "if it is as good as All Aux, as many passes as All Aux (Hybrid) has items, on the main task alone, are enough",
+            "Base after Base": "if it is as good as All Aux (Multi-stage), a restart of optimizer and learning rate after a long stage is enough",
+            "Base, quarter batch": "if it is as good as All Aux, as many updates on the same main items are enough",
+            "Base, steps of Hybrid": "if it is as good as All Aux (Hybrid), exactly its number of updates, on the main task alone, is enough",
         },
     )

@@ -20,11 +20,11 @@ def space(recipe: RunConfig) -> SearchSpace:
             "Base": {},
             "Base, inverse-frequency loss": {"class_balance": "inverse_frequency"},
             "Base, balanced sampling": {"class_balance": "sampling"},
-            "Base, loss over tokens": {"loss_average": "tokens"},
             "Base, no hierarchy in the prompt": {"hierarchy": "none"},
             "Base, LoRA in the language model alone": {"lora.placement": "thinker"},
             "Base, LoRA in both towers too": {"lora.placement": "all"},
             "All Aux (Hybrid)": hybrid,
+            "All Aux (Hybrid), loss over tokens": {**hybrid, "loss_average": "tokens"},  # answers of Base are of one length
             "All Aux (Multi-stage)": stages,
             "All Aux (Multi-stage), short first stage": {**stages, "epochs": (epochs / 5, epochs)},
             "All Aux (Multi-stage), optimizer carried over": {**stages, "optimizer.carry_over": True},

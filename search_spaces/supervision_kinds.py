@@ -27,12 +27,12 @@ def space(recipe: RunConfig) -> SearchSpace:
             "Mixed, same size": {**hybrid, "auxiliary_clips": "mixed"},
         },
         notes={
-            "Label only": "as good as the full answers: the gold modality labels help, not the explanations",
-            "Label only, all clips": "as good as the full answers: labels help, and no supervision has to be built",
-            "Shuffled explanations": "as good as the full answers: what an explanation says about its own clip does not matter",
-            "Placebo": "as good as the full answers: more updates on the same tokens help, not their information",
-            "Agreed only": "better than the mixture of the same size: answers that were given the label do harm",
-            "Constrained only": "as good as agreed answers: the base need not have recognised the label itself",
+            "Label only": "if it is as good as the full answers, the gold modality labels help, not the explanations",
+            "Label only, all clips": "if it is as good as the full answers, labels help, and no supervision has to be built",
+            "Shuffled explanations": "if it is as good as the full answers, what an explanation says about its own clip does not matter",
+            "Placebo": "if it is as good as the full answers, more updates on the same tokens help, not their information",
+            "Agreed only": "if it is better than the mixture of the same size, answers that were given the label do harm",
+            "Constrained only": "if it is as good as agreed answers, the base need not have recognised the label itself",
             "Mixed, same size": "the reference of the two rows above: the same number of items and of steps",
         },
     )

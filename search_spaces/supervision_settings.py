@@ -23,8 +23,8 @@ def space(recipe: RunConfig) -> SearchSpace:
             "All of them": {**hybrid, **on},
         },
         notes={
-            "3 retries": "as good as one answer: more accepted items do not help",
-            "Keywords must occur": "as good as without: keywords that are not in the transcript do no harm",
-            "Leak guard": "as good as without: explanations that only restate their label do no harm",
+            "3 retries": "if it is as good as one answer, more accepted items do not help",
+            "Keywords must occur": "if it is as good as without, keywords that are not in the transcript do no harm",
+            "Leak guard": "if it is as good as without, explanations that only restate their label do no harm",
         },
     )
