@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnimer_ray.errors import ConfigError, OmniMERError, near
+from omnimer_ray.command import run_app
+from omnimer_ray.errors import ConfigError, near
 from omnimer_ray.predict import source_of
 
 if TYPE_CHECKING:
@@ -64,12 +64,8 @@ def _find(name: str, corpus: str, media: Path | None, source: Source) -> tuple[O
 
 
 def main() -> None:
-    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
-    try:
-        app()
-    except OmniMERError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from omnimer_ray.errors import ConfigError, OmniMERError
+from omnimer_ray.command import python_word, run_app
+from omnimer_ray.errors import ConfigError
 
 DONE, FAILED, INTERRUPTED = 0, 4, 130  # beside the exit codes of the errors: 2 usage, 3 bad data, 4 stopped
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -64,14 +64,6 @@ def sweep(
     raise typer.Exit(status(request) if status_ else run(request, dry_run))
 
 
-def python_word() -> str:
-    """Return the word that starts this interpreter from this folder: `python` if that is the first on the PATH, else its path."""
-    first, mine = shutil.which("python"), Path(sys.executable).absolute()
-    if first is not None and Path(first).absolute().parent == mine.parent and Path(first).samefile(mine):
-        return "python"
-    return str(mine.relative_to(Path.cwd())) if mine.is_relative_to(Path.cwd()) else str(mine)
-
-
 def _without(words: list[str]) -> list[str]:
     """The command that resumes, without options that only print, and without --retry."""
     kept = [word for word in words if word not in ("--dry-run", "--status", "--json", "--retry=failed")]
@@ -82,17 +74,15 @@ def _print_spaces() -> None:
     from omnimer_ray.planning.space_files import list_spaces
 
     typer.echo("Search spaces (python -m omnimer_ray.sweep NAME):")
-    for file in list_spaces():
-        typer.echo(f"  {file.name:12} {file.question}")
+    files = list_spaces()
+    width = max(len(file.name) for file in files)
+    for file in files:
+        typer.echo(f"  {file.name:{width}}  {file.question}")
 
 
 def main() -> None:
-    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
-    try:
-        app()
-    except OmniMERError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ LAYERS = """
     media tasks
     corpora
     recipes metrics records
-    config
+    config command
     errors markdown
 """
 LAYER = {room: number for number, line in enumerate(reversed(LAYERS.strip().splitlines())) for room in line.split()}

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from omnimer_ray.command import run_app
 from omnimer_ray.corpora import default_cache, load
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.errors import ConfigError, CorpusError, MissingExtraError, OmniMERError
+from omnimer_ray.errors import ConfigError, CorpusError, MissingExtraError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Check a corpus, and make stand-in media."
@@ -102,12 +103,8 @@ def _log(line: str) -> None:
 
 
 def main() -> None:
-    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
-    try:
-        app()
-    except OmniMERError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    """Entry point."""
+    run_app(app)
 
 
 if __name__ == "__main__":

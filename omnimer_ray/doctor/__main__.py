@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from omnimer_ray.command import run_app
 from omnimer_ray.doctor import Finding
-from omnimer_ray.errors import OmniMERError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -63,12 +62,8 @@ def _findings(machine: str, corpus: str, base: str, results: Path, quick: bool) 
 
 
 def main() -> None:
-    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
-    try:
-        app()
-    except OmniMERError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnimer_ray.errors import OmniMERError
-from omnimer_ray.sweep import python_word
+from omnimer_ray.command import python_word, run_app
 
 if TYPE_CHECKING:
     from omnimer_ray.planning.setup import Request
@@ -145,12 +144,8 @@ _log: Callable[[str], None] = typer.echo
 
 
 def main() -> None:
-    """Entry point. An error that the user can fix is printed as one line, without a traceback."""
-    try:
-        app()
-    except OmniMERError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        sys.exit(error.exit_code)
+    """Entry point."""
+    run_app(app)
 
 
 if __name__ == "__main__":
