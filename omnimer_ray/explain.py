@@ -35,6 +35,8 @@ def explain(
     from omnimer_ray.inference.model import load
     from omnimer_ray.tasks.instructions import Style
 
+    if out is not None and out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: the picture is a PNG file; give a name that ends in .png")
     source = source_of(run, adapter, results)
     own, notices = _find(clip, corpus, media, source)
     if not own.seen:

@@ -29,6 +29,8 @@ def find(path: Path, transcripts: Path | None, media: MediaConfig) -> list[OwnCl
 
     A transcript is NAME.txt beside the file, or a row of a CSV with the columns clip and text. Raises ConfigError without any media file.
     """
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; give a folder of video and audio files, or one file")
     texts = _read_transcripts(transcripts) if transcripts else {}
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     videos = {file.stem: file for file in files if file.suffix.lower() in VIDEO}

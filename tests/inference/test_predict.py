@@ -128,6 +128,13 @@ def test_the_error_names_a_fault_of_the_transcripts(own: Path, tmp_path: Path, r
 def test_a_folder_without_media_is_refused(tmp_path: Path, recipe: RunConfig) -> None:
     with pytest.raises(ConfigError, match=r"has no media file; known endings: \.mp4, "):
         find(tmp_path, None, recipe.media)
+    with pytest.raises(ConfigError, match=r"nowhere does not exist; give a folder of video and audio files, or one file"):
+        find(tmp_path / "nowhere", None, recipe.media)
+
+
+def test_the_picture_is_a_png_file() -> None:
+    with pytest.raises(ConfigError, match=r"--out face\.jpg: the picture is a PNG file; give a name that ends in \.png"):
+        run(explain.app, "clip_1_Book_1", "--run", "x", "--out", "face.jpg")
 
 
 @pytest.mark.parametrize("words", [["a"], ["a", "--run", "x", "--adapter", "y"]])
