@@ -15,6 +15,7 @@ from test_odd_releases import ODD
 
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.generated import mini
 from omnimer_ray.errors import CorpusError, MediaError
@@ -51,7 +52,7 @@ def _annotations_message(folder: Path, case: str) -> str:
     spoil, pattern = BAD[case]
     spoil(folder)
     try:
-        indomer.read(folder, cache=folder.parent / "cache")
+        indomer.read(folder, Reading(cache=folder.parent / "cache"))
     except CorpusError as error:
         return next(line for line in str(error).splitlines() if re.search(pattern, line))
     return "accepted"

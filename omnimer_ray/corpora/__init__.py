@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ConfigError, near
 
-NAMES = ("mini", "indomer")
+READERS = {  # a corpus of files -> what its PATH is; omnimer_ray/corpora/NAME.py has `read(path, how)`
+    "indomer": "a folder",
+}
+GENERATED = ("mini",)
 
 
 def load(
@@ -24,7 +28,7 @@ def load(
     need_media: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
-    """The corpus named by `spec`: 'mini' (generated at first use) or 'indomer:PATH'.
+    """The corpus named by `spec`: 'mini' (generated at first use), or NAME:PATH with a name of READERS.
 
     `limit` keeps that many clips over all splits; `folds` and `fold` hold out one grouped fold instead of the validation split.
     `media` and `exclude` (clip ids) are for a release; without `need_media` nothing is generated and files may be absent. The fingerprint is that of the whole corpus; limit and fold are separate settings.
@@ -34,16 +38,16 @@ def load(
 
     name, _, path = spec.partition(":")
     cache = cache or default_cache()
-    if name == "mini" and not path:
+    if name in GENERATED and not path:
         from omnimer_ray.corpora.generated import mini
 
         if media is not None or exclude:
-            raise ConfigError("corpus 'mini' is generated: it takes neither a media folder nor excluded clips; use them with indomer:PATH")
+            raise ConfigError(f"corpus {name!r} is generated: it takes neither a media folder nor excluded clips; use them with NAME:PATH")
         corpus = mini.load(cache=cache, need_media=need_media, progress=progress)
-    elif name == "indomer" and path:
-        from omnimer_ray.corpora import indomer
+    elif name in READERS and path:
+        from omnimer_ray.corpora.assembly import Reading
 
-        corpus = indomer.read(Path(path), cache=cache, media=media, exclude=exclude, need_media=need_media)
+        corpus = import_module(f"omnimer_ray.corpora.{name}").read(Path(path), Reading(cache, media, tuple(exclude), need_media))
     else:
         raise ConfigError(_unknown(spec, name))
     corpus = corpus if limit is None else limited(corpus, limit)
@@ -57,8 +61,8 @@ def default_cache() -> Path:
 
 
 def _unknown(spec: str, name: str) -> str:
-    if name == "indomer":
-        return "corpus 'indomer' needs a folder: indomer:PATH"
-    if name == "mini":
-        return f"corpus {spec!r}: mini is generated and takes no path; write 'mini'"
-    return f"unknown corpus {spec!r}; {near(name, NAMES)}"
+    if name in READERS:
+        return f"corpus {name!r} needs {READERS[name]}: {name}:PATH"
+    if name in GENERATED:
+        return f"corpus {spec!r}: {name} is generated and takes no path; write {name!r}"
+    return f"unknown corpus {spec!r}; {near(name, (*GENERATED, *READERS))}"

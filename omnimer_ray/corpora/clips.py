@@ -6,7 +6,7 @@ Labels are canonical English inside; a corpus maps from its own words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ SENTIMENT_OF = {
 MODALITIES = ("text", "video", "audio")
 TASKS = ("sentiment", "emotion")
 LABELS = {"sentiment": SENTIMENTS, "emotion": EMOTIONS}
+LABELLED = ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")  # fields of a clip
 LONGEST_LIST = 6  # names in one line
 
 Split = Literal["train", "validation", "test", "development"]  # development: carved out of train by `select`, never in a corpus
@@ -62,12 +63,15 @@ class Clip:
 class Corpus:
     """Clips in a fixed order, with the corpus's name and fingerprint."""
 
-    name: str  # 'mini', 'indomer'
+    name: str  # 'mini', 'indomer', 'ch_sims', …
     clips: tuple[Clip, ...]
     fingerprint: str  # hex; annotations, media contents, exclusions and stand-ins
     stand_in: str | None = None  # notice about generated media, printed with their numbers
     excluded: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    reported: Split = "validation"  # the part that tables report
+    development: Split | None = None  # its own development part, on which a search chooses
+    notes: tuple[str, ...] = ()  # printed under every table
 
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in corpus order."""

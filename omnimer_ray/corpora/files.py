@@ -23,11 +23,11 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class MediaFolder:
-    """The files of a release's media folder, listed once: those of `videos/` and `audio/`, then those beside them."""
+    """The files of some folders of media, listed once. In `beside`, the folder of the annotations, only files that end as media do count."""
 
-    def __init__(self, folder: Path) -> None:
-        self.videos, self.audio = (folder / "videos", folder), (folder / "audio", folder)
-        self._listed = {place: _listed(place) for place in (*self.videos, *self.audio)}
+    def __init__(self, places: Iterable[Path], beside: Path | None = None) -> None:
+        self.beside = beside
+        self._listed = {place: _listed(place) for place in places}
 
     def find(self, name: str, places: Sequence[Path]) -> list[Path]:
         """Return the file of this name, else the files whose names differ only in capitals; only the first folder with a match counts."""
@@ -42,7 +42,7 @@ class MediaFolder:
         left_out, found = {name.casefold() for name in excluded}, []
         for place, listed in self._listed.items():
             for path in (path for paths in listed.values() for path in paths):
-                is_media = place != self.videos[1] or path.suffix.lower() in suffixes
+                is_media = place != self.beside or path.suffix.lower() in suffixes
                 if is_media and path not in used and path.stem.casefold() not in left_out:
                     found.append(path)
         return sorted(found)

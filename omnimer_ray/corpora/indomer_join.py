@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from omnimer_ray.corpora.assembly import Annotated, check_excluded, check_parts, sides_of
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Split
 from omnimer_ray.corpora.files import unsafe_name
 from omnimer_ray.corpora.strict import Faults, Row, csv_rows, json_rows, mapped, unique
-from omnimer_ray.errors import near
 
 COLUMNS = ("video_name", "audio_name", "emotion", "sentiment", "text_sentiment", "audio_sentiment", "video_sentiment", "text")
 SENTIMENT_KEYS = ("sample_id", "text", "audio_label", "text_label", "video_label", "label", "video", "audio")
@@ -53,18 +52,6 @@ SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test
 _NAME = re.compile(r"clip_([0-9]+)_([A-Za-z]+)_([0-9]+)")
 
 
-class Annotated(NamedTuple):
-    """One clip of the annotation files, without its media."""
-
-    id: str
-    source_video: str
-    topic: str
-    split: Split
-    row: Row  # of Annotations.csv
-    text: str
-    labels: dict[str, str]  # canonical; the keys are COLUMNS'
-
-
 class Entry(NamedTuple):
     """One clip's entry in one task's files."""
 
@@ -76,7 +63,7 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
     """The clips of a release in the order of Annotations.csv; adds to `faults` and `warnings`."""
     all_rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
     _tell_new("Annotations.csv", "columns", new, warnings)
-    _check_excluded(exclude, {_id(row) for row in all_rows}, folder, faults)
+    check_excluded(exclude, {_id(row) for row in all_rows}, folder, faults)
     rows = unique([row for row in all_rows if _id(row) not in exclude], _id, faults)
     sentiment = _entries(folder, "3", SENTIMENT_KEYS, exclude, faults, warnings)
     emotion = _entries(folder, "7", EMOTION_KEYS, exclude, faults, warnings)
@@ -87,9 +74,7 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
     _check_members(rows, sentiment, emotion, faults)
     whole = [name for name in rows if name in sentiment and name in emotion]
     clips = [_annotated(name, rows[name], labels[name], sentiment[name], emotion[name], faults, warnings) for name in whole]
-    for split in ("train", "validation"):
-        if not any(clip.split == split for clip in clips):
-            faults.add(f"no clip is left in {split}; exclude fewer")
+    check_parts(clips, ("train", "validation"), faults)
     _check_groups(clips, faults)
     _tell_mended(clips, warnings)
     _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips if clip.topic} - TOPICS), warnings)
@@ -105,11 +90,6 @@ def _check_names(rows: Iterable[Row], faults: Faults) -> None:
         for column in ("video_name", "audio_name"):
             if fault := unsafe_name(row.values[column]):
                 faults.add(f"{row.where()}: {column} {row.values[column]!r} {fault}")
-
-
-def _check_excluded(exclude: frozenset[str], known: set[str], folder: Path, faults: Faults) -> None:
-    for name in sorted(exclude - known):
-        faults.add(f"exclude names {name!r}, which is no clip of {folder}; {near(name, known)}")
 
 
 def _entries(
@@ -180,7 +160,8 @@ def _annotated(
             f"{row.where()}: video_name {written!r} is not clip_<video>_<Topic>_<number>, so its source video is unknown; rename or exclude it"
         )
     video, topic = (str(int(parts[1])), SAME_TOPIC.get(parts[2], parts[2])) if parts else (name, "")
-    return Annotated(name, video, topic, sentiment.split, row, _text(row, sentiment.row, emotion.row, faults, warnings), labels)
+    text = _text(row, sentiment.row, emotion.row, faults, warnings)
+    return Annotated(name, video, topic, sentiment.split, text, labels, row, row.values["video_name"], row.values["audio_name"], ())
 
 
 def _check_same(name: str, entry: Row, keys: Mapping[str, str], row: Row, faults: Faults) -> None:
@@ -221,13 +202,9 @@ def _tell_mended(clips: Iterable[Annotated], warnings: list[str]) -> None:
 
 def _check_groups(clips: Iterable[Annotated], faults: Faults) -> None:
     """Check that no source video is in two splits."""
-    sides: dict[str, Counter[str]] = defaultdict(Counter)
-    for clip in clips:
-        sides[clip.source_video][clip.split] += 1
-    for video, splits in sides.items():
-        if len(splits) > 1:
-            where = ", ".join(f"{count} clips in {split}" for split, count in splits.items())
-            faults.add(f"source video {video} is in both splits: {where}; move its clips to one split, or exclude them")
+    for video, splits in sides_of(clips).items():
+        where = ", ".join(f"{count} clips in {split}" for split, count in splits.items())
+        faults.add(f"source video {video} is in both splits: {where}; move its clips to one split, or exclude them")
 
 
 def _tell_new(where: str, what: str, new: Iterable[str], warnings: list[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import STAND_IN_FILE, Reading
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF, Clip
 from omnimer_ray.corpora.generated import faces
 from omnimer_ray.corpora.generated.mini import VOICES
@@ -46,7 +47,7 @@ def make(
         raise ConfigError(f"{out} exists; stand-ins are made in a new folder: name another, or remove it")
     if max_sec < MIN_SEC:
         raise ConfigError(f"max_sec {max_sec} must be {MIN_SEC} or more")
-    corpus = indomer.read(folder, cache=cache, need_media=False)
+    corpus = indomer.read(folder, Reading(cache=cache, need_media=False))
     whole = len(corpus.clips)
     corpus = limited(corpus, limit) if limit is not None else corpus
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def make(
             "clips": len(corpus.clips),
             "of_clips": whole,
         }
-        (building / indomer.STAND_IN_FILE).write_text(json.dumps({**marker, "max_sec": max_sec}, indent=2) + "\n", encoding="utf-8")
+        (building / STAND_IN_FILE).write_text(json.dumps({**marker, "max_sec": max_sec}, indent=2) + "\n", encoding="utf-8")
         building.rename(out)
     return len(corpus.clips)
 

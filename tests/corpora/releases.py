@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.generated.recipe import MiniRecipe, SplitSize
 from omnimer_ray.media.lengths import probe_clips
@@ -19,7 +20,7 @@ CSV = "Annotations.csv"
 
 
 def read(folder: Path, **options: Any) -> Corpus:
-    return indomer.read(folder, cache=folder.parent / "cache", **options)
+    return indomer.read(folder, Reading(cache=folder.parent / "cache", **options))
 
 
 def remarks(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from releases import read, set_cell
 
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.check import Table, tables
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.suspicious import suspicious
@@ -125,7 +126,7 @@ def test_help_is_light() -> None:
 
 
 def test_the_check_finds_the_known_properties_of_the_release(indomer_release: Path, tmp_path: Path) -> None:
-    corpus = indomer.read(indomer_release, cache=tmp_path, need_media=False)
+    corpus = indomer.read(indomer_release, Reading(cache=tmp_path, need_media=False))
     assert cells(corpus, "Key statistics", "clips") == ("1,944", "1,588", "356")
     assert cells(corpus, "Key statistics", "words a clip")[0] == "11.48"
     assert cells(corpus, "Key statistics", "vocabulary")[0] == "4,066"

@@ -11,6 +11,7 @@ import pytest
 from releases import CSV, SMALL, TRAIN3, TRAIN7, edit_csv, edit_json, read
 
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import MODALITIES, Corpus
 from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.indomer_join import mended
@@ -153,7 +154,7 @@ def test_the_marker_of_a_media_folder_counts(release: Path, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def released(indomer_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return indomer.read(indomer_release, cache=tmp_path_factory.mktemp("cache"), need_media=False)
+    return indomer.read(indomer_release, Reading(cache=tmp_path_factory.mktemp("cache"), need_media=False))
 
 
 def test_the_release_has_the_published_partition(released: Corpus) -> None:

@@ -10,6 +10,7 @@ import pytest
 from making import tiny_config
 
 from omnimer_ray.corpora import indomer, load
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.generated.plan import plan
 from omnimer_ray.corpora.generated.recipe import MiniRecipe
@@ -126,7 +127,7 @@ def test_load_limits_then_folds(release: Path, tmp_path: Path) -> None:
 
 
 def test_folds_of_the_release_hold_every_rare_class_evenly(indomer_release: Path, tmp_path: Path) -> None:
-    corpus = indomer.read(indomer_release, cache=tmp_path, need_media=False)
+    corpus = indomer.read(indomer_release, Reading(cache=tmp_path, need_media=False))
     counts = [Counter(clip.emotion for clip in folded(corpus, 5, fold).split("validation")) for fold in range(5)]
     assert [sum(count.values()) for count in counts] == [387, 393, 388, 389, 387]
     assert all(1 <= count["surprise"] <= 2 and 16 <= count["anger"] <= 17 and 34 <= count["sadness"] <= 35 for count in counts)

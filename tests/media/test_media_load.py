@@ -17,7 +17,7 @@ from bad_media import Odd, make, media_bytes, tone, write_media, write_wav
 from making import tiny_config
 
 from omnimer_ray.config import MediaConfig
-from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora import assembly
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import MachineError, MediaError
@@ -246,7 +246,7 @@ def planned(tmp_path: Path) -> Clip:
 
 def with_hashes(clip: Clip) -> Clip:
     hashes = content_hashes([path for path in (clip.video_path, clip.audio_path) if path], None)
-    write_manifest(manifest := Path(str(clip.video_path)).parent / "manifest.json", indomer._with_hashes([clip], hashes))
+    write_manifest(manifest := Path(str(clip.video_path)).parent / "manifest.json", assembly.with_hashes([clip], hashes))
     (read,) = read_manifest(manifest, tiny_config())
     assert read.video_hash is not None
     return read

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Corpus
 from omnimer_ray.corpora.generated import faces
 from omnimer_ray.corpora.generated.plan import PlannedClip, plan
@@ -49,10 +50,10 @@ def load(
     if not need_media and not (cache / "mini" / recipe.fingerprint()).exists():
         with tempfile.TemporaryDirectory() as place:
             write_annotations(plan(recipe), Path(place))
-            corpus = indomer.read(Path(place), cache=cache, need_media=False, fingerprint=recipe.fingerprint())
+            corpus = indomer.read(Path(place), Reading(cache=cache, need_media=False, fingerprint=recipe.fingerprint()))
         return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN)
     folder = make(recipe, cache / "mini" / recipe.fingerprint(), workers=workers, progress=progress)
-    corpus = indomer.read(folder, cache=cache, fingerprint=recipe.fingerprint())
+    corpus = indomer.read(folder, Reading(cache=cache, fingerprint=recipe.fingerprint()))
     return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN, warnings=corpus.warnings)
 
 
