@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -47,30 +48,66 @@ class Faults:
             raise CorpusError(f"{what}: {len(lines)} fault{'s' if len(lines) > 1 else ''}\n" + "\n".join(f"- {line}" for line in lines))
 
 
-def csv_rows(path: Path, columns: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
-    """The rows with exactly `columns`, and the names of further columns (new in this release)."""
-    text = _text(path, faults)
+def csv_rows(path: Path, columns: Iterable[str], faults: Faults, optional: Iterable[str] = ()) -> tuple[list[Row], list[str]]:
+    """The rows with exactly `columns` (and those of `optional` that are there), and the names of further columns (new in this release)."""
+    lines = csv_lines(path, faults)
+    return ([], []) if lines is None else rows_of(path.name, lines[0], list(enumerate(lines[1:], 2)), columns, faults, optional)
+
+
+def csv_lines(path: Path, faults: Faults, encoding: str = "utf-8-sig", separator: str = ",") -> list[list[str]] | None:
+    """The lines of a CSV file as they are, the header among them; None and a fault if it is none. A first line is always there."""
+    text = _text(path, faults, encoding)
     if text is None:
-        return [], []
+        return None
     try:
-        lines = list(_csv_lines(text))
+        lines = list(_csv_lines(text, separator))
     except csv.Error as error:
         faults.add(f"{path.name}: no readable CSV ({error}); mend its quotes, or fetch the file again")
-        return [], []
-    header, *body = lines or [[]]
+        return None
+    first = lines[0] if lines else []
+    if len(first) == 1 and (other := next((mark for mark in ";\t|" if mark in first[0] and mark != separator), None)):
+        faults.add(f"{path.name}, row 1: fields are separated by {other!r}, not by {separator!r}; save the file with {separator!r}")
+        return None
+    return lines or [[]]
+
+
+def rows_of(
+    file: str,
+    header: list[str],
+    body: Iterable[tuple[int, list[str]]],
+    columns: Iterable[str],
+    faults: Faults,
+    optional: Iterable[str] = (),
+) -> tuple[list[Row], list[str]]:
+    """Rows of numbered lines under a header, and the names of columns that are in neither list."""
     columns = list(columns)
-    if not _header_fits(path.name, header, columns, faults):
+    if not _header_fits(file, header, columns, faults):
         return [], []
+    read = [*columns, *(name for name in optional if name in header)]
     rows = []
-    for number, line in enumerate(body, 2):
+    for number, line in body:
         if len(line) == len(header):
             values = dict(zip(header, line, strict=True))
-            rows.append(Row(path.name, f"row {number}", {name: values[name] for name in columns}))
+            rows.append(Row(file, f"row {number}", {name: values[name] for name in read}))
         elif line:
-            faults.add(f"{path.name}, row {number}: {len(line)} fields where the header has {len(header)}; quote texts that hold commas")
+            faults.add(f"{file}, row {number}: {len(line)} fields where the header has {len(header)}; quote texts that hold commas")
     if not rows:
-        faults.add(f"{path.name}: no clips; fetch the file again")
-    return rows, [name for name in header if name not in columns]
+        faults.add(f"{file}: no clips; fetch the file again")
+    return rows, [name for name in header if name not in read]
+
+
+_MANGLED = re.compile(r"[0-9](\.[0-9]+)?E\+?[0-9]+", re.IGNORECASE)
+
+
+def check_id(row: Row, column: str, faults: Faults) -> None:
+    """Add a fault for an id that is empty, or that a spreadsheet program rewrote as a number."""
+    name = row.values[column]
+    if not name.strip():
+        faults.add(f"{row.where()}: {column!r} is empty; give every clip an id")
+    elif _MANGLED.fullmatch(name.strip()):
+        faults.add(
+            f"{row.where()}: {column} {name!r} is a number that a spreadsheet program rewrote; format the column as text, and write the id again"
+        )
 
 
 def json_rows(path: Path, keys: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
@@ -114,8 +151,8 @@ def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> di
     return found
 
 
-def _text(path: Path, faults: Faults) -> str | None:
-    """The text of a UTF-8 file (a byte order mark is allowed); None and a fault if it is anything else."""
+def _text(path: Path, faults: Faults, encoding: str = "utf-8-sig") -> str | None:
+    """The text of a file, UTF-8 unless another encoding is given (a byte order mark is allowed); None and a fault if it is anything else."""
     if not path.is_file():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         faults.add(f"{path.name}: {'no file' if path.exists() else 'missing'} in {path.parent}; {near(path.name, beside)}")
@@ -125,10 +162,11 @@ def _text(path: Path, faults: Faults) -> str | None:
         faults.add(f"{path.name}: {fault}")
         return None
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        faults.add(f"{path.name}, line {row}: byte {data[error.start : error.start + 1]!r} is no UTF-8; save the file as UTF-8")
+        row, byte = data.count(b"\n", 0, error.start) + 1, data[error.start : error.start + 1]
+        known = "UTF-8" if encoding == "utf-8-sig" else encoding
+        faults.add(f"{path.name}, line {row}: byte {byte!r} is no {known}; save the file as UTF-8")
         return None
 
 
@@ -145,10 +183,10 @@ def _no_text(data: bytes) -> str | None:
     return None
 
 
-def _csv_lines(text: str) -> Iterable[list[str]]:
+def _csv_lines(text: str, separator: str) -> Iterable[list[str]]:
     previous = csv.field_size_limit(LONGEST_FIELD)
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), strict=True)
+        yield from csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     finally:
         csv.field_size_limit(previous)
 
