@@ -144,7 +144,7 @@ def _answers(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips:
     if stray := sorted(set(frame["clip"]) - set(expected["clip"])):
         raise ResultsError(f"{path} answers clip {stray[0]!r}, which clips.parquet does not offer for it; {mend}")
     if row.fold is None and (absent := sorted(set(expected["clip"]) - set(frame["clip"]))):
-        raise ResultsError(f"{path} lacks {len(absent)} of {expected.height} validation clips, as {absent[0]!r}; {mend}")
+        raise ResultsError(f"{path} lacks {len(absent)} of {expected.height} scored clips, as {absent[0]!r}; {mend}")
     if frame.is_empty():
         raise ResultsError(f"{path} holds no answers to {row.task!r} on corpus {plan.corpus.name!r}; {mend}")
     _check_labels(path, frame, row.task, expected)

@@ -66,7 +66,7 @@ def _majority(results: Results) -> list[dict[str, Any]]:
     for modality in AUXILIARIES:
         label = f"{modality}_sentiment"
         labelled = results.clips.filter(pl.col(label).is_not_null())
-        train, held_out = labelled.filter(pl.col("split") == "train"), labelled.filter(pl.col("split") == "validation")
+        train, held_out = labelled.filter(pl.col("split") == "train"), labelled.filter(pl.col("split") == results.plan.corpus.reported)
         if train.is_empty() or held_out.is_empty():
             continue
         answer = pl.lit(majority_label(train[label].to_list(), labels=SENTIMENTS))

@@ -29,6 +29,8 @@ class PlanCorpus(Loose):
     stand_in: str | None = None
     excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reported: Literal["validation", "test"] = "validation"
+    notes: tuple[str, ...] = ()  # printed under every table
 
 
 class PlanBase(Loose):
@@ -90,5 +92,6 @@ def _faults(plan: Plan) -> Iterator[str]:
 
 
 def scored_splits(plan: Plan) -> tuple[str, ...]:
-    """The splits that runs are scored on: validation, or under folds train and validation together."""
-    return ("validation",) if plan.corpus.folds is None else ("train", "validation")
+    """The splits that runs are scored on: the reported one, or under folds all that folds are cut from."""
+    reported = plan.corpus.reported
+    return (reported,) if plan.corpus.folds is None else tuple(dict.fromkeys(("train", "validation", reported)))

@@ -197,7 +197,7 @@ def notes(results: Results, task: str) -> list[str]:
     plan, corpus = results.plan, results.plan.corpus
     scored = scored_clips(results, task)
     lines = [f"STAND-IN: {notice}" for notice in results.stand_ins]
-    protocol = f"{corpus.folds} folds by source video, pooled" if corpus.folds else "the validation split"
+    protocol = f"{corpus.folds} folds by source video, pooled" if corpus.folds else f"the {corpus.reported} split"
     limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
     lines.append(
         f"Scored on {protocol}: {scored.height} clips of {scored['source_video'].n_unique()} source videos. Corpus {corpus.name} ({corpus.fingerprint}){limit}; base {plan.base.name} ({plan.base.revision})."
@@ -214,6 +214,7 @@ def notes(results: Results, task: str) -> list[str]:
         if (rare := _rare(results, task))
         else []
     )
+    lines += [f"{note[0].upper()}{note[1:]}." for note in corpus.notes]
     lines += [f"{variant}: {note}." for variant, note in plan.notes.items()]
     lines += [_probabilities(results, task), _checks(results, task)]
     return [line for line in lines if line] + [f"Missing: {line}." for line in missing_runs(results, task)]

@@ -33,6 +33,7 @@ Scoring = Literal["exact", "generate"]
 AuxiliaryAnswers = Literal["full", "label", "shuffled", "placebo"]
 AuxiliaryClips = Literal["accepted", "agreed", "constrained", "mixed", "labelled"]
 Decoding = Literal["free", "constrained"]
+SupervisionGold = Literal["modality", "fused"]
 
 
 class Auxiliary(NamedTuple):
@@ -75,6 +76,9 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+DevelopmentPart = Annotated[int, Field(ge=2)] | Literal["own"]  # one of so many parts of train by source video, or the corpus's own part
+
+
 class CorpusConfig(Frozen):
     """The exact set of clips; `fingerprint` covers annotations, media contents, exclusions and stand-ins."""
 
@@ -83,10 +87,13 @@ class CorpusConfig(Frozen):
     limit: int | None = Field(None, ge=8)  # number of clips over all splits, which keep their shares
     folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
     fold: int | None = Field(None, ge=0)  # the fold that is held out; None with folds: no run, but what all folds share
-    development: int | None = Field(None, ge=2)  # one of so many parts of train, by source video, is held out and evaluated instead
+    development: DevelopmentPart | None = None  # is evaluated instead of the reported part
+    reported: Literal["validation", "test"] = "validation"  # the corpus's part that tables report
 
     @model_validator(mode="after")
     def _sides_fit(self) -> Self:
+        if self.development == "own" and self.reported == "validation":
+            raise ValueError("development 'own' needs a corpus that reports its test part; give a number of parts of train")
         if self.development is not None and self.folds is not None:
             raise ValueError(f"development {self.development} does not go with folds {self.folds}; a run is evaluated on one of the two")
         if self.fold is not None and (self.folds is None or self.fold >= self.folds):
@@ -162,6 +169,7 @@ class SupervisionConfig(Frozen):
     temperature: float = Field(1.0, gt=0)  # of the samples
     keywords_must_occur: bool = False  # keywords that the transcript does not hold make an answer unusable
     leak_guard: bool = False  # so does an explanation that only restates its label, or says that the label was given
+    gold: SupervisionGold = "modality"  # [A] the label that an answer must agree with: the modality's own, or the clip's (fused)
 
 
 class EvaluationConfig(Frozen):

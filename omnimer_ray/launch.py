@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from omnimer_ray.config import RunConfig, stage_epochs
-from omnimer_ray.corpora import default_cache
+from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
 from omnimer_ray.errors import ConfigError, ResultsError, StorageError, SweepStoppedError
@@ -55,7 +55,9 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     if sweep.search is not None:
         _check_stages(sweep._replace(plan=trial_plan(sweep.search)))
     log(f"{sweep.file.name}: {sweep.file.question}")
-    description.log_all(description.lines(sweep.plan, sweep.corpus, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), log)
+    description.log_all(
+        description.lines(sweep.plan, sweep.corpus, sweep.notes, sweep.base, _paper(sweep.recipe), sweep.states(), at_once), log
+    )
     if sweep.search is not None:
         description.log_all(description.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), log)
     fit = forecast.memory(sweep)
@@ -71,7 +73,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
                 sweep.forget_failures()
-            if request.corpus == "mini":  # planned from its recipe; from here on its media must exist
+            if request.corpus in GENERATED:  # planned from its recipe; from here on its media must exist
                 sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=log))
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
@@ -130,7 +132,7 @@ def as_data(request: Request) -> dict[str, object]:
     """The plan and the state of each unit as plain data, for --json."""
     sweep = prepare(request)
     plan, clips = sweep.plan, sweep.corpus
-    extents = extents_of(plan, len(clips.split("train")), len(clips.split("validation")))
+    extents = extents_of(plan, len(clips.split("train")), len(clips.scored))
 
     def state(unit: Unit) -> str:
         return sweep.outcome(unit) or ("begun" if sweep.has_started(unit) else "new")
@@ -223,7 +225,7 @@ def _execute(sweep: Sweep, console: Console) -> Outcome:
     from omnimer_ray.execution.searcher import PlanSearcher
 
     job = make_job(sweep, sweep.folder, sweep.corpus.clips)
-    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
     with Leases(sweep.unfinished_ledgers(sweep.plan.units), console_logger(console)) as leases:
         sweep.freeze(sweep.plan.units)  # the sweep may have been killed before it did
         outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}  # another sweep may have built a ledger meanwhile

@@ -73,6 +73,11 @@ class Corpus:
     development: Split | None = None  # its own development part, on which a search chooses
     notes: tuple[str, ...] = ()  # printed under every table
 
+    @property
+    def scored(self) -> tuple[Clip, ...]:
+        """The clips of the reported part."""
+        return self.split(self.reported)
+
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in corpus order."""
         return tuple(clip for clip in self.clips if clip.split == name)

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omnimer_ray.config import Modality, RunConfig
+from omnimer_ray.config import DevelopmentPart, Modality, RunConfig
 from omnimer_ray.corpora.clips import Clip, Corpus, Split
 from omnimer_ray.errors import ConfigError
 
@@ -28,33 +28,42 @@ def limited(corpus: Corpus, limit: int) -> Corpus:
 
 def folded(corpus: Corpus, folds: int | None, fold: int | None) -> Corpus:
     """The corpus with the splits of `fold_splits`."""
-    return replace(corpus, clips=fold_splits(corpus.clips, folds, fold))
+    return replace(corpus, clips=fold_splits(corpus.clips, folds, fold, corpus.reported))
 
 
-def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None) -> tuple[Clip, ...]:
-    """Train and validation together, cut into folds of whole source videos; the clips of `fold` become validation, the others train.
+def pooled_splits(reported: Split) -> tuple[Split, ...]:
+    """The parts that folds are cut from: all but a test part that is not the reported one."""
+    return ("train", "validation") if reported == "validation" else ("train", "validation", "test")
 
-    Each video is assigned to the fold that is then closest to an even share of every label, videos with the most influence first. Test clips
+
+def fold_splits(clips: Sequence[Clip], folds: int | None, fold: int | None, reported: Split = "validation") -> tuple[Clip, ...]:
+    """The parts of `pooled_splits` together, cut into folds of whole source videos; the clips of `fold` become the reported part, the others train.
+
+    Each video is assigned to the fold that is then closest to an even share of every label, videos with the most influence first. Other clips
     keep their split.
     """
     if folds is None or fold is None or not 0 <= fold < folds:
         raise ConfigError(f"fold {fold} does not fit folds {folds}; give both, with 0 <= fold < folds")
-    pooled = [clip for clip in clips if clip.split != "test"]
+    pooled = [clip for clip in clips if clip.split in pooled_splits(reported)]
     num_videos = len({clip.source_video for clip in pooled})
     if not 2 <= folds <= num_videos:
         raise ConfigError(f"folds {folds} must be from 2 to {num_videos}, the number of source videos")
     fold_of = _assigned(pooled, folds)
     return tuple(
-        clip if clip.split == "test" else replace(clip, split="validation" if fold_of[clip.source_video] == fold else "train")
+        replace(clip, split=reported if fold_of[clip.source_video] == fold else "train") if clip.split in pooled_splits(reported) else clip
         for clip in clips
     )
 
 
-def development_splits(clips: Sequence[Clip], parts: int) -> tuple[Clip, ...]:
+def development_splits(clips: Sequence[Clip], parts: DevelopmentPart) -> tuple[Clip, ...]:
     """The training clips, one of `parts` parts of their source videos as development; no clip of any other split.
 
-    The parts are balanced as folds are; the one whose labels are closest to an even share is chosen.
+    The parts are balanced as folds are; the one whose labels are closest to an even share is chosen. 'own': the validation part of a corpus
+    that reports its test part.
     """
+    if parts == "own":
+        kept = [clip for clip in clips if clip.split in ("train", "validation", "development")]
+        return tuple(clip if clip.split == "train" else replace(clip, split="development") for clip in kept)
     training = [clip for clip in clips if clip.split == "train"]
     num_videos = len({clip.source_video for clip in training})
     if not 2 <= parts <= num_videos:
@@ -67,21 +76,32 @@ def development_splits(clips: Sequence[Clip], parts: int) -> tuple[Clip, ...]:
     return tuple(replace(clip, split="development") if part_of[clip.source_video] == held_out else clip for clip in training)
 
 
+def choosing_clips(clips: Sequence[Clip], parts: DevelopmentPart) -> tuple[Clip, ...]:
+    """The clips that a search may see."""
+    return tuple(clip for clip in clips if clip.split in (("train", "validation") if parts == "own" else ("train",)))
+
+
 def evaluated_split(config: RunConfig) -> Split:
     """The split that a run is evaluated on."""
-    return "validation" if config.corpus.development is None else "development"
+    return config.corpus.reported if config.corpus.development is None else "development"
 
 
 def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
     """The clips with the splits that a run sees: its fold's, or train and development; with `folds` but no `fold`, every clip that some fold trains on."""
     folds, fold = config.corpus.folds, config.corpus.fold
+    if config.supervision.gold == "fused":
+        clips = [_with_fused_golds(clip) if clip.split == "train" else clip for clip in clips]
     if config.corpus.development is not None:
         return list(development_splits(clips, config.corpus.development))
     if folds is None:
         return list(clips)
     if fold is None:
-        return [clip if clip.split == "test" else replace(clip, split="train") for clip in clips]
-    return list(fold_splits(clips, folds, fold))
+        return [replace(clip, split="train") if clip.split in pooled_splits(config.corpus.reported) else clip for clip in clips]
+    return list(fold_splits(clips, folds, fold, config.corpus.reported))
+
+
+def _with_fused_golds(clip: Clip) -> Clip:
+    return replace(clip, text_sentiment=clip.sentiment, video_sentiment=clip.sentiment, audio_sentiment=clip.sentiment)
 
 
 def fraction_of(clips: Sequence[Clip], config: RunConfig) -> list[Clip]:

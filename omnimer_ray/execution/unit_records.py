@@ -56,7 +56,7 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         else None,
         "num_steps": sum(stage.get("num_steps", 0) for stage in stages),
         "observed": config.observed.model_dump(mode="json"),
-        "validation_opened": "once, to report" if evaluated_split(config) == "validation" else "none",
+        "validation_opened": "once, to report" if evaluated_split(config) == config.corpus.reported else "none",
         "prompts": prompts_hash([config.task], Style.of(config)),
         "same_prompts": _same_prompts(config, stages),  # as in training
         **environment_info(num_workers),

@@ -31,6 +31,8 @@ def write_plan(sweep: Sweep) -> None:
                 "stand_in": corpus.stand_in,
                 "excluded": list(corpus.excluded),
                 "warnings": list(corpus.warnings),
+                "reported": corpus.reported,
+                "notes": list(sweep.notes),
             },
             "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
             "command": _portable(sweep.request.command),
@@ -62,7 +64,7 @@ def write_clips(sweep: Sweep) -> None:
             return
     except (OSError, pl.exceptions.PolarsError):
         pass  # absent or incomplete
-    shown = [clip.split == "validation" or sweep.request.folds is not None for clip in sweep.corpus.clips]
+    shown = [clip.split == sweep.corpus.reported or sweep.request.folds is not None for clip in sweep.corpus.clips]
     strips = [thumbnails(c, sweep.recipe.media, default_cache()) if s else None for c, s in zip(sweep.corpus.clips, shown, strict=True)]
     write_table(path, clips.with_columns(pl.Series("thumbnails", strips, pl.Binary)).select(list(schema)))
 

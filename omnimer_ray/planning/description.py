@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from omnimer_ray.config import RunConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.corpora.select import development_splits, splits_of
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.extents import stage_steps
 from omnimer_ray.planning.plan import Plan
@@ -29,13 +29,14 @@ class States(NamedTuple):
     new: int
 
 
-def lines(plan: Plan, corpus: Corpus, base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
+def lines(plan: Plan, corpus: Corpus, notes: Sequence[str], base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
     """The plan, line by line."""
     recipe = plan.space.baseline
     different = differences(paper=paper, recipe=recipe)
     printed = [
         f"corpus   {corpus.name}: {_sides(corpus)}; fingerprint {corpus.fingerprint}",
         *([f"         STAND-IN: {corpus.stand_in}"] if corpus.stand_in else []),
+        *(f"         {note}" for note in notes),
         *_warnings(corpus),
         f"base     {base.name}, revision {base.revision}",
         *([f"         STAND-IN: {base.stand_in}"] if base.stand_in else []),
@@ -59,7 +60,7 @@ def search_lines(search: Search, corpus: Corpus, trials: list[Trial]) -> list[st
     drawn = f"{len(search.subsets)} subsets, ranks {_listed(search.ranks)}, alphas {_listed(search.alphas)}, rates {low:.2g} to {high:.2g}"
     return [
         f"search   {search.num_trials} trials of {search.task}: {drawn}",
-        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none sees a validation clip",
+        f"         trained on {_side(clips, 'train')}, scored on {_side(clips, 'development')}; none sees a {corpus.reported} clip",
         f"         pruned at {_listed([f'{rung:.0%}' for rung in search.rungs])} of a stage unless in the best 1/{search.reduction}"
         if search.rungs
         else "         no pruning",
@@ -114,7 +115,7 @@ def ledger_lines(plan: Plan, corpus: Corpus) -> list[str]:
     """One line per part of the ledger: its clips, and the settings that its answers depend on."""
     parts = {unit.part.key: unit.part for unit in plan.units if isinstance(unit, LedgerUnit)}.values()
     return [
-        f"  {part.kind:17}  ledger {part.key}, {len(eligible(corpus.clips, part.kind))} clips with a label  "
+        f"  {part.kind:17}  ledger {part.key}, {len(eligible(splits_of(part.config, corpus.clips), part.kind))} clips with a label  "
         + ", ".join(f"{name}={value}" for name, value in part.config.supervision.model_dump().items())
         for part in parts
     ]

@@ -25,13 +25,13 @@ class Extent(NamedTuple):
         return self.steps * self.batch + self.answers + STARTUP_ITEMS
 
 
-def extent(unit: Unit, num_training: int, num_validation: int) -> Extent:
+def extent(unit: Unit, num_training: int, num_scored: int) -> Extent:
     """Work of a unit from the numbers of clips; rejected supervision makes it an upper bound."""
     if isinstance(unit, LedgerUnit):
         return Extent(0, -(-num_training // unit.part.shards), 0)
     stage = trained_stage(unit)
     steps = stage_steps(stage, num_training) if stage else 0
-    answered = (1 + len(AUXILIARIES) * unit.config.evaluation.auxiliaries) * num_validation if isinstance(unit, RunUnit) else 0
+    answered = (1 + len(AUXILIARIES) * unit.config.evaluation.auxiliaries) * num_scored if isinstance(unit, RunUnit) else 0
     return Extent(steps, answered, stage.config.global_batch if stage else 0)
 
 
@@ -44,9 +44,9 @@ def stage_steps(stage: Stage, num_training: int) -> int:
     return num_steps(round(num_training * config.train_fraction) * kinds, stage_epochs(config, stage.position), config.global_batch)
 
 
-def extents_of(plan: Plan, num_training: int, num_validation: int) -> dict[str, Extent]:
+def extents_of(plan: Plan, num_training: int, num_scored: int) -> dict[str, Extent]:
     """Work of every unit of a plan, by id."""
-    return {unit.id: extent(unit, num_training, num_validation) for unit in plan.units}
+    return {unit.id: extent(unit, num_training, num_scored) for unit in plan.units}
 
 
 def duration(seconds: float) -> str:

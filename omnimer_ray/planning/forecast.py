@@ -47,7 +47,7 @@ def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
     rates = measured(read_costs(sweep.request.results, f"{sweep.corpus.name}-{sweep.recipe.base.name}"), sweep.profile)
     if rates is None:
         return None, "no measured rates yet: no run of this corpus and base is finished on this profile" + _by_arithmetic(sweep, at_once)
-    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
     total = seconds(rates, [extents[unit.id] for unit in sweep.plan.units if sweep.outcome(unit) is None])
     trials = num_trials_left(sweep)
     left = (total + (_search_sec(sweep, rates, trials) if trials else 0)) / (at_once or 1)
@@ -64,7 +64,7 @@ def _by_arithmetic(sweep: Sweep, at_once: int | None) -> str:
     peak, folder = sweep.profile.peak_tflops, sweep.base.folder
     if peak is None or folder is None or sweep.search is not None:
         return ""
-    shape, extents = read_shape(folder), extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.split("validation")))
+    shape, extents = read_shape(folder), extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
     operations = 0.0
     for unit in sweep.plan.units:
         if sweep.outcome(unit) is None:
@@ -93,7 +93,7 @@ def _search_sec(sweep: Sweep, rates: Rates, num_trials: int) -> float:
     sides = Counter(clip.split for clip in development_splits(corpus.clips, search.development))
     ledgers = [extent(unit, sides.total(), 0) for unit in ledger_units(search) if sweep.outcome(unit) is None]
     trial = _mean_run_sec(search, rates, sides["train"], sides["development"])
-    confirmed = _mean_run_sec(search, rates, len(corpus.split("train")), len(corpus.split("validation")))
+    confirmed = _mean_run_sec(search, rates, len(corpus.split("train")), len(corpus.scored))
     return seconds(rates, ledgers) + num_trials * trial + search.num_confirmed * len(search.confirmation_seeds) * confirmed
 
 

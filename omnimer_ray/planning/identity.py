@@ -32,6 +32,8 @@ ADDED: dict[str, Any] = {
     "supervision.temperature": 1.0,
     "supervision.keywords_must_occur": False,
     "supervision.leak_guard": False,
+    "supervision.gold": "modality",
+    "corpus.reported": "validation",
 }
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""

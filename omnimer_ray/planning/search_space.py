@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, RunConfig, Task, changed
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, DevelopmentPart, RunConfig, Task, changed
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.plan import Plan, Row, make_run
 from omnimer_ray.planning.space import SearchSpace
@@ -47,7 +47,7 @@ class Search:
     alphas: tuple[int, ...] = (8, 16, 32, 64)
     rate_factors: tuple[float, float] = (0.1, 3.0)  # of the recipe's learning rate; drawn log-uniformly
     auxiliary_weights: tuple[float, float] = (0.25, 4.0)  # of each auxiliary against the main task, under hybrid; log-uniformly
-    development: int = 4  # one of so many parts of train, by source video, scores the trials
+    development: DevelopmentPart = 4  # scores the trials: the corpus's own part if it brings one, else one of so many parts of train
     rungs: tuple[float, ...] = (0.25, 0.5)  # fractions of a stage with main items at which a trial may be pruned
     reduction: int = 3  # one in so many of the trials that reached a rung is kept
     num_confirmed: int = 3
@@ -213,7 +213,7 @@ def _joined(subset: tuple[AuxiliaryName, ...]) -> str:
 def _faults(search: Search) -> Iterator[str]:
     """Every fault of a search, with its value."""
     for name, least in (("num_trials", 1), ("num_confirmed", 1), ("development", 2), ("reduction", 2)):
-        if (value := getattr(search, name)) < least:
+        if (value := getattr(search, name)) != "own" and value < least:
             yield f"{name} {value} must be {least} or more"
     for name in ("subsets", "ranks", "alphas", "confirmation_seeds"):
         if not getattr(search, name):

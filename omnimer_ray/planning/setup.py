@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import CorpusConfig, RunConfig, parse
+from omnimer_ray.config import CorpusConfig, RunConfig, changed, parse
+from omnimer_ray.corpora import GENERATED
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
@@ -16,6 +17,7 @@ from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
 from omnimer_ray.planning.items import ledger_hash, unit_clips
+from omnimer_ray.planning.labels import FUSED, check_golds, with_labels
 from omnimer_ray.planning.owner import Owner, find_folder
 from omnimer_ray.planning.plan import Plan, make_plan
 from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
@@ -41,6 +43,7 @@ class Request(NamedTuple):
     exclude: tuple[str, ...]  # clips by name
     retry: bool  # units that are recorded as failed
     command: str  # that resumes the sweep
+    gold: str = "modality"  # of auxiliary answers
     supervision_only: bool = False  # build the supervision that the space's runs need, and no more
 
     @property
@@ -72,6 +75,7 @@ class Sweep(NamedTuple):
     plan: Plan
     folder: Path
     ledgers: Path  # shared by all sweeps of these results
+    dropped: tuple[str, ...] = ()  # tasks that the corpus has no labels for, a line each
     search: Search | None = None  # whose best trials are the plan's variants
 
     def make_plan(self) -> Plan:
@@ -84,6 +88,11 @@ class Sweep(NamedTuple):
     def stand_ins(self) -> tuple[str, ...]:
         """Notices about generated clips or the tiny base, printed with their numbers."""
         return tuple(notice for notice in (self.corpus.stand_in, self.base.stand_in) if notice)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is printed in the plan and under every table about corpus and labels."""
+        return (*self.corpus.notes, *self.dropped, *((FUSED,) if self.request.gold == "fused" else ()))
 
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
@@ -140,11 +149,13 @@ def prepare(request: Request) -> Sweep:
     file = find_space(request.space)
     profile = load_profile(request.machine)
     base = locate(request.base)
-    corpus = read_corpus(request, need_media=request.corpus != "mini")
+    corpus = read_corpus(request, need_media=request.corpus not in GENERATED)
     chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
-    identity = parse(CorpusConfig, chosen, "corpus")
-    recipe = recipe_for(base.name, base.width)(identity, base.config())
-    space = load_space(file, recipe)
+    identity = parse(CorpusConfig, {**chosen, "reported": corpus.reported}, "corpus")
+    recipe = changed(recipe_for(base.name, base.width)(identity, base.config()), {"supervision.gold": request.gold})
+    space, dropped = with_labels(load_space(file, recipe), corpus)
+    if isinstance(space, Search) and corpus.development:
+        space = replace(space, development="own")
     if request.seeds is not None:
         space = space.with_seeds(tuple(range(request.seeds)))
     suffix = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
@@ -152,7 +163,7 @@ def prepare(request: Request) -> Sweep:
     search = space if isinstance(space, Search) else None
     if search is not None and request.folds:
         raise ConfigError(
-            f"--folds {request.folds} does not go with a search: it chooses on a development part of train and confirms on validation"
+            f"--folds {request.folds} does not go with a search: it chooses on a development part and confirms on {corpus.reported}"
         )
     fixed = confirmation(space, read_trials(folder)) if isinstance(space, Search) else space
     plan = make_plan(fixed, request.folds, profile.ledger_shards)
@@ -161,7 +172,8 @@ def prepare(request: Request) -> Sweep:
         if not plan.units:
             raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
         search = None
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", search)
+    check_golds(trial_plan(search) if search else plan, corpus)
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", dropped, search)
 
 
 def check_ledgers(sweep: Sweep) -> None:

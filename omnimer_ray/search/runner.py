@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from omnimer_ray.corpora.select import development_splits
+from omnimer_ray.corpora.select import choosing_clips, development_splits
 from omnimer_ray.execution.driver import make_job, run_with_ray
 from omnimer_ray.execution.lease import Leases
 from omnimer_ray.execution.progress import Progress, console_logger
@@ -85,7 +85,7 @@ def run_trials(sweep: Sweep, console: Console) -> int:
     """Run until all trials have ended. Returns DONE, or FAILED or INTERRUPTED: then the same command resumes."""
     search, log = sweep.search, console_logger(console)
     assert search is not None
-    training = sweep.corpus.split("train")
+    training = choosing_clips(sweep.corpus.clips, search.development)
     job = make_job(sweep, sweep.folder / "trials", training, Pruning(search.rungs, search.reduction))
     study = Study(search, job.folder, sweep.folder / TRIALS)
     study.settle()
@@ -143,4 +143,4 @@ def closing(sweep: Sweep) -> list[str]:
         f"chosen on development: trial {trial.number}, macro F1 {trial.development_f1:.3f}: {named(trial.params)}"
         for trial in best(search, read_trials(sweep.folder))
     ]
-    return [*chosen, f"validation was opened once for each of {opened} confirmed runs, and by no trial"]
+    return [*chosen, f"{sweep.corpus.reported} was opened once for each of {opened} confirmed runs, and by no trial"]
