@@ -109,7 +109,7 @@ def test_inconsistent_plan_raises_an_error(small: Path, message: str) -> None:
 
 
 PREDICTIONS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
-    r"lacks 2 of 6 validation clips, as 'v4'; remove .*, and the same command makes it again": lambda frame: frame.head(4),
+    r"lacks 2 of 6 scored clips, as 'v4'; remove .*, and the same command makes it again": lambda frame: frame.head(4),
     r"answers clip 'v5' more than once": lambda frame: pl.concat([frame, frame.tail(1)]),
     r"answers clip 't0', which clips\.parquet does not offer": lambda frame: pl.concat(
         [frame, frame.tail(1).with_columns(pl.lit("t0").alias("clip"))]
@@ -123,7 +123,7 @@ PREDICTIONS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     r"predicted_sentiment 'fear' is no sentiment label; known: negative, neutral, positive": lambda frame: frame.with_columns(
         pl.lit("fear").alias("predicted_sentiment")
     ),
-    r"lacks 6 of 6 validation clips": lambda frame: frame.with_columns(pl.lit("indomer").alias("evaluation_corpus")),
+    r"lacks 6 of 6 scored clips": lambda frame: frame.with_columns(pl.lit("indomer").alias("evaluation_corpus")),
     r"has no column 'gold'": lambda frame: frame.drop("gold"),
     r"column 'prediction' is Int32, not String": lambda frame: frame.with_columns(pl.lit(1).alias("prediction")),
 }

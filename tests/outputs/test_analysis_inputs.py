@@ -58,6 +58,8 @@ def test_the_plan_names_rows_corpus_base_and_command(sweep: Sweep) -> None:
         "stand_in": "generated faces",
         "excluded": [],
         "warnings": [],
+        "reported": "validation",
+        "notes": [],
     }
     assert plan["command"] == "python -m omnimer_ray.sweep ablations"
     write_plan(

@@ -21,7 +21,7 @@ NEW = States(done=0, failed=0, resumable=0, new=18)
 
 def plan_lines(states: States = NEW, at_once: int | None = 2, corpus: Corpus = CORPUS) -> list[str]:
     recipe = tiny_config()
-    return lines(make_plan(ablations(recipe)), corpus, BASE, paper_config(), states, at_once)
+    return lines(make_plan(ablations(recipe)), corpus, (), BASE, paper_config(), states, at_once)
 
 
 def test_corpus_and_base_are_named_and_stand_ins_are_marked() -> None:
@@ -94,7 +94,7 @@ def test_counts_of_recorded_resumable_and_new_units() -> None:
 def test_merged_variants_are_reported_and_have_no_line() -> None:
     plan = make_plan(space(tiny_config()))
     assert len(variant_lines(plan, CORPUS)) == 1
-    assert lines(plan, CORPUS, BASE, paper_config(), NEW, 1)[-1] == "         merged: variant 'again' is the same run as 'Base'"
+    assert lines(plan, CORPUS, (), BASE, paper_config(), NEW, 1)[-1] == "         merged: variant 'again' is the same run as 'Base'"
 
 
 def test_lines_are_logged_one_by_one() -> None:

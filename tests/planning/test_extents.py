@@ -8,7 +8,7 @@ from omnimer_ray.planning.plan import make_plan
 from omnimer_ray.planning.units import StageUnit
 
 PLAN = make_plan(ablations(tiny_config()))
-EXTENTS = extents_of(PLAN, num_training=160, num_validation=96)
+EXTENTS = extents_of(PLAN, num_training=160, num_scored=96)
 BASE = next(unit for unit in PLAN.units if unit.title == "Base / sentiment, seed 0")
 ZERO = next(unit for unit in PLAN.units if unit.title == "Zero-shot / emotion")
 LEDGER = PLAN.units[0]

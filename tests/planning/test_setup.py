@@ -162,9 +162,7 @@ def test_a_search_confirms_base_alone_until_its_trials_have_ended(tmp_path: Path
 
 
 def test_a_search_has_no_folds(tmp_path: Path, shared_cache: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"^--folds 3 does not go with a search: it chooses on a development part of train and confirms on"
-    ):
+    with pytest.raises(ConfigError, match=r"^--folds 3 does not go with a search: it chooses on a development part and confirms on"):
         prepare(request(tmp_path, space="search", folds=3))
 
 
