@@ -12,8 +12,9 @@ from omnimer_ray.errors import ConfigError, near
 
 READERS = {  # a corpus of files -> what its PATH is; omnimer_ray/corpora/NAME.py has `read(path, how)`
     "indomer": "a folder",
+    "ch_sims": "a folder",
 }
-GENERATED = ("mini",)
+GENERATED = ("mini", "mini_zh")
 
 
 def load(
@@ -43,7 +44,7 @@ def load(
 
         if media is not None or exclude:
             raise ConfigError(f"corpus {name!r} is generated: it takes neither a media folder nor excluded clips; use them with NAME:PATH")
-        corpus = mini.load(cache=cache, need_media=need_media, progress=progress)
+        corpus = mini.load(mini.RECIPES[name], cache=cache, need_media=need_media, progress=progress)
     elif name in READERS and path:
         from omnimer_ray.corpora.assembly import Reading
 

@@ -50,6 +50,7 @@ def check(
     for table in tables(found):
         _log(f"\n{table}")
     media_faults, media_suspicions = _media(found)
+    _section("Printed under every table", list(found.notes))
     _section("Warnings", list(found.warnings))
     _section("Suspicious", [*suspicious(found), *media_suspicions])
     _section("Wrong", [*(str(wrong).splitlines() if wrong else []), *media_faults])

@@ -42,7 +42,10 @@ def tables(corpus: Corpus) -> list[Table]:
     """All tables of `check`."""
     parts = [Part("all", corpus.clips)]
     parts += [Part(name, clips) for name in ("train", "validation", "test") if (clips := corpus.split(name))]
-    return [key_statistics(parts), sentiments(parts), emotions(parts), conflicts(parts), topics(parts)]
+    made = [key_statistics(parts), sentiments(parts)]
+    made += [emotions(parts)] if any(clip.emotion for clip in corpus.clips) else []
+    made += [conflicts(parts)] if any(map(corpus.clips[0].modality_sentiment, MODALITIES)) else []
+    return made + ([topics(parts)] if any(clip.topic for clip in corpus.clips) else [])
 
 
 def key_statistics(parts: Sequence[Part]) -> Table:
@@ -52,6 +55,7 @@ def key_statistics(parts: Sequence[Part]) -> Table:
         ("source videos", lambda clips: f"{len({clip.source_video for clip in clips}):,}"),
         ("topics", lambda clips: str(len({clip.topic for clip in clips}))),
         ("words a clip", lambda clips: f"{mean(len(clip.text.split()) for clip in clips):.2f}"),
+        ("characters a clip", lambda clips: f"{mean(len(clip.text) for clip in clips):.2f}"),
         ("vocabulary", lambda clips: f"{len({word for clip in clips for word in words(clip.text)}):,}"),
         ("seconds a clip", _seconds),
         ("commonest sentiment", lambda clips: _commonest(clip.sentiment for clip in clips)),
@@ -65,7 +69,8 @@ def key_statistics(parts: Sequence[Part]) -> Table:
 def sentiments(parts: Sequence[Part]) -> Table:
     """Fig. 2a: clips of each sentiment, by modality."""
     rows = []
-    for seen in ("fused", *MODALITIES):
+    labelled = [name for name in MODALITIES if any(clip.modality_sentiment(name) for clip in parts[0].clips)]
+    for seen in ("fused", *labelled):
         for label in SENTIMENTS:
             counts = [sum(_sentiment(clip, seen) == label for clip in part.clips) for part in parts]
             rows.append((f"{seen}: {label}", *(_share(count, len(part.clips)) for count, part in zip(counts, parts, strict=True))))
@@ -104,8 +109,8 @@ def topics(parts: Sequence[Part]) -> Table:
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words of letters."""
-    return re.findall(r"[^\W\d_]+", text.lower())
+    """Lower-cased words of letters; a Chinese character is a word."""
+    return re.findall(r"[\u4e00-\u9fff]|[^\W\d_\u4e00-\u9fff]+", text.lower())
 
 
 def _sentiment(clip: Clip, seen: str) -> str | None:

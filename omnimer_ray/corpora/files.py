@@ -33,7 +33,7 @@ class MediaFolder:
         """Return the file of this name, else the files whose names differ only in capitals; only the first folder with a match counts."""
         if unsafe_name(name):
             return []
-        alike = [self._listed[place].get(name.casefold(), []) for place in places]
+        alike = [self._listed.get(place, {}).get(name.casefold(), []) for place in places]
         exact = [path for paths in alike for path in paths if path.name == name]
         return exact[:1] or next((paths for paths in alike if paths), [])
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from omnimer_ray.corpora.assembly import Annotated, check_excluded, check_parts, sides_of
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Split
 from omnimer_ray.corpora.files import unsafe_name
-from omnimer_ray.corpora.strict import Faults, Row, csv_rows, json_rows, mapped, unique
+from omnimer_ray.corpora.strict import Faults, Row, csv_rows, json_rows, mapped, tell_new, unique
 
 COLUMNS = ("video_name", "audio_name", "emotion", "sentiment", "text_sentiment", "audio_sentiment", "video_sentiment", "text")
 SENTIMENT_KEYS = ("sample_id", "text", "audio_label", "text_label", "video_label", "label", "video", "audio")
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
 def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[str]) -> list[Annotated]:
     """The clips of a release in the order of Annotations.csv; adds to `faults` and `warnings`."""
     all_rows, new = csv_rows(folder / "Annotations.csv", COLUMNS, faults)
-    _tell_new("Annotations.csv", "columns", new, warnings)
+    tell_new("Annotations.csv", "columns", new, warnings)
     check_excluded(exclude, {_id(row) for row in all_rows}, folder, faults)
     rows = unique([row for row in all_rows if _id(row) not in exclude], _id, faults)
     sentiment = _entries(folder, "3", SENTIMENT_KEYS, exclude, faults, warnings)
@@ -77,7 +77,7 @@ def join(folder: Path, exclude: frozenset[str], faults: Faults, warnings: list[s
     check_parts(clips, ("train", "validation"), faults)
     _check_groups(clips, faults)
     _tell_mended(clips, warnings)
-    _tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips if clip.topic} - TOPICS), warnings)
+    tell_new("Annotations.csv", "topics", sorted({clip.topic for clip in clips if clip.topic} - TOPICS), warnings)
     return clips
 
 
@@ -105,7 +105,7 @@ def _entries(
             continue
         rows, new = json_rows(path, keys, faults)
         whole = whole and bool(rows)
-        _tell_new(f"{place.name}/{path.name}", "keys", new, warnings)
+        tell_new(f"{place.name}/{path.name}", "keys", new, warnings)
         rows = [row for row in rows if row.values["sample_id"] not in exclude]
         for name, row in unique(rows, lambda row: row.values["sample_id"], faults).items():
             if (first := found.setdefault(name, Entry(split, row))).row is not row:
@@ -113,7 +113,7 @@ def _entries(
     if place.is_dir():
         known = {f"{kind}_class_{short}.json" for short in SPLITS}
         others = sorted(path.name for path in place.iterdir() if path.name not in known and not path.name.startswith("."))
-        _tell_new(place.name, "files, which are not read", others, warnings)
+        tell_new(place.name, "files, which are not read", others, warnings)
     return found if whole else None
 
 
@@ -205,8 +205,3 @@ def _check_groups(clips: Iterable[Annotated], faults: Faults) -> None:
     for video, splits in sides_of(clips).items():
         where = ", ".join(f"{count} clips in {split}" for split, count in splits.items())
         faults.add(f"source video {video} is in both splits: {where}; move its clips to one split, or exclude them")
-
-
-def _tell_new(where: str, what: str, new: Iterable[str], warnings: list[str]) -> None:
-    if new := list(new):
-        warnings.append(f"{where}: new {what}: {', '.join(new)}")

@@ -99,15 +99,16 @@ def rows_of(
 _MANGLED = re.compile(r"[0-9](\.[0-9]+)?E\+?[0-9]+", re.IGNORECASE)
 
 
-def check_id(row: Row, column: str, faults: Faults) -> None:
-    """Add a fault for an id that is empty, or that a spreadsheet program rewrote as a number."""
-    name = row.values[column]
+def check_id(row: Row, column: str, faults: Faults) -> bool:
+    """Add a fault for an id that is empty, or that a spreadsheet program rewrote as a number; returns whether it did."""
+    name, before = row.values[column], len(faults.lines)
     if not name.strip():
         faults.add(f"{row.where()}: {column!r} is empty; give every clip an id")
     elif _MANGLED.fullmatch(name.strip()):
         faults.add(
             f"{row.where()}: {column} {name!r} is a number that a spreadsheet program rewrote; format the column as text, and write the id again"
         )
+    return len(faults.lines) > before
 
 
 def json_rows(path: Path, keys: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
@@ -140,6 +141,12 @@ def mapped(row: Row, column: str, words: dict[str, str], faults: Faults) -> str 
     if word not in words:
         faults.add(f"{row.where()}: unknown label {word!r} in {column!r}; {near(word, words)}")
     return words.get(word)
+
+
+def tell_new(where: str, what: str, new: Iterable[str], warnings: list[str]) -> None:
+    """Add a warning about columns, keys or files that a reader does not know."""
+    if new := list(new):
+        warnings.append(f"{where}: new {what}: {', '.join(new)}")
 
 
 def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> dict[str, Row]:

@@ -57,7 +57,7 @@ def _near_duplicates(clips: Sequence[Clip]) -> Iterator[str]:
 def _thin_classes(corpus: Corpus) -> Iterator[str]:
     for split in ("train", "validation", "test"):
         clips = corpus.split(split)
-        for task in TASKS if clips else ():
+        for task in (task for task in TASKS if any(clip.label(task) for clip in corpus.clips) and clips):
             for label in LABELS[task]:
                 yield from _thin(split, f"{task} {label}", [clip for clip in clips if clip.label(task) == label])
 

@@ -19,7 +19,7 @@ from omnimer_ray.config import AUXILIARY_OF, BaseConfig, CorpusConfig, Kind, Opt
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip
 from omnimer_ray.corpora.generated import mini
-from omnimer_ray.corpora.generated.text import CUES
+from omnimer_ray.corpora.generated.text_id import CUES
 from omnimer_ray.media.prepare import prepare_media
 from omnimer_ray.model.bases import TINY_FOLDER
 from omnimer_ray.model.inputs import Encoder

@@ -43,7 +43,7 @@ def test_statistics_of_mini(small_mini: Corpus) -> None:
 
 def test_a_corpus_without_modality_labels_or_sound() -> None:
     corpus = Corpus("x", (clip("clip_1_Book_1", "train", "Satu dua."), clip("clip_2_Book_1", "validation", "Tiga.", None)), "f")
-    assert cells(corpus, "Conflicts between modalities", "the three disagree") == ("–", "–", "–")
+    assert [table.title for table in tables(corpus)] == ["Key statistics", "Sentiments", "Emotions: clips in source videos", "Topics"]
     assert cells(corpus, "Key statistics", "seconds a clip") == ("–", "–", "–")
     assert cells(corpus, "Key statistics", "commonest emotion") == ("neutral 1.000", "neutral 1.000", "–")
 
@@ -117,7 +117,7 @@ def test_the_command_exits_with_3_on_a_fault(release: Path, tmp_path: Path) -> N
 
 def test_command_knows_no_such_corpus() -> None:
     done = command("check", "minni")
-    assert (done.returncode, done.stderr) == (2, "ConfigError: unknown corpus 'minni'; did you mean 'mini'?\n")
+    assert (done.returncode, done.stderr) == (2, "ConfigError: unknown corpus 'minni'; did you mean 'mini' or 'mini_zh'?\n")
 
 
 def test_help_is_light() -> None:

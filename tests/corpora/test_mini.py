@@ -15,7 +15,8 @@ from omnimer_ray.corpora.clips import EMOTIONS, MODALITIES, SENTIMENT_OF, Corpus
 from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.generated.plan import plan
 from omnimer_ray.corpora.generated.recipe import MiniRecipe, Rates, SplitSize
-from omnimer_ray.corpora.generated.text import CUES, FILLER, HELD_OUT_CUES
+from omnimer_ray.corpora.generated.sentences import HELD_OUT_CUES
+from omnimer_ray.corpora.generated.text_id import CUES, INDONESIAN
 from omnimer_ray.errors import ConfigError, MachineError
 
 
@@ -58,7 +59,7 @@ def test_pretraining_shares_no_voice_face_filler_and_fewer_cues() -> None:
 
     for people in (mini.VOICES, faces.SKINS, faces.HAIRS, faces.BACKGROUNDS):
         assert not set(people["mini"]) & set(people["pretraining"])
-    ours, theirs = FILLER["mini"], FILLER["pretraining"]
+    ours, theirs = INDONESIAN.filler["mini"], INDONESIAN.filler["pretraining"]
     assert not set(ours.openers) & set(theirs.openers) - {""}
     assert not set(ours.subjects) & set(theirs.subjects)
     assert not set(ours.closers) & set(theirs.closers)

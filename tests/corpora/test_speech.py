@@ -85,7 +85,7 @@ def test_the_error_names_missing_data(tmp_path: Path) -> None:
     import espeakng_loader
 
     with pytest.raises(ConfigError, match=r"espeak-ng did not start with its data in .*; install the package espeakng-loader again"):
-        speech._Espeak(espeakng_loader.get_library_path(), tmp_path).speak(TEXT, "m1", speech.PROSODY["neutral"])
+        speech._Espeak(espeakng_loader.get_library_path(), tmp_path).speak(TEXT, "id+m1", speech.PROSODY["neutral"])
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

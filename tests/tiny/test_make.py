@@ -11,7 +11,7 @@ import torch
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF
 from omnimer_ray.corpora.generated import mini
-from omnimer_ray.corpora.generated.text import CUES
+from omnimer_ray.corpora.generated.text_id import CUES
 from omnimer_ray.model.bases import locate
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import load_thinker

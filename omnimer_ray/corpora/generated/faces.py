@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from omnimer_ray.corpora.generated.text import Identities
+from omnimer_ray.corpora.generated.sentences import Identities
 from omnimer_ray.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -10,23 +10,24 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from omnimer_ray.corpora import indomer
+from omnimer_ray.corpora import ch_sims, indomer
 from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Corpus
-from omnimer_ray.corpora.generated import faces
-from omnimer_ray.corpora.generated.plan import PlannedClip, plan
+from omnimer_ray.corpora.generated import faces, mini_zh
+from omnimer_ray.corpora.generated.plan import LANGUAGES, PlannedClip, plan
 from omnimer_ray.corpora.generated.recipe import MAKER_VERSION, MiniRecipe
 from omnimer_ray.corpora.generated.rendering import Limits, Performance, Person, render_all
-from omnimer_ray.corpora.generated.text import Identities
+from omnimer_ray.corpora.generated.sentences import Identities
 from omnimer_ray.corpora.indomer_join import COLUMNS, EMOTION_KEYS, EMOTION_WORDS, SAME, SENTIMENT_KEYS, SENTIMENT_WORDS
 from omnimer_ray.errors import MachineError
 
 __all__ = ["MiniRecipe", "PlannedClip", "load", "make", "plan", "write_annotations"]
 
-STAND_IN = "generated faces and synthesised speech (mini corpus)"
+RECIPES = {"mini": MiniRecipe(), "mini_zh": MiniRecipe.chinese()}
 
 VOICES: dict[Identities, tuple[str, ...]] = {  # espeak-ng variants, half low and half high, none with breath (see speech.py)
     "mini": ("m1", "m3", "m6", "adam", "david", "f1", "linda", "steph", "Annie", "anika"),
@@ -47,14 +48,20 @@ def load(
     Raises MissingExtraError without the extra `demo`.
     """
     recipe = recipe or MiniRecipe()
-    if not need_media and not (cache / "mini" / recipe.fingerprint()).exists():
+    name, read = name_of(recipe), indomer.read if recipe.language == "id" else ch_sims.read
+    stand_in = f"generated faces and synthesised speech ({name} corpus)"
+    how = Reading(cache, need_media=need_media, fingerprint=recipe.fingerprint())
+    folder = cache / name / recipe.fingerprint()
+    if not need_media and not folder.exists():
         with tempfile.TemporaryDirectory() as place:
-            write_annotations(plan(recipe), Path(place))
-            corpus = indomer.read(Path(place), Reading(cache=cache, need_media=False, fingerprint=recipe.fingerprint()))
-        return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN)
-    folder = make(recipe, cache / "mini" / recipe.fingerprint(), workers=workers, progress=progress)
-    corpus = indomer.read(folder, Reading(cache=cache, fingerprint=recipe.fingerprint()))
-    return Corpus("mini", corpus.clips, corpus.fingerprint, STAND_IN, warnings=corpus.warnings)
+            _write_annotations(recipe, plan(recipe), Path(place))
+            return replace(read(Path(place), how), name=name, stand_in=stand_in)
+    return replace(read(make(recipe, folder, workers=workers, progress=progress), how), name=name, stand_in=stand_in)
+
+
+def name_of(recipe: MiniRecipe) -> str:
+    """The corpus's name."""
+    return "mini" if recipe.language == "id" else "mini_zh"
 
 
 def make(recipe: MiniRecipe, folder: Path, *, workers: int | None = None, progress: Callable[[str], None] = lambda line: None) -> Path:
@@ -89,17 +96,31 @@ def _build(recipe: MiniRecipe, folder: Path, workers: int, progress: Callable[[s
     clips = plan(recipe)
     people = {clip.video: _person(recipe, clip.video) for clip in clips}
     performances = [
-        Performance(clip.id, people[clip.video], clip.text, clip.cues["audio"], clip.cues["video"], f"{recipe.identities}/{recipe.seed}")
+        Performance(
+            clip.id, people[clip.video], clip.text, clip.cues["audio"], clip.cues["video"], _seed(recipe), LANGUAGES[recipe.language].voice
+        )
         for clip in clips
     ]
-    render_all(performances, folder, Limits(recipe.min_sec, recipe.max_sec), workers, lambda line: progress(f"mini corpus: {line}"))
-    write_annotations(clips, folder)
+    render_all(
+        performances, folder, Limits(recipe.min_sec, recipe.max_sec), workers, lambda line: progress(f"{name_of(recipe)} corpus: {line}")
+    )
+    _write_annotations(recipe, clips, folder)
+    if recipe.language == "zh":
+        mini_zh.place_media(clips, folder)
     (folder / "recipe.json").write_text(json.dumps({"maker_version": MAKER_VERSION, **recipe.model_dump()}, indent=2) + "\n")
 
 
 def _person(recipe: MiniRecipe, video: int) -> Person:
-    random = Random(f"{recipe.seed}/{recipe.identities}/person {video}")
+    random = Random(f"{recipe.seed}/{recipe.identities}/{'' if recipe.language == 'id' else recipe.language}person {video}")
     return Person(faces.look(random, recipe.identities), random.choice(VOICES[recipe.identities]), random.uniform(-6, 6))
+
+
+def _seed(recipe: MiniRecipe) -> str:
+    return f"{recipe.identities}/{recipe.seed}" + ("" if recipe.language == "id" else f"/{recipe.language}")
+
+
+def _write_annotations(recipe: MiniRecipe, clips: Sequence[PlannedClip], folder: Path) -> None:
+    (write_annotations if recipe.language == "id" else mini_zh.write_annotations)(clips, folder)
 
 
 def write_annotations(clips: Sequence[PlannedClip], folder: Path) -> None:

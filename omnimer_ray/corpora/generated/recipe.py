@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from omnimer_ray.config import Frozen, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS
-from omnimer_ray.corpora.generated.text import Identities
+from omnimer_ray.corpora.generated.sentences import Identities
 
+LanguageName = Literal["id", "zh"]
 MAKER_VERSION = 2  # raise it when code changes what the same recipe makes
 
 LONG_TAIL = {"neutral": 0.40, "happiness": 0.19, "surprise": 0.06, "sadness": 0.13, "anger": 0.10, "disgust": 0.07, "fear": 0.05}
@@ -47,12 +48,20 @@ class MiniRecipe(Frozen):
     seed: int = Field(default=0, ge=0)
     train: SplitSize = SplitSize(num_clips=160, num_videos=20)
     validation: SplitSize = SplitSize(num_clips=96, num_videos=24)
+    test: SplitSize | None = None  # with it, all parts are cut from the same source videos, as in CH-SIMS; without it, none is shared
+    language: LanguageName = "id"
     shares: dict[str, float] = LONG_TAIL  # of the fused emotions
     agreement: Rates = Rates(text=0.80, video=0.85, audio=0.75)  # how often a modality's sentiment is the fused one
     clarity: Rates = Rates(text=0.92, video=0.90, audio=0.93)  # how often text, face or voice follow the modality's own label
     identities: Identities = "mini"
     min_sec: float = Field(default=2.0, gt=0)  # shorter speech is followed by silence
     max_sec: float = Field(default=3.5, gt=0)  # 88 audio and 56 video tokens: an item stays under 300
+
+    @classmethod
+    def chinese(cls) -> Self:
+        """Recipe of `mini_zh`: CH-SIMS's parts, train, valid and test."""
+        sizes = (SplitSize(num_clips=clips, num_videos=20) for clips in (160, 40, 80))
+        return cls(language="zh", **dict(zip(("train", "validation", "test"), sizes, strict=True)))
 
     @classmethod
     def pretraining(cls, seed: int, num_clips: int) -> Self:
@@ -76,4 +85,5 @@ class MiniRecipe(Frozen):
 
     def fingerprint(self) -> str:
         """Identity of the corpus: recipe, seed and maker version."""
-        return content_hash({"maker": MAKER_VERSION, **self.model_dump()})
+        added = {name for name in ("language", "test") if getattr(self, name) == type(self).model_fields[name].default}
+        return content_hash({"maker": MAKER_VERSION, **self.model_dump(exclude=added)})

@@ -40,6 +40,7 @@ class Performance(NamedTuple):
     audio_emotion: str
     video_emotion: str
     seed: str
+    language: str = "id"  # of espeak-ng
 
 
 class Limits(NamedTuple):
@@ -85,10 +86,11 @@ def render(performance: Performance, folder: Path, limits: Limits) -> None:
 def _speech(performance: Performance, random: Random, limits: Limits) -> speech.Waveform:
     prosody = speech.varied(speech.PROSODY[performance.audio_emotion], random, random.uniform(0.7, 1.15))
     prosody = prosody._replace(pitch=min(99.0, max(0.0, prosody.pitch + performance.person.pitch_shift)))
-    samples = speech.speak(performance.text, performance.person.voice, prosody)
+    samples = speech.speak(performance.text, performance.person.voice, prosody, performance.language)
     too_long = samples.size / speech.RATE_HZ / limits.max_sec
     if too_long > 1:
-        samples = speech.speak(performance.text, performance.person.voice, prosody._replace(rate=prosody.rate * min(2.0, 1.1 * too_long)))
+        faster = prosody._replace(rate=prosody.rate * min(2.0, 1.1 * too_long))
+        samples = speech.speak(performance.text, performance.person.voice, faster, performance.language)
     frame = speech.RATE_HZ / FRAMES_PER_SECOND
     num_frames = math.ceil(min(max(samples.size / speech.RATE_HZ, limits.min_sec), limits.max_sec) * FRAMES_PER_SECOND)
     whole = np.zeros(round(num_frames * frame), np.int16)

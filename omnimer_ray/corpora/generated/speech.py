@@ -1,4 +1,4 @@
-"""Indonesian speech with the prosody of an emotion, by espeak-ng (extra `demo`); used by the mini corpus and by stand-in media."""
+"""Speech with the prosody of an emotion, by espeak-ng (extra `demo`); used by the mini corpus and by stand-in media."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def varied(prosody: Prosody, random: Random, strength: float) -> Prosody:
     )
 
 
-def speak(text: str, voice: str, prosody: Prosody) -> Waveform:
-    """`text` in Indonesian by an espeak-ng variant such as 'm3' or 'f2', mono at RATE_HZ; empty if nothing is pronounceable."""
+def speak(text: str, voice: str, prosody: Prosody, language: str = "id") -> Waveform:
+    """`text` in espeak-ng's `language` by a variant such as 'm3' or 'f2', mono at RATE_HZ; empty if nothing is pronounceable."""
     espeak = _espeak()
     if voice not in espeak.variants:
         raise ConfigError(f"unknown voice {voice!r}; {near(voice, espeak.variants)}")
-    return _shaped(espeak.speak(text, voice, prosody), prosody)
+    return _shaped(espeak.speak(text, f"{language}+{voice}", prosody), prosody)
 
 
 class _Espeak:
@@ -97,7 +97,7 @@ class _Espeak:
             raise ConfigError(f"espeak-ng did not start with its data in {self.data}; install the package espeakng-loader again")
         self.pieces.clear()
         library.espeak_SetSynthCallback(self.callback)
-        library.espeak_SetVoiceByName(f"id+{voice}".encode())
+        library.espeak_SetVoiceByName(voice.encode())
         for parameter, value in ((_RATE, prosody.rate), (_VOLUME, prosody.volume), (_PITCH, prosody.pitch), (_RANGE, prosody.pitch_range)):
             library.espeak_SetParameter(parameter, round(value), 0)
         library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, 1, 0, _UTF8, None, None)

@@ -1,16 +1,8 @@
-"""Indonesian sentences of the generated corpus: a cue phrase expresses the text's emotion, all other words are neutral filler.
-
-The two identities share most cue phrases but no filler and no frame; the last cues of every list are unknown to the pre-training one.
-"""
+"""Indonesian sentences of the generated corpus."""
 
 from __future__ import annotations
 
-from random import Random
-from typing import Literal, NamedTuple
-
-Identities = Literal["mini", "pretraining"]
-
-HELD_OUT_CUES = 2  # cue phrases of every emotion that are absent from pre-training
+from omnimer_ray.corpora.generated.sentences import Filler, Language
 
 CUES = {
     "neutral": (
@@ -93,43 +85,24 @@ NOUNS = {
     "Book": ("novel", "buku", "tokoh", "bab akhir"),
     "Society": ("tetangga", "banjir", "jalan raya", "antrean"),
 }
-TOPICS = tuple(NOUNS)
 
-
-class Filler(NamedTuple):
-    """The neutral words around a cue, and their order."""
-
-    openers: tuple[str, ...]
-    subjects: tuple[str, ...]
-    closers: tuple[str, ...]
-    frames: tuple[str, ...]
-
-
-FILLER: dict[Identities, Filler] = {
-    "mini": Filler(
-        ("", "jadi ", "nah ", "sekarang ", "tadi ", "hari ini "),
-        ("aku", "saya", "kami"),
-        ("ini", "itu", "tadi", "kemarin", "di sini"),
-        ("{opener}{subject} {cue} {noun} {closer}", "{opener}{subject} lagi {cue} {noun} {closer}"),
-    ),
-    "pretraining": Filler(
-        ("", "lalu ", "oke ", "minggu lalu ", "di sana ", "kali ini "),
-        ("dia", "mereka", "kita"),
-        ("baru", "lama", "barusan", "yang itu", "pagi itu"),
-        ("{subject} {cue} {noun} {closer}", "{opener}{subject} memang {cue} {noun}"),
-    ),
-}
-
-
-def sentence(random: Random, emotion: str, topic: str, identities: Identities) -> str:
-    """One sentence of 3-9 words whose cue phrase expresses `emotion`, with a capital and a full stop."""
-    filler = FILLER[identities]
-    cues = CUES[emotion] if identities == "mini" else CUES[emotion][:-HELD_OUT_CUES]
-    words = random.choice(filler.frames).format(
-        opener=random.choice(filler.openers),
-        subject=random.choice(filler.subjects),
-        cue=random.choice(cues),
-        noun=random.choice(NOUNS[topic]),
-        closer=random.choice(filler.closers),
-    )
-    return words[0].upper() + words[1:] + "."
+INDONESIAN = Language(
+    "id",
+    CUES,
+    NOUNS,
+    {
+        "mini": Filler(
+            ("", "jadi ", "nah ", "sekarang ", "tadi ", "hari ini "),
+            ("aku", "saya", "kami"),
+            ("ini", "itu", "tadi", "kemarin", "di sini"),
+            ("{opener}{subject} {cue} {noun} {closer}", "{opener}{subject} lagi {cue} {noun} {closer}"),
+        ),
+        "pretraining": Filler(
+            ("", "lalu ", "oke ", "minggu lalu ", "di sana ", "kali ini "),
+            ("dia", "mereka", "kita"),
+            ("baru", "lama", "barusan", "yang itu", "pagi itu"),
+            ("{subject} {cue} {noun} {closer}", "{opener}{subject} memang {cue} {noun}"),
+        ),
+    },
+    ".",
+)
