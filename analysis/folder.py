@@ -6,13 +6,13 @@ The first of the three steps load, reduce, render. Only runs that are recorded a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analysis.planned import Plan, PlanRow, read_plan, scored_splits
+from analysis.planned import Plan, PlanCorpus, PlanRow, read_plan, scored_splits
 from omnimer_ray.config import AUXILIARY_OF
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
@@ -31,15 +31,29 @@ class Results:
     runs: pl.DataFrame  # runs_schema()
     predictions: pl.DataFrame  # predictions_schema(), signature, source_video: of the runs that are done, one row per clip
     auxiliary_answers: pl.DataFrame  # the same columns: answers to the auxiliary instructions, of the runs that gave them
-    clips: pl.DataFrame  # clips_schema()
+    clips: pl.DataFrame  # clips_schema(), of the corpus that runs are trained on
+    elsewhere: pl.DataFrame  # the columns of `predictions`: answers to clips of other corpora
+    other_clips: pl.DataFrame  # clips_schema(), of those corpora
     ledger: pl.DataFrame  # ledger_schema(); empty without supervision
     unplanned: tuple[str, ...]  # recorded signatures that are in no row of the plan
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
-        """Notices of the stand-ins in corpus, base and records, each once."""
-        notices = [self.plan.corpus.stand_in, self.plan.base.stand_in, *self.runs["stand_in"].to_list()]
+        """Notices of the stand-ins in corpora, base and records, each once."""
+        corpora = [corpus.stand_in for corpus in (self.plan.corpus, *self.plan.evaluated_on)]
+        notices = [*corpora, self.plan.base.stand_in, *self.runs["stand_in"].to_list()]
         return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+    def on(self, corpus: PlanCorpus) -> Results:
+        """The same runs, scored on another corpus."""
+        mine = pl.col("evaluation_corpus") == corpus.name
+        return replace(
+            self,
+            plan=self.plan.model_copy(update={"corpus": corpus}),
+            predictions=self.elsewhere.filter(mine),
+            clips=self.other_clips.filter(pl.col("corpus") == corpus.name),
+            auxiliary_answers=self.auxiliary_answers.clear(),
+        )
 
 
 def runs_schema() -> dict[str, Any]:
@@ -72,14 +86,18 @@ def load(folder: str | Path) -> Results:
     clips = read_frame(folder / "clips.parquet", clips_schema())
     ledger_file = folder / "ledger.parquet"
     ledger = read_frame(ledger_file, ledger_schema()) if ledger_file.exists() else pl.DataFrame(schema=ledger_schema())
-    if (repeated := clips.filter(clips["clip"].is_duplicated())["clip"].unique(maintain_order=True)).len():
+    if (repeated := clips.filter(clips.select("corpus", "clip").is_duplicated())["clip"].unique(maintain_order=True)).len():
         raise ResultsError(
             f"{folder / 'clips.parquet'} holds clip {repeated[0]!r} more than once; remove it, and the same command makes it again"
         )
+    clips = clips.with_columns(pl.col("corpus").fill_null(plan.corpus.name))
+    other_clips, clips = clips.filter(pl.col("corpus") != plan.corpus.name), clips.filter(pl.col("corpus") == plan.corpus.name)
     records = {signature: read_record(folder / "runs" / signature) for signature in dict.fromkeys(row.signature for row in plan.rows)}
     done = {row.signature: row for row in plan.rows if (records[row.signature] or {}).get("outcome") == DONE}
-    answers = [_answers(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips) for row in done.values()]
-    frames, auxiliary = [main for main, _ in answers], [other for _, other in answers]
+    answers = [
+        _answers(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips, other_clips) for row in done.values()
+    ]
+    frames, auxiliary, elsewhere = (list(part) for part in zip(*answers, strict=True)) if answers else ([], [], [])
     _check_folds(folder, list(done.values()), frames)
     columns = {"signature": pl.String, **predictions_schema(), "source_video": pl.String}
     return Results(
@@ -89,6 +107,8 @@ def load(folder: str | Path) -> Results:
         predictions=pl.concat(frames) if frames else pl.DataFrame(schema=columns),
         auxiliary_answers=pl.concat(auxiliary) if auxiliary else pl.DataFrame(schema=columns),
         clips=clips,
+        elsewhere=pl.concat(elsewhere) if elsewhere else pl.DataFrame(schema=columns),
+        other_clips=other_clips,
         ledger=ledger,
         unplanned=tuple(_unplanned(folder, records)),
     )
@@ -127,16 +147,19 @@ def _unplanned(folder: Path, planned: Iterable[str]) -> list[str]:
     return sorted(run.parent.name for run in runs.glob("*/record.json") if run.parent.name not in known)
 
 
-def _answers(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A finished run's predictions on its own task and corpus, and its answers to auxiliary instructions; each with the clip's source video."""
+def _answers(
+    run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips: pl.DataFrame, other_clips: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """A finished run's answers, each with the clip's source video: to its task on its own corpus, to auxiliary instructions, to its task on other corpora."""
     path = run / "predictions.parquet"
     mend = f"remove {run}, and the same command makes it again"
     if (recorded := record.get("files", {}).get(path.name)) is None:
         raise ResultsError(f"{run / 'record.json'} has outcome done but records no {path.name}; {mend}")
     if recorded != file_hash(path):
         raise ResultsError(f"{path} is not the file that was recorded (hash {file_hash(path)}, recorded {recorded}); {mend}")
-    frame = read_frame(path, predictions_schema())
-    frame = frame.filter(pl.col("evaluation_corpus") == plan.corpus.name)
+    whole = read_frame(path, predictions_schema())
+    others = [_elsewhere(path, whole, row, corpus, other_clips, mend) for corpus in plan.evaluated_on]
+    frame = whole.filter(pl.col("evaluation_corpus") == plan.corpus.name)
     auxiliary, frame = frame.filter(pl.col("instruction").is_in(AUXILIARY_OF)), frame.filter(pl.col("instruction") == row.task)
     if (repeated := frame.filter(frame["clip"].is_duplicated())["clip"]).len():
         raise ResultsError(f"{path} answers clip {repeated[0]!r} more than once; {mend}")
@@ -150,11 +173,25 @@ def _answers(run: Path, row: PlanRow, plan: Plan, record: dict[str, Any], clips:
     _check_labels(path, frame, row.task, expected)
     _check_auxiliary(path, auxiliary, clips)
 
-    def located(frame: pl.DataFrame) -> pl.DataFrame:
-        videos = clips.select("clip", "source_video")
-        return frame.join(videos, on="clip", how="left").select(pl.lit(run.name).alias("signature"), pl.all()).sort("instruction", "clip")
+    other = pl.concat(others) if others else whole.clear()
+    return _located(run, frame, clips), _located(run, auxiliary, clips), _located(run, other, other_clips)
 
-    return located(frame), located(auxiliary)
+
+def _located(run: Path, frame: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
+    """Answers with the signature of their run and their clips' source videos."""
+    videos = clips.select(pl.col("corpus").alias("evaluation_corpus"), "clip", "source_video")
+    joined = frame.join(videos, on=["evaluation_corpus", "clip"], how="left")
+    return joined.select(pl.lit(run.name).alias("signature"), pl.all()).sort("evaluation_corpus", "instruction", "clip")
+
+
+def _elsewhere(path: Path, whole: pl.DataFrame, row: PlanRow, corpus: PlanCorpus, clips: pl.DataFrame, mend: str) -> pl.DataFrame:
+    """A run's answers to another corpus: all of its reported part, or none if it has no labels for the task."""
+    frame = whole.filter((pl.col("evaluation_corpus") == corpus.name) & (pl.col("instruction") == row.task))
+    expected = clips.filter((pl.col("corpus") == corpus.name) & pl.col(row.task).is_not_null() & (pl.col("split") == corpus.reported))
+    if sorted(frame["clip"]) != sorted(expected["clip"]):
+        raise ResultsError(f"{path} answers {frame.height} of {expected.height} {corpus.reported} clips of {corpus.name}; {mend}")
+    _check_labels(path, frame, row.task, expected)
+    return frame
 
 
 def _check_labels(path: Path, frame: pl.DataFrame, task: str, clips: pl.DataFrame) -> None:

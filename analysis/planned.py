@@ -57,6 +57,7 @@ class Plan(Loose):
     space: str
     question: str
     corpus: PlanCorpus
+    evaluated_on: tuple[PlanCorpus, ...] = ()  # other corpora that runs answer
     base: PlanBase
     command: str  # the same command resumes, and ends by rebuilding the tables
     variants: tuple[str, ...]

@@ -60,11 +60,14 @@ GROUNDING_NOTE = (
     "Accuracy of the answers to the auxiliary instructions, each from its own modality alone and against that modality's label: keywords in the "
     "text, the face in the video, prosody in the audio. Zero-shot rows are the base before training. An answer without a label counts as wrong."
 )
+TRANSFER_HEADINGS = ("", "answered on", "accuracy", next(metric.heading for metric in METRICS if metric.name == MAIN), LEVEL_TEXT, "n")
+TRANSFER_NOTE = "The same trained models on the reported part of each corpus, in its label space. The majority class is that of each corpus's own training part."
 EXPLANATIONS = {
     HEADINGS: (LENGTH_NOTE, RECOVERABLE_NOTE),
     DIFFERENCE_HEADINGS: (DIFFERENCE_NOTE,),
     POLARITY_HEADINGS: (POLARITY_NOTE,),
     GROUNDING_HEADINGS: (GROUNDING_NOTE,),
+    TRANSFER_HEADINGS: (TRANSFER_NOTE,),
     MISSING_HEADINGS: (MISSING_NOTE, LENGTH_NOTE, RECOVERABLE_NOTE),
 }  # of the headings of each kind of table
 FEW_VIDEOS = 5  # source videos of a class; with fewer, one video has a large influence on macro F1
@@ -108,6 +111,22 @@ def grounding_grid(table: pl.DataFrame, task: str) -> Grid:
         )
         rows.append((row["variant"], *cells, str(row["n"] or "")))
     return Grid(f"{task.capitalize()} runs: accuracy from one modality alone", GROUNDING_HEADINGS, tuple(rows))
+
+
+def transfer_grid(table: pl.DataFrame, task: str) -> Grid:
+    """Scores on several corpora as printed."""
+    rows = [
+        (
+            row["variant"],
+            row["evaluated_on"],
+            decimal(row["accuracy"]),
+            decimal(row[MAIN]),
+            bounds(row[f"{MAIN}_low"], row[f"{MAIN}_high"]),
+            str(row["n"] or ""),
+        )
+        for row in table.iter_rows(named=True)
+    ]
+    return Grid(f"{task.capitalize()}: trained on {table['trained_on'][0]}, answered on several corpora", TRANSFER_HEADINGS, tuple(rows))
 
 
 def missing_grid(table: pl.DataFrame, task: str) -> Grid:

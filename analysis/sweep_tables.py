@@ -27,18 +27,29 @@ from analysis.render import (
     score_grid,
     signature_lines,
     terminal,
+    transfer_grid,
 )
+from analysis.transfer import answered, transfer_table
 
 
 def tables(results: Results) -> dict[str, str]:
     """File name -> text: every table of every task, as Markdown and CSV."""
     files = {}
     for task in results.plan.tasks:
-        about, signatures = notes(results, task), signature_lines(results, task)
-        for name, table, grid in task_tables(results, task):
-            files[f"{name}.md"] = markdown(grid, [*about, *explained(grid)], signatures, results.plan.command)
-            files[f"{name}.csv"] = csv(results, table, task)
+        for view in (results, *answered(results, task)):
+            about, signatures = notes(view, task), signature_lines(view, task)
+            for name, table, grid in task_tables(view, task) if view is results else other_tables(results, view, task):
+                files[f"{name}.md"] = markdown(grid, [*about, *explained(grid)], signatures, results.plan.command)
+                files[f"{name}.csv"] = csv(view, table, task)
     return files
+
+
+def other_tables(results: Results, view: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
+    """A task's tables of the same runs on another corpus."""
+    where, name = f" on {view.plan.corpus.name}, trained on {results.plan.corpus.name}", f"{task}_on_{view.plan.corpus.name}"
+    scores, per_class = score_table(view, task), per_class_table(view, task)
+    found = [(name, scores, score_grid(scores, task)), (f"{name}_per_class", per_class, per_class_grid(per_class, task))]
+    return [(file, table, marked(grid._replace(title=grid.title + where), results.stand_ins)) for file, table, grid in found]
 
 
 def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Grid]]:
@@ -51,6 +62,8 @@ def task_tables(results: Results, task: str) -> list[tuple[str, pl.DataFrame, Gr
         found.append((f"{task}_missing", missing, missing_grid(missing, task)))
     if not (grounding := grounding_table(results, task)).is_empty():
         found.append((f"{task}_grounding", grounding, grounding_grid(grounding, task)))
+    if not (transfer := transfer_table(results, task)).is_empty():
+        found.append((f"{task}_transfer", transfer, transfer_grid(transfer, task)))
     if task == "emotion":
         found.append(("emotion_as_sentiment", polarity := polarity_table(results), polarity_grid(polarity)))
     return [(name, table, marked(grid, results.stand_ins)) for name, table, grid in found]

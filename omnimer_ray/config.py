@@ -172,12 +172,22 @@ class SupervisionConfig(Frozen):
     gold: SupervisionGold = "modality"  # [A] the label that an answer must agree with: the modality's own, or the clip's (fused)
 
 
+class OtherCorpus(Frozen):
+    """A corpus that a run answers besides its own: the part that it reports, in its label space."""
+
+    name: str
+    fingerprint: str
+    tasks: tuple[Task, ...]  # that it has labels for
+    num_clips: int = Field(ge=1)  # of its reported part
+
+
 class EvaluationConfig(Frozen):
     """Greedy decoding of the main answer [A]; no part of it is in a stage's key, so evaluations share an adapter."""
 
     max_new_tokens: int = Field(48, ge=4)
     scoring: Scoring = "exact"  # [A] exact: the closed set of answers in one pass, with probabilities; a greedy answer outside is generated
     auxiliaries: bool = True  # the auxiliary instructions are answered as well: what the model recognises from one modality alone
+    also: tuple[OtherCorpus, ...] = ()  # other corpora that the run answers
     decoding: Decoding = "free"  # constrained: only labels of the task, and only emotions that fit the stated polarity
 
 
@@ -302,8 +312,10 @@ def resolve(config: RunConfig) -> RunConfig:
         data["supervision"]["keywords_must_occur"] = False
     if config.task == "sentiment":
         data["hierarchy"] = "none"
+    data["evaluation"]["also"] = [other for other in data["evaluation"]["also"] if config.task in other["tasks"]]
     if config.evaluation.decoding == "constrained":  # nothing is left to generate
-        data["evaluation"].update(EvaluationConfig(decoding="constrained", auxiliaries=False).model_dump())
+        fixed = EvaluationConfig(decoding="constrained", auxiliaries=False).model_dump(exclude={"also"})
+        data["evaluation"].update(fixed)
     if set(config.modalities) <= set(config.observed.modalities):  # nothing is hidden
         data["observed"]["modalities"] = EVERY_MODALITY
     else:

@@ -32,7 +32,7 @@ from omnimer_ray.planning import description, forecast
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
-from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus
+from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus, read_others
 from omnimer_ray.planning.units import Unit
 from omnimer_ray.recipes import omnimer_qwen7b
 from omnimer_ray.training.schedule import check_split, check_steps, fitting
@@ -73,8 +73,11 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
                 sweep.forget_failures()
-            if request.corpus in GENERATED:  # planned from its recipe; from here on its media must exist
-                sweep = sweep._replace(corpus=read_corpus(request, need_media=True, progress=log))
+            if any(
+                spec in GENERATED for spec in (request.corpus, *request.evaluate_on)
+            ):  # planned from recipes; from here on media must exist
+                others = tuple(read_others(request, generate=True, progress=log))
+                sweep = sweep._replace(corpus=read_corpus(request, generate=True, progress=log), others=others)
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)
     except KeyboardInterrupt:
         if lease is not None and lease.lost:
@@ -216,7 +219,8 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> None:
     from omnimer_ray.media.prepare import prepare_media
 
     for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
-        prepare_media(sweep.corpus.clips, media, default_cache(), os.cpu_count() or 1, log)
+        for clips in (sweep.corpus.clips, *(other.scored for other in sweep.others)):
+            prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
 
 

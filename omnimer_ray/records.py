@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 INFERENCE = "inference.json"  # beside an adapter: its config, for use without the results folder
 ADDED_COLUMNS = (
+    "corpus",
     "closed_set_mass",
     "generated",
     "why",
@@ -40,11 +41,11 @@ ADDED_COLUMNS = (
 
 
 def clips_schema() -> dict[str, Any]:
-    """Columns of clips.parquet; a label that the corpus does not give is null."""
+    """Columns of clips.parquet, a row per clip of the corpus and of each that runs answer besides; a label that a corpus does not give is null."""
     import polars as pl
 
     labels = ("sentiment", "emotion", "text_sentiment", "video_sentiment", "audio_sentiment")
-    texts = ("clip", "split", "source_video", "topic", "text", *labels)
+    texts = ("corpus", "clip", "split", "source_video", "topic", "text", *labels)
     return {**dict.fromkeys(texts, pl.String), "thumbnails": pl.Binary}  # thumbnails: one JPEG strip, or null
 
 

@@ -37,6 +37,9 @@ def sweep(
     ] = None,
     media: Annotated[Path | None, typer.Option(help="Folder of a release's media, if not beside its annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave a clip out, by name; may be given again.")] = None,
+    evaluate_on: Annotated[
+        list[str] | None, typer.Option("--evaluate-on", help="Answer the reported part of another corpus as well; may be given again.")
+    ] = None,
     gold: Annotated[
         str, typer.Option(help="'modality': auxiliary answers must agree with their modality's label; 'fused': with the clip's own.")
     ] = "modality",
@@ -59,7 +62,20 @@ def sweep(
 
     command = shlex.join([python_word(), "-m", "omnimer_ray.sweep", *_without(sys.argv[1:])])
     request = Request(
-        name, corpus, base, machine, results, limit, seeds, folds, media, tuple(sorted(exclude or ())), retry is not None, command, gold
+        name,
+        corpus,
+        base,
+        machine,
+        results,
+        limit,
+        seeds,
+        folds,
+        media,
+        tuple(sorted(exclude or ())),
+        retry is not None,
+        command,
+        gold,
+        tuple(evaluate_on or ()),
     )
     if json_:
         typer.echo(json.dumps(as_data(request), indent=1, ensure_ascii=False))

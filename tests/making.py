@@ -84,6 +84,7 @@ OTHER_VALUE: dict[str, Any] = {
     "auxiliary_answers": "shuffled",
     "auxiliary_clips": "mixed",
     "evaluation.scoring": "generate",
+    "evaluation.also": ({"name": "mini_zh", "fingerprint": "beef", "tasks": ("sentiment", "emotion"), "num_clips": 3},),
     "evaluation.decoding": "constrained",
     "seed": 1,
 }

@@ -51,6 +51,8 @@ def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning
     session = f"{os.getpid()}-{int(time.time())}"
     job = Job(folder.resolve(), sweep.ledgers.resolve(), default_cache(), sweep.base, sweep.profile, session, pruning)
     write_manifest(job.work / "manifest.json", clips)
+    for other in sweep.others:
+        write_manifest(job.other_file(other.fingerprint), other.scored)
     shutil.rmtree(job.work / "progress", ignore_errors=True)
     return job
 

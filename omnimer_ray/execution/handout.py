@@ -43,6 +43,10 @@ class Job:
         """Number of clips that a unit has answered so far."""
         return self.work / "progress" / f"{unit.id}.json"
 
+    def other_file(self, fingerprint: str) -> Path:
+        """The clips of another corpus that runs answer."""
+        return self.work / "others" / f"{fingerprint}.json"
+
     def hung_file(self, unit: Unit) -> Path:
         """The watchdog's reason for ending a worker of the unit."""
         return self.work / "hung" / f"{unit.id}.txt"
@@ -55,9 +59,14 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
 
 def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
     """Read the clips of a run, with the splits of its fold."""
+    return splits_of(config, read_clips(path))
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """Read the clips of a manifest."""
     rows = json.loads(path.read_text(encoding="utf-8"))
     for row in rows:
         for name in ("video_path", "audio_path"):
             row[name] = Path(row[name]) if row[name] else None
         row["tracks"] = tuple(row["tracks"])
-    return splits_of(config, [Clip(**row) for row in rows])
+    return [Clip(**row) for row in rows]

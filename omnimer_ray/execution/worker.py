@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
-from omnimer_ray.execution.handout import Job, read_manifest
+from omnimer_ray.execution.handout import Job, read_clips, read_manifest
 from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.inference.model import about_adapter
@@ -258,15 +258,24 @@ class Worker:
     def _predictions(
         self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None], auxiliaries: bool = False
     ) -> list[dict[str, Any]]:
-        """Return the predictions on the run's evaluation split in corpus order, those of the main task first.
+        """Return the predictions on the run's evaluation split in corpus order, those of the main task first."""
+        clips = [clip for clip in self.clips if clip.split == evaluated_split(config)]
+        return self._answers(thinker, encoder, config, clips, report, auxiliaries)
 
-        Each rank predicts its share and receives all.
-        """
+    def _answers(
+        self,
+        thinker: Thinker,
+        encoder: Encoder,
+        config: RunConfig,
+        clips: list[Clip],
+        report: Callable[[int, int], None],
+        auxiliaries: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return the answers to the clips in their order. Each rank predicts its share and receives all."""
         import torch.distributed as dist
 
         from omnimer_ray.training.evaluation import evaluate, evaluate_auxiliaries
 
-        clips = [clip for clip in self.clips if clip.split == evaluated_split(config)]
         own, batch = clips[self.rank :: self.num_workers], self.job.profile.evaluation_batch
         rows = evaluate(thinker, encoder, own, config, batch, report)
         if auxiliaries:
@@ -285,6 +294,11 @@ class Worker:
         began = time.monotonic()
         thinker.model.eval()
         rows = self._predictions(thinker, encoder, run.config, self._progress("clips"), run.config.evaluation.auxiliaries)
+        for other in run.config.evaluation.also:
+            answered = self._answers(
+                thinker, encoder, run.config, read_clips(self.job.other_file(other.fingerprint)), self._progress(f"clips of {other.name}")
+            )
+            rows += [{**row, "evaluation_corpus": other.name} for row in answered]
         checks = self._check_inputs(thinker, encoder, run.config)
         if self.rank:
             return

@@ -62,7 +62,7 @@ class Encoder:
             memory_bytes,
         )
         self.tokenizer = processor.tokenizer
-        self._recent: OrderedDict[str, MediaTensors] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, Path | None, Path | None], MediaTensors] = OrderedDict()
 
     def encode(
         self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None, seen: Sequence[Modality] | None = None
@@ -99,11 +99,12 @@ class Encoder:
 
     def media_tensors(self, clip: Clip) -> MediaTensors:
         """Return the clip's media as tensors, from memory if cached there."""
-        if clip.id in self._recent:
-            self._recent.move_to_end(clip.id)
-            return self._recent[clip.id]
+        key = (clip.id, clip.video_path, clip.audio_path)  # two corpora may have clips of one name
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
         tensors = self._tensors(clip, load_media(clip, self.media, self.cache))
-        self._recent[clip.id] = tensors
+        self._recent[key] = tensors
         while len(self._recent) > 1 and sum(other.num_bytes for other in self._recent.values()) > self.memory_bytes:
             self._recent.popitem(last=False)
         return tensors

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from omnimer_ray.corpora import default_cache
-from omnimer_ray.corpora.clips import LABELS
+from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.metrics import Scores, scores
 from omnimer_ray.planning.owner import Owner
 from omnimer_ray.planning.setup import Sweep
@@ -34,6 +35,7 @@ def write_plan(sweep: Sweep) -> None:
                 "reported": corpus.reported,
                 "notes": list(sweep.notes),
             },
+            "evaluated_on": [_other(other) for other in sweep.others],
             "base": {"name": base.name, "revision": base.revision, "stand_in": base.stand_in},
             "command": _portable(sweep.request.command),
             "variants": list(plan.space.variants),
@@ -42,6 +44,12 @@ def write_plan(sweep: Sweep) -> None:
             "rows": [row._asdict() for row in plan.rows],
         },
     )
+
+
+def _other(corpus: Corpus) -> dict[str, Any]:
+    """A corpus that runs answer besides their own."""
+    about = {name: getattr(corpus, name) for name in ("name", "fingerprint", "stand_in", "reported")}
+    return {**about, **{name: list(getattr(corpus, name)) for name in ("excluded", "warnings", "notes")}}
 
 
 def _portable(command: str) -> str:
@@ -56,16 +64,22 @@ def write_clips(sweep: Sweep) -> None:
     from omnimer_ray.media.prepare import thumbnails
 
     path, schema = sweep.folder / "clips.parquet", clips_schema()
-    names = [name for name in schema if name not in ("clip", "thumbnails")]
-    rows = [{"clip": clip.id, **{name: getattr(clip, name) for name in names}} for clip in sweep.corpus.clips]
+    names = [name for name in schema if name not in ("corpus", "clip", "thumbnails")]
+    corpora = (sweep.corpus, *sweep.others)
+    rows = [
+        {"corpus": corpus.name, "clip": clip.id, **{name: getattr(clip, name) for name in names}}
+        for corpus in corpora
+        for clip in corpus.clips
+    ]
     clips = pl.DataFrame(rows, schema={name: kind for name, kind in schema.items() if name != "thumbnails"})
     try:
         if pl.read_parquet(path).drop("thumbnails").equals(clips):
             return
     except (OSError, pl.exceptions.PolarsError):
         pass  # absent or incomplete
-    shown = [clip.split == sweep.corpus.reported or sweep.request.folds is not None for clip in sweep.corpus.clips]
-    strips = [thumbnails(c, sweep.recipe.media, default_cache()) if s else None for c, s in zip(sweep.corpus.clips, shown, strict=True)]
+    folds = sweep.request.folds is not None
+    shown = [(clip, clip.split == corpus.reported or (folds and corpus is sweep.corpus)) for corpus in corpora for clip in corpus.clips]
+    strips = [thumbnails(clip, sweep.recipe.media, default_cache()) if is_scored else None for clip, is_scored in shown]
     write_table(path, clips.with_columns(pl.Series("thumbnails", strips, pl.Binary)).select(list(schema)))
 
 

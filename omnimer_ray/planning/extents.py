@@ -32,6 +32,7 @@ def extent(unit: Unit, num_training: int, num_scored: int) -> Extent:
     stage = trained_stage(unit)
     steps = stage_steps(stage, num_training) if stage else 0
     answered = (1 + len(AUXILIARIES) * unit.config.evaluation.auxiliaries) * num_scored if isinstance(unit, RunUnit) else 0
+    answered += sum(other.num_clips for other in unit.config.evaluation.also) if isinstance(unit, RunUnit) else 0
     return Extent(steps, answered, stage.config.global_batch if stage else 0)
 
 

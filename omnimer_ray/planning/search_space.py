@@ -114,8 +114,11 @@ def trial_run(search: Search, params: dict[str, Any]) -> Run:
     return make_run(changed(search.baseline, {**delta(search, params), **_of_trials(search)}))
 
 
+_ONLY_F1 = {"evaluation.auxiliaries": False, "evaluation.also": ()}  # nothing else of a trial is used
+
+
 def _of_trials(search: Search) -> dict[str, Any]:
-    return {"task": search.task, "seed": search.seed, "corpus.development": search.development, "evaluation.auxiliaries": False}
+    return {"task": search.task, "seed": search.seed, "corpus.development": search.development, **_ONLY_F1}
 
 
 def named(params: dict[str, Any]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omnimer_ray.config import CorpusConfig, RunConfig, changed, parse
 from omnimer_ray.corpora import GENERATED
 from omnimer_ray.corpora import load as load_corpus
-from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.machine.profile import MachineProfile, load_profile
@@ -44,19 +44,20 @@ class Request(NamedTuple):
     retry: bool  # units that are recorded as failed
     command: str  # that resumes the sweep
     gold: str = "modality"  # of auxiliary answers
+    evaluate_on: tuple[str, ...] = ()  # other corpora
     supervision_only: bool = False  # build the supervision that the space's runs need, and no more
 
     @property
     def corpus_path(self) -> Path | None:
-        """Folder of a release; None for a generated corpus."""
-        path = self.corpus.partition(":")[2]
-        return Path(path).expanduser() if path else None
+        """Folder or file of a release; None for a generated corpus."""
+        return path_of(self.corpus)
 
     def absolute(self) -> Request:
         """The request with absolute paths: the processes of Ray work in other directories."""
         return self._replace(
             space=_absolute(self.space) if self.space.endswith(".py") else self.space,
-            corpus=f"{self.corpus.partition(':')[0]}:{self.corpus_path.absolute()}" if self.corpus_path else self.corpus,
+            corpus=_absolute_spec(self.corpus),
+            evaluate_on=tuple(map(_absolute_spec, self.evaluate_on)),
             machine=_absolute(self.machine) if self.machine.endswith((".yaml", ".yml")) else self.machine,
             results=Path(_absolute(self.results)),
             media=Path(_absolute(self.media)) if self.media else None,
@@ -75,6 +76,7 @@ class Sweep(NamedTuple):
     plan: Plan
     folder: Path
     ledgers: Path  # shared by all sweeps of these results
+    others: tuple[Corpus, ...] = ()  # that runs answer besides
     dropped: tuple[str, ...] = ()  # tasks that the corpus has no labels for, a line each
     search: Search | None = None  # whose best trials are the plan's variants
 
@@ -87,12 +89,18 @@ class Sweep(NamedTuple):
     @property
     def stand_ins(self) -> tuple[str, ...]:
         """Notices about generated clips or the tiny base, printed with their numbers."""
-        return tuple(notice for notice in (self.corpus.stand_in, self.base.stand_in) if notice)
+        notices = (self.corpus.stand_in, *(other.stand_in for other in self.others), self.base.stand_in)
+        return tuple(dict.fromkeys(notice for notice in notices if notice))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is printed in the plan and under every table about corpus and labels."""
-        return (*self.corpus.notes, *self.dropped, *((FUSED,) if self.request.gold == "fused" else ()))
+        return (
+            *self.corpus.notes,
+            *self.dropped,
+            *(note for note in _unanswered(self)),
+            *((FUSED,) if self.request.gold == "fused" else ()),
+        )
 
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
@@ -149,10 +157,14 @@ def prepare(request: Request) -> Sweep:
     file = find_space(request.space)
     profile = load_profile(request.machine)
     base = locate(request.base)
-    corpus = read_corpus(request, need_media=request.corpus not in GENERATED)
+    corpus = read_corpus(request, generate=False)
     chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
     identity = parse(CorpusConfig, {**chosen, "reported": corpus.reported}, "corpus")
-    recipe = changed(recipe_for(base.name, base.width)(identity, base.config()), {"supervision.gold": request.gold})
+    others = tuple(_others(request, corpus))
+    answered = [_as_config(other) for other in others]
+    recipe = changed(
+        recipe_for(base.name, base.width)(identity, base.config()), {"supervision.gold": request.gold, "evaluation.also": answered}
+    )
     space, dropped = with_labels(load_space(file, recipe), corpus)
     if isinstance(space, Search) and corpus.development:
         space = replace(space, development="own")
@@ -173,7 +185,7 @@ def prepare(request: Request) -> Sweep:
             raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
         search = None
     check_golds(trial_plan(search) if search else plan, corpus)
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", dropped, search)
+    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, dropped, search)
 
 
 def check_ledgers(sweep: Sweep) -> None:
@@ -191,14 +203,61 @@ def check_ledgers(sweep: Sweep) -> None:
             )
 
 
-def read_corpus(request: Request, need_media: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
-    """Read the clips of a request, limited; folds are applied later, by each run."""
+def path_of(spec: str) -> Path | None:
+    """The path of a corpus; None for a generated one."""
+    path = spec.partition(":")[2]
+    return Path(path).expanduser() if path else None
+
+
+def _absolute_spec(spec: str) -> str:
+    return f"{spec.partition(':')[0]}:{path.absolute()}" if (path := path_of(spec)) else spec
+
+
+def _others(request: Request, corpus: Corpus) -> Iterator[Corpus]:
+    """Read the other corpora that runs answer. Raises ConfigError if one cannot be told from another."""
+    if request.evaluate_on and request.folds:
+        raise ConfigError("--evaluate-on does not go with --folds: several models would answer each clip of the other corpus")
+    names = {corpus.name}
+    for spec, other in zip(request.evaluate_on, read_others(request, generate=False), strict=True):
+        if other.name in names:
+            raise ConfigError(
+                f"--evaluate-on {spec}: a corpus called {other.name!r} is answered already; two of one name cannot be told apart"
+            )
+        names.add(other.name)
+        if not other.scored:
+            raise ConfigError(f"--evaluate-on {spec}: it has no {other.reported} clips")
+        yield other
+
+
+def _as_config(corpus: Corpus) -> dict[str, Any]:
+    tasks = [task for task in TASKS if any(clip.label(task) for clip in corpus.scored)]
+    return {"name": corpus.name, "fingerprint": corpus.fingerprint, "tasks": tasks, "num_clips": len(corpus.scored)}
+
+
+def _unanswered(sweep: Sweep) -> Iterator[str]:
+    """A line for each task that another corpus has no labels for."""
+    for other in sweep.others:
+        for task in sweep.plan.space.tasks:
+            if task not in _as_config(other)["tasks"]:
+                yield f"{task} is not answered on {other.name}, which has no {task} labels"
+
+
+def read_others(request: Request, generate: bool, progress: Callable[[str], None] = lambda line: None) -> list[Corpus]:
+    """Read the other corpora that runs answer; without `generate`, generated ones without their media."""
+    return [
+        load_corpus(spec, limit=request.limit, need_media=generate or spec not in GENERATED, progress=progress)
+        for spec in request.evaluate_on
+    ]
+
+
+def read_corpus(request: Request, generate: bool, progress: Callable[[str], None] = lambda line: None) -> Corpus:
+    """Read the clips of a request, limited; folds are applied later, by each run. Without `generate`, a generated corpus without its media."""
     return load_corpus(
         request.corpus,
         limit=request.limit,
         media=request.media,
         exclude=request.exclude,
-        need_media=need_media,
+        need_media=generate or request.corpus not in GENERATED,
         progress=progress,
     )
 

@@ -23,6 +23,7 @@ NUMBERS = {
     "missing": (112, 4, 4),
     "fractions": (12, 12, 0),
     "prompts": (8, 8, 0),
+    "cross_lingual": (6, 7, 0),
     "controls": (16, 19, 1),
     "open_settings": (27, 33, 4),
     "_template": (6, 6, 0),
