@@ -98,7 +98,7 @@ class Sweep(NamedTuple):
         return (
             *self.corpus.notes,
             *self.dropped,
-            *(note for note in _unanswered(self)),
+            *_about_others(self),
             *((FUSED,) if self.request.gold == "fused" else ()),
         )
 
@@ -234,9 +234,10 @@ def _as_config(corpus: Corpus) -> dict[str, Any]:
     return {"name": corpus.name, "fingerprint": corpus.fingerprint, "tasks": tasks, "num_clips": len(corpus.scored)}
 
 
-def _unanswered(sweep: Sweep) -> Iterator[str]:
-    """A line for each task that another corpus has no labels for."""
+def _about_others(sweep: Sweep) -> Iterator[str]:
+    """A line for each other corpus, its own notes, and a line for each task that it has no labels for."""
     for other in sweep.others:
+        yield f"runs also answer {other.name}: {len(other.scored)} {other.reported} clips, fingerprint {other.fingerprint}"
         for task in sweep.plan.space.tasks:
             if task not in _as_config(other)["tasks"]:
                 yield f"{task} is not answered on {other.name}, which has no {task} labels"
