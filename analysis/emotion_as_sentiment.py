@@ -40,7 +40,7 @@ def _cells(results: Results, row: Row, direct: Row | None) -> dict[str, Any]:
     units = [unit for unit in map(_polarity_unit, row.units, answers) if unit]
     cells = score_cells(row._replace(units=tuple(units))) | {"n": len(row.units)}
     if units:
-        cells["consistent"] = stdlib.fmean(_consistent(frame) for frame in answers)
+        cells["consistent"] = stdlib.fmean(_consistent(frame, results.clips) for frame in answers)
     if direct is not None and direct.units:
         cells |= {f"direct_{metric}": stdlib.fmean(unit.scores.values[metric] for unit in direct.units) for metric in COMPARED}
     return cells
@@ -65,9 +65,8 @@ def _polarity_unit(unit: Unit, answers: pl.DataFrame) -> Unit | None:
     return scored(unit.seed, frame, "sentiment")
 
 
-def _consistent(answers: pl.DataFrame) -> float:
-    """The share of parsed answers whose emotion fits the stated polarity."""
+def _consistent(answers: pl.DataFrame, clips: pl.DataFrame) -> float:
+    """The share of parsed answers whose emotion fits the stated polarity: IndoMER's, or one that a clip of the corpus has."""
+    fitting = {*SENTIMENT_OF.items(), *clips.select("emotion", "sentiment").drop_nulls().unique().iter_rows()}
     parsed = answers.filter(pl.col("predicted_sentiment").is_not_null())
-    return stdlib.fmean(
-        SENTIMENT_OF[emotion] == stated for emotion, stated in parsed.select("prediction", "predicted_sentiment").iter_rows()
-    )
+    return stdlib.fmean((emotion, stated) in fitting for emotion, stated in parsed.select("prediction", "predicted_sentiment").iter_rows())

@@ -22,6 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 
 Modality = Literal["text", "video", "audio"]
 Task = Literal["sentiment", "emotion"]
+Emotion = Literal["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"]
 AuxiliaryName = Literal["text", "video", "audio"]
 Kind = Literal["sentiment", "emotion", "text_keywords", "facial_expression", "prosody"]  # an instruction type
 Role = Literal["main", "auxiliary"]
@@ -89,6 +90,7 @@ class CorpusConfig(Frozen):
     fold: int | None = Field(None, ge=0)  # the fold that is held out; None with folds: no run, but what all folds share
     development: DevelopmentPart | None = None  # is evaluated instead of the reported part
     reported: Literal["validation", "test"] = "validation"  # the corpus's part that tables report
+    unfixed: tuple[Emotion, ...] = ()  # emotions that occur with other sentiments in it than in IndoMER
 
     @model_validator(mode="after")
     def _sides_fit(self) -> Self:

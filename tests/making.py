@@ -35,6 +35,7 @@ OTHER_VALUE: dict[str, Any] = {
     "corpus.folds": 4,
     "corpus.fold": 1,
     "corpus.reported": "test",
+    "corpus.unfixed": ("surprise",),
     "base.name": "Qwen2.5-Omni-7B",
     "base.revision": "f00d",
     "base.precision": "bf16",

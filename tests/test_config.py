@@ -75,7 +75,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # by settings or values that go with cert
 def with_value(name: str, value: str) -> RunConfig:
     given: Any = (
         (value,)
-        if name in {"auxiliaries", "modalities", "observed.modalities", "steps"}
+        if name in {"auxiliaries", "modalities", "observed.modalities", "steps", "corpus.unfixed"}
         else dict.fromkeys(CLOSED[name], 1.0)
         if name == "mixture"
         else value
@@ -87,6 +87,7 @@ def test_the_closed_sets_are_known() -> None:
     assert set(CLOSED) == {
         "corpus.development",
         "corpus.reported",
+        "corpus.unfixed",
         "supervision.gold",
         "base.precision",
         "method",

@@ -78,6 +78,12 @@ class Corpus:
         """The clips of the reported part."""
         return self.split(self.reported)
 
+    @property
+    def unfixed(self) -> tuple[str, ...]:
+        """Emotions that occur with another sentiment than SENTIMENT_OF's: surprise in MELD is of either."""
+        found = {clip.emotion for clip in self.clips if clip.emotion and clip.sentiment not in (None, SENTIMENT_OF[clip.emotion])}
+        return tuple(name for name in EMOTIONS if name in found)
+
     def split(self, name: Split) -> tuple[Clip, ...]:
         """The clips of one split, in corpus order."""
         return tuple(clip for clip in self.clips if clip.split == name)

@@ -40,7 +40,7 @@ def predict(
     for own in todo:
         if not own.seen:
             rows[own.clip.id] = _row(own, error=own.fault or "it has no track that can be used")
-    answer = answerer(model.thinker, model.encoder, source.config.task, source.config.evaluation)
+    answer = answerer(model.thinker, model.encoder, source.config.task, source.config.evaluation, source.config.corpus.unfixed)
     began = last = time.monotonic()
     groups = {own.seen: [other for other in todo if other.seen == own.seen] for own in todo if own.seen}
     done, total = 0, sum(map(len, groups.values()))

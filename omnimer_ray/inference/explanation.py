@@ -62,7 +62,9 @@ def explain(source: Source, model: Loaded, clip: Clip, seen: tuple[Modality, ...
     tokens = SupervisionConfig().max_new_tokens
     auxiliary = {kind: generate(thinker, encoder, [encoder.encode(clip, kind)], tokens)[0] for kind in kinds}
     shown = tuple(modality for modality in seen if modality in config.modalities)
-    [one] = answerer(thinker, encoder, config.task, config.evaluation)([encoder.encode(clip, config.task, seen=shown)])
+    [one] = answerer(thinker, encoder, config.task, config.evaluation, config.corpus.unfixed)(
+        [encoder.encode(clip, config.task, seen=shown)]
+    )
     parsed = parse(one.text, config.task, Style.of(config))
     sound = (clip.audio_path or clip.video_path) if "audio" in seen else None
     wave = load_wave(sound, config.media)[0] if sound is not None else None

@@ -35,6 +35,7 @@ ADDED: dict[str, Any] = {
     "supervision.gold": "modality",
     "corpus.reported": "validation",
     "evaluation.also": (),
+    "corpus.unfixed": (),
 }
 """Settings that came after results existed, each with the value that means what was computed before. A setting with this value is left
 out of every hash, whatever its default is, so earlier keys and signatures stay as they are. A line never changes."""

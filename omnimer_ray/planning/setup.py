@@ -17,7 +17,7 @@ from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
 from omnimer_ray.planning.items import ledger_hash, unit_clips
-from omnimer_ray.planning.labels import FUSED, check_golds, with_labels
+from omnimer_ray.planning.labels import FUSED, check_golds, with_labels, without_polarity
 from omnimer_ray.planning.owner import Owner, find_folder
 from omnimer_ray.planning.plan import Plan, make_plan
 from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
@@ -159,12 +159,13 @@ def prepare(request: Request) -> Sweep:
     base = locate(request.base)
     corpus = read_corpus(request, generate=False)
     chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
-    identity = parse(CorpusConfig, {**chosen, "reported": corpus.reported}, "corpus")
+    identity = parse(CorpusConfig, {**chosen, "reported": corpus.reported, "unfixed": corpus.unfixed}, "corpus")
     others = tuple(_others(request, corpus))
     answered = [_as_config(other) for other in others]
     recipe = changed(
         recipe_for(base.name, base.width)(identity, base.config()), {"supervision.gold": request.gold, "evaluation.also": answered}
     )
+    recipe, without = without_polarity(recipe, corpus)
     space, dropped = with_labels(load_space(file, recipe), corpus)
     if isinstance(space, Search) and corpus.development:
         space = replace(space, development="own")
@@ -185,7 +186,9 @@ def prepare(request: Request) -> Sweep:
             raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
         search = None
     check_golds(trial_plan(search) if search else plan, corpus)
-    return Sweep(request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, dropped, search)
+    return Sweep(
+        request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, (*without, *dropped), search
+    )
 
 
 def check_ledgers(sweep: Sweep) -> None:

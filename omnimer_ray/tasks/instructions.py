@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
@@ -230,13 +230,17 @@ def main_answer(clip: Clip, kind: Kind, style: Style) -> str:
     return _json({name: WORDS[style.language][str(clip.label(name))] for name in wanted})
 
 
-def closed_answers(task: Task, style: Style, fitting: bool = False) -> dict[str, Parsed]:
-    """The closed set of answers to a main task, as they are supervised, by their text; `fitting`: only emotions that fit the stated polarity."""
+def closed_answers(task: Task, style: Style, fitting: bool = False, unfixed: Collection[str] = ()) -> dict[str, Parsed]:
+    """The closed set of answers to a main task, as they are supervised, by their text; `fitting`: only emotions that fit the stated polarity.
+
+    Those of `unfixed` fit every polarity.
+    """
     wanted = json.loads(_prompt(task, style, None).schema)
     answers: dict[str, Parsed] = {}
     for sentiment in SENTIMENTS if "sentiment" in wanted else (None,):
         for emotion in EMOTIONS if "emotion" in wanted else (None,):
-            if fitting and sentiment is not None and emotion is not None and SENTIMENT_OF[emotion] != sentiment:
+            fits = sentiment is None or emotion is None or emotion in unfixed or SENTIMENT_OF[emotion] == sentiment
+            if fitting and not fits:
                 continue
             labels = {"sentiment": sentiment, "emotion": emotion}
             text = _json({name: WORDS[style.language][str(labels[name])] for name in wanted})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
@@ -33,7 +33,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Rows of predictions.parquet for the clips that have the task's label, in the order of `clips`."""
     style = Style.of(config)
-    answer = answerer(thinker, encoder, config.task, config.evaluation)
+    answer = answerer(thinker, encoder, config.task, config.evaluation, config.corpus.unfixed)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
     seen = {clip.id: seen_modalities(clip, config) for clip in labelled}
     rows: dict[str, dict[str, Any]] = {}
@@ -64,7 +64,9 @@ def evaluate_auxiliaries(
     return rows
 
 
-def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig) -> Callable[[Sequence[Encoded]], list[Answer]]:
+def answerer(
+    thinker: Thinker, encoder: Encoder, task: Task, settings: EvaluationConfig, unfixed: Collection[str] = ()
+) -> Callable[[Sequence[Encoded]], list[Answer]]:
     """Return the function that answers a batch of items of a main task as the settings ask."""
 
     def free(items: Sequence[Encoded]) -> list[Answer]:
@@ -75,7 +77,7 @@ def answerer(thinker: Thinker, encoder: Encoder, task: Task, settings: Evaluatio
             return free
         case "exact":
             constrained = settings.decoding == "constrained"
-            closed = closed_answers(task, encoder.style, fitting=constrained)
+            closed = closed_answers(task, encoder.style, constrained, unfixed)
             tree = answer_tree(encoder, list(closed))
         case unknown:
             assert_never(unknown)
