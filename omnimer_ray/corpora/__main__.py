@@ -1,7 +1,9 @@
-"""Commands: check a corpus, make stand-in media.
+"""Commands: check a corpus, export its clips, write a first table of one's own clips, make stand-in media.
 
 python -m omnimer_ray.corpora check mini
 python -m omnimer_ray.corpora check indomer:PATH
+python -m omnimer_ray.corpora export indomer:PATH --out clips.csv
+python -m omnimer_ray.corpora new FOLDER
 python -m omnimer_ray.corpora stand-ins indomer:PATH --out FOLDER --limit 400
 """
 
@@ -55,6 +57,35 @@ def check(
     _section("Suspicious", [*suspicious(found), *media_suspicions])
     _section("Wrong", [*(str(wrong).splitlines() if wrong else []), *media_faults])
     raise typer.Exit(CorpusError.exit_code if wrong or media_faults else 0)
+
+
+@app.command()
+def export(
+    corpus: Annotated[str, typer.Argument(help="mini, or NAME:PATH")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    media: Annotated[Path | None, typer.Option(help="Folder of the media, if they are not beside the annotations.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Write which clips a corpus has: splits, labels, hashes of texts and media, and each excluded clip with the reason."""
+    from omnimer_ray.corpora.export import clips_csv
+    from omnimer_ray.records import write_atomically
+
+    found = load(corpus, cache=cache, media=media, exclude=tuple(exclude or ()), progress=_log)
+    text = clips_csv(found)
+    write_atomically(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    _log(f"{len(found.clips)} clips and {len(found.excluded)} excluded ones in {out}; fingerprint {found.fingerprint}")
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos, with sounds and transcripts beside them if there are any.")],
+) -> None:
+    """Write a first table of your own clips, clips.csv and clips.yaml, and say what to fill in. Nothing is overwritten."""
+    from omnimer_ray.corpora.new_table import make
+
+    for line in make(folder):
+        _log(line)
 
 
 @app.command()

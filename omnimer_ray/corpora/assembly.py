@@ -55,8 +55,8 @@ class Release(NamedTuple):
     files: MediaFolder
     reported: Split = "validation"  # the part that tables report
     development: Split | None = None  # the corpus's own development part
-    excluded: tuple[str, ...] = ()  # left out by the reader, for a reason that is among the warnings
     notes: tuple[str, ...] = ()  # printed under every table
+    excluded: Mapping[str, str] = {}  # left out by the reader: clip -> reason
 
 
 Reader = Callable[[Path, Path, frozenset[str], Faults, list[str]], Release]
@@ -95,6 +95,7 @@ def assemble(name: str, folder: Path, read: Reader, how: Reading, *, missing: st
         release.reported,
         release.development,
         (*release.notes, *_shared_videos(clips, release.reported)),
+        release.excluded,
     )
 
 

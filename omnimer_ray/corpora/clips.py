@@ -5,8 +5,8 @@ Labels are canonical English inside; a corpus maps from its own words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -72,6 +72,7 @@ class Corpus:
     reported: Split = "validation"  # the part that tables report
     development: Split | None = None  # its own development part, on which a search chooses
     notes: tuple[str, ...] = ()  # printed under every table
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of clips that the reader left out
 
     @property
     def scored(self) -> tuple[Clip, ...]:

@@ -17,6 +17,8 @@ from omnimer_ray.corpora.clips import Clip, named
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import write_json
 
+VIDEO = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+AUDIO = (".wav", ".mp3", ".flac", ".m4a", ".ogg", ".opus", ".aac", ".wma")
 SETTLED_SEC = 2.0
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DRIVE = re.compile(r"[A-Za-z]:")

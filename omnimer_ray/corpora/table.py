@@ -20,6 +20,7 @@ from omnimer_ray.corpora.table_split import SPLITS, split_by_source_video
 from omnimer_ray.errors import CorpusError, near
 
 NEEDED = ("clip", "video", "text")
+NO_LABEL = "it has neither a sentiment nor an emotion"
 UNKNOWN_VIDEOS = "source videos are not known: every clip counts as its own, so people may be on both sides of the split, and intervals may be too narrow"
 
 
@@ -70,9 +71,8 @@ class _Table:
             check_parts(clips, ("train", reported), self.faults)
         own: Split | None = "validation" if reported == "test" and "validation" in present else None
         places = {place for clip in clips for place in (*clip.videos, *clip.sounds)}
-        return Release(
-            clips, MediaFolder(sorted(places), self.path.parent), reported, own, unlabelled, () if grouped else (UNKNOWN_VIDEOS,)
-        )
+        files = MediaFolder(sorted(places), self.path.parent)
+        return Release(clips, files, reported, own, () if grouped else (UNKNOWN_VIDEOS,), dict.fromkeys(unlabelled, NO_LABEL))
 
     def _rows(self) -> list[Row]:
         lines = self._parquet() if self.path.suffix.lower() == ".parquet" else self._csv()

@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 from omnimer_ray.config import EVERY_MODALITY, MediaConfig, Modality
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.corpora.files import AUDIO, VIDEO
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.media.load import probe
-
-VIDEO = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-AUDIO = (".wav", ".mp3", ".flac", ".m4a", ".ogg", ".opus", ".aac", ".wma")
 
 
 class OwnClip(NamedTuple):
