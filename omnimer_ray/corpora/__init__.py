@@ -13,6 +13,7 @@ from omnimer_ray.errors import ConfigError, near
 READERS = {  # a corpus of files -> what its PATH is; omnimer_ray/corpora/NAME.py has `read(path, how)`
     "indomer": "a folder",
     "ch_sims": "a folder",
+    "meld": "a folder",
     "table": "a CSV or Parquet file",
 }
 GENERATED = ("mini", "mini_zh")

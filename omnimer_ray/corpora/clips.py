@@ -92,5 +92,13 @@ class Corpus:
 
 def named(clips: Sequence[Clip]) -> str:
     """Return the names and splits of the clips in one line; a long list is cut."""
-    names = [f"{clip.id} ({clip.split})" for clip in clips[:LONGEST_LIST]]
-    return ", ".join(names) + (f" and {len(clips) - LONGEST_LIST} more" if len(clips) > LONGEST_LIST else "")
+    return _cut([f"{clip.id} ({clip.split})" for clip in clips])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the number of names and the names in one line; a long list is cut."""
+    return f"{len(names)}, {_cut(names)}"
+
+
+def _cut(names: Sequence[str]) -> str:
+    return ", ".join(names[:LONGEST_LIST]) + (f" and {len(names) - LONGEST_LIST} more" if len(names) > LONGEST_LIST else "")

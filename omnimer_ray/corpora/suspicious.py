@@ -9,13 +9,20 @@ from itertools import combinations
 from omnimer_ray.corpora.check import words
 from omnimer_ray.corpora.clips import LABELS, TASKS, Clip, Corpus, named
 
+MOST_LINES = 20  # of one kind
 RUN = 4  # words; two videos share text if they share runs of this many words
 SHARED = 0.10  # of the shorter video's runs: near-duplicates
 
 
 def suspicious(corpus: Corpus) -> list[str]:
-    """Every finding in one line."""
-    return [*_texts_on_both_sides(corpus.clips), *_near_duplicates(corpus.clips), *_thin_classes(corpus)]
+    """Every finding in one line; of many of a kind the first MOST_LINES, and how many more there are."""
+    kinds = (("texts on both sides", _texts_on_both_sides(corpus.clips)), ("near-duplicate source videos", _near_duplicates(corpus.clips)))
+    return [*(line for name, found in kinds for line in _first(name, list(found))), *_thin_classes(corpus)]
+
+
+def _first(name: str, lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"{name}: {more} more, {len(lines)} in all"] if more > 0 else lines
 
 
 def _texts_on_both_sides(clips: Sequence[Clip]) -> Iterator[str]:

@@ -76,6 +76,16 @@ def test_suspicions() -> None:
     assert "train: emotion disgust has no clip; its F1 is 0 whatever is answered" in found
 
 
+def test_of_many_findings_of_a_kind_the_rest_is_counted() -> None:
+    clips = [
+        clip(f"clip_{number}_Book_1", split, f"text {number // 2}")
+        for number, split in zip(range(50), ["train", "validation"] * 25, strict=True)
+    ]
+    found = [line for line in suspicious(Corpus("x", tuple(clips), "f")) if line.startswith("text")]
+    assert len(found) == 21
+    assert found[-1] == "texts on both sides: 5 more, 25 in all"
+
+
 def test_long_lists_are_cut() -> None:
     clips = [clip(f"clip_{number}_Book_1", "train" if number else "validation", "x" * 80) for number in range(9)]
     line = suspicious(Corpus("x", tuple(clips), "f"))[0]

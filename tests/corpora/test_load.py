@@ -14,11 +14,11 @@ from omnimer_ray.errors import ConfigError, CorpusError
     ("spec", "message"),
     [
         ("indomr:/data", "unknown corpus 'indomr:/data'; did you mean 'indomer'?"),
-        ("xyz", "unknown corpus 'xyz'; known: 'ch_sims', 'indomer', 'mini', 'mini_zh', 'table'"),
+        ("xyz", "unknown corpus 'xyz'; known: 'ch_sims', 'indomer', 'meld', 'mini', 'mini_zh', 'table'"),
         ("indomer", "corpus 'indomer' needs a folder: indomer:PATH"),
         ("indomer:", "corpus 'indomer' needs a folder: indomer:PATH"),
         ("mini:/data", "corpus 'mini:/data': mini is generated and takes no path; write 'mini'"),
-        ("", "unknown corpus ''; known: 'ch_sims', 'indomer', 'mini', 'mini_zh', 'table'"),
+        ("", "unknown corpus ''; known: 'ch_sims', 'indomer', 'meld', 'mini', 'mini_zh', 'table'"),
     ],
 )
 def test_unknown_names(spec: str, message: str, tmp_path: Path) -> None:
