@@ -55,7 +55,7 @@ def _listed(place: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     if place.is_dir():
         for path in sorted(place.iterdir()):
-            if path.is_file() and not path.name.startswith("._"):  # which macOS writes beside every file
+            if path.is_file():
                 files.setdefault(path.name.casefold(), []).append(path)
     return files
 

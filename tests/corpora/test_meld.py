@@ -55,7 +55,7 @@ def test_everything_odd_is_told_line_by_line(folder: Path) -> None:
         "texts with control characters of cp1252, which are mended: 1, train_dia0_utt2",
         "test clips that exist twice, of which final_videos_test… is read: 1, test_dia0_utt1",
         "clips whose stamps give no time or over 60 s (not used for cutting): 2, train_dia0_utt3 0.0 s, test_dia0_utt0 305.0 s",
-        "media files that belong to no clip and are not read: 3, 'dia0_utt1.mp4', 'dia77_utt0.mp4', 'dia125_utt3.mp4'",
+        "media files that belong to no clip and are not read: 4, '._dia0_utt0.mp4', 'dia0_utt1.mp4', 'dia77_utt0.mp4', 'dia125_utt3.mp4'",
     )
     assert corpus.notes == (
         "12 of 12 test clips share their source video with train, so the same people and scenes are in both; --folds 5 splits by source video",
