@@ -11,11 +11,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import psutil
 import pytest
 
+from analysis import load
+
 HERE = Path(__file__).parents[1]
-WORDS = [str(HERE / "short_space.py"), "--limit", "48", "--machine", str(HERE / "quick_machine.yaml"), "--results", "results"]
+WORDS = [
+    str(HERE / "short_space.py"),
+    "--limit",
+    "48",
+    "--machine",
+    str(HERE / "quick_machine.yaml"),
+    "--evaluate-on",
+    "mini_zh",
+    "--results",
+    "results",
+]
 RESUME = f"Resume with:  python -m omnimer_ray.sweep {' '.join(WORDS)}\n"
 LIMIT_SEC = 300
 
@@ -112,6 +125,17 @@ def test_a_hung_worker_is_killed_and_the_sweep_continues_to_its_end(folder: Path
     assert sweep.records() == ["runs", "stages"]
     (cost,) = (json.loads(path.read_text()) for path in sweep.results.glob("runs/*/cost.json"))
     assert [(attempt["outcome"], attempt["micro_batch"]) for attempt in cost["attempts"]] == [("hung", 8)]
+    _check_both_corpora_are_answered(sweep)
     assert [json.loads(line)["step"] for line in next(sweep.results.glob("stages/*/history.jsonl")).read_text().splitlines()] == [
         *range(1, 38)
     ]
+
+
+def _check_both_corpora_are_answered(sweep: Sweep) -> None:
+    results = load(sweep.results)
+    assert "runs also answer mini_zh: 14 test clips, fingerprint " in sweep.printed
+    assert results.predictions["evaluation_corpus"].unique().to_list() == ["mini"]
+    assert results.elsewhere["evaluation_corpus"].unique().to_list() == ["mini_zh"]
+    answered = results.other_clips.filter(pl.col("split") == "test")
+    assert sorted(results.elsewhere["clip"]) == sorted(answered["clip"])
+    assert "| Base | mini_zh | " in (sweep.results / "tables" / "sentiment_transfer.md").read_text()

@@ -201,3 +201,53 @@ def test_unfinished_ledgers_are_listed_by_folder(sweep: Sweep) -> None:
     before = sweep.unfinished_ledgers(sweep.plan.units)
     supervise(sweep, "prosody")
     assert set(before) - set(sweep.unfinished_ledgers(sweep.plan.units)) == {sweep.ledgers / ledger_key(sweep.recipe, "prosody")}
+
+
+def test_other_corpora_are_answered_in_the_tasks_that_they_have_labels_for(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, evaluate_on=("mini_zh",)))
+    alone = prepare(request(tmp_path))
+    (other,) = made.others
+    assert (other.name, other.reported, len(other.scored)) == ("mini_zh", "test", 80)
+    assert made.notes[:2] == (
+        f"runs also answer mini_zh: 80 test clips, fingerprint {other.fingerprint}",
+        "emotion is not answered on mini_zh, which has no emotion labels",
+    )
+    assert made.plan.stages.keys() == alone.plan.stages.keys(), "no stage is trained again"
+    signatures = [{row.signature for row in one.plan.rows if row.task == "sentiment"} for one in (made, alone)]
+    assert not signatures[0] & signatures[1]
+    emotion = [{row.signature for row in one.plan.rows if row.task == "emotion"} for one in (made, alone)]
+    assert emotion[0] == emotion[1], "what is not answered is no other run"
+    assert made.stand_ins[1] == "generated faces and synthesised speech (mini_zh corpus)"
+
+
+def test_the_error_names_an_evaluation_that_cannot_be_told_apart_or_pooled(tmp_path: Path, shared_cache: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--evaluate-on mini: a corpus called 'mini' is answered already; two of one name cannot be told"
+    ):
+        prepare(request(tmp_path, evaluate_on=("mini",)))
+    with pytest.raises(
+        ConfigError, match=r"^--evaluate-on does not go with --folds: several models would answer each clip of the other corpus"
+    ):
+        prepare(request(tmp_path, evaluate_on=("mini_zh",), folds=3))
+    with pytest.raises(ConfigError, match=r"unknown corpus 'nowhere'"):
+        prepare(request(tmp_path, evaluate_on=("nowhere",)))
+
+
+def test_a_corpus_with_parts_of_its_own_is_reported_and_searched_on_them(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, corpus="mini_zh"))
+    assert made.recipe.corpus.reported == "test"
+    assert made.plan.space.tasks == ("sentiment",)
+    assert made.dropped == ("emotion is left out: mini_zh has no emotion labels",)
+    searched = prepare(request(tmp_path, corpus="mini_zh", space=str(Path(__file__).parents[1] / "small_search.py")))
+    assert searched.search is not None
+    assert searched.search.development == "own"
+
+
+def test_gold_labels_of_supervision_are_chosen_on_the_command_line(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, gold="fused"))
+    assert made.recipe.supervision.gold == "fused"
+    assert made.notes == (
+        "supervision.gold is fused: auxiliary answers had to agree with the clip's own sentiment, not with that of their modality",
+    )
+    with pytest.raises(ConfigError, match=r"supervision\.gold: Input should be 'modality' or 'fused'"):
+        prepare(request(tmp_path, gold="mine"))
