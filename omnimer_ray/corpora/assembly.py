@@ -174,7 +174,7 @@ def _with_media(release: Release, faults: Faults, warnings: list[str], need_medi
     ]
     clips = tuple(_clip(*one) for one in found)
     _warn_of_capitals(release.clips, clips, warnings)
-    absent = [item for item, video, sound in found if video is None and (item.video or sound is None)]
+    absent = [item for item, video, _ in found if video is None and item.video]
     if need_media and absent and len(absent) == len(clips):
         faults.add(f"no media: none of {len(clips)} videos is in {_places(absent[0])}; name the folder that holds them{way_out}")
     elif need_media:

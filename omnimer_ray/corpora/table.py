@@ -1,6 +1,6 @@
 """A plain table of clips: `table:FILE.csv` or `table:FILE.parquet`, one row a clip, with an optional FILE.yaml (table_mapping.py).
 
-Media paths are relative to the table's folder, or to the media folder, or absolute. Without a split, one by source video is made from a
+Media paths are relative to the table's folder, or to the media folder, or absolute; without a column `video`, files are called like clips. Without a split, one by source video is made from a
 seed and written to FILE.split.csv; without source videos, every clip is its own.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
 from omnimer_ray.corpora.assembly import Annotated, Reading, Release, assemble, check_excluded, check_parts
-from omnimer_ray.corpora.clips import LABELLED, Corpus, Split
-from omnimer_ray.corpora.files import MediaFolder
+from omnimer_ray.corpora.clips import LABELLED, Corpus, Split, listed
+from omnimer_ray.corpora.files import AUDIO, VIDEO, MediaFolder
 from omnimer_ray.corpora.strict import Faults, Row, check_id, csv_lines, rows_of, tell_new, unique
 from omnimer_ray.corpora.table_mapping import COLUMNS, TableMapping, read_mapping, unknown_words
 from omnimer_ray.corpora.table_split import SPLITS, split_by_source_video
 from omnimer_ray.errors import CorpusError, near
 
-NEEDED = ("clip", "video", "text")
+NEEDED = ("clip", "text")
 NO_LABEL = "it has neither a sentiment nor an emotion"
 UNKNOWN_VIDEOS = "source videos are not known: every clip counts as its own, so people may be on both sides of the split, and intervals may be too narrow"
 
@@ -51,6 +51,12 @@ class _Table:
 
     def __init__(self, path: Path, mapping: TableMapping, media: Path, faults: Faults, warnings: list[str]) -> None:
         self.path, self.mapping, self.media, self.faults, self.warnings = path, mapping, media, faults, warnings
+        self.nameless: list[str] = []  # clips without a file of their name
+        files = sorted(media.iterdir()) if media.is_dir() else []
+        self.by_name = {
+            kind: {file.stem: file for file in files if file.suffix.lower() in endings}
+            for kind, endings in (("video", VIDEO), ("audio", AUDIO))
+        }
 
     def release(self, exclude: frozenset[str]) -> Release:
         rows = self._rows()
@@ -63,7 +69,12 @@ class _Table:
         named = {name: row for name, row in named.items() if name not in unlabelled}
         grouped = bool(rows) and "source_video" in rows[0].values
         clips = [self._clip(name, row, labels[name]) for name, row in named.items()]
-        if rows and "split" not in rows[0].values:
+        if self.nameless:
+            self.faults.add(
+                f"{self.path.name}: no video in {self.media} is called like a clip for {listed(self.nameless)}; name the folder of the media "
+                "with --media, or add a column 'video' with the paths of the files"
+            )
+        if clips and "split" not in rows[0].values:
             clips = split_by_source_video(self.path, clips, self.mapping, self.faults, self.warnings)
         present = {clip.split for clip in clips}
         reported: Split = "test" if "test" in present else "validation"
@@ -71,7 +82,7 @@ class _Table:
             check_parts(clips, ("train", reported), self.faults)
         own: Split | None = "validation" if reported == "test" and "validation" in present else None
         places = {place for clip in clips for place in (*clip.videos, *clip.sounds)}
-        files = MediaFolder(sorted(places), self.path.parent)
+        files = MediaFolder(sorted(places), beside=self.media)
         return Release(clips, files, reported, own, () if grouped else (UNKNOWN_VIDEOS,), dict.fromkeys(unlabelled, NO_LABEL))
 
     def _rows(self) -> list[Row]:
@@ -156,8 +167,10 @@ class _Table:
             self.faults.add(f"{row.where()}: split {values['split']!r} is unknown; {near(word, SPLITS)}")
         group = values.get("source_video") or name
         video, audio = self._media(row, "video"), self._media(row, "audio")
-        if not values["video"]:
+        if not values.get("video", "x"):
             self.faults.add(f"{row.where()}: video is empty, and a video is needed for every clip; name its file, or exclude {name}")
+        elif video is None and "video" not in values:
+            self.nameless.append(name)
         return Annotated(
             name, group, values.get("topic", ""), SPLITS.get(word, "train"), values["text"], labels, row,
             video.name if video else "", audio.name if audio else "", (video.parent,) if video else (), (audio.parent,) if audio else (),
@@ -165,7 +178,9 @@ class _Table:
 
     def _media(self, row: Row, column: str) -> Path | None:
         """The path of a media file; None and a fault if it must not be opened."""
-        name = row.values.get(column, "").strip()
+        if column not in row.values:  # then a file called like the clip
+            return self.by_name[column].get(row.values["clip"].strip())
+        name = row.values[column].strip()
         if not name:
             return None
         if "://" in name or ".." in PureWindowsPath(name).parts or any(ord(character) < 32 for character in name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -112,10 +113,16 @@ def unknown_words(kind: str, found: Iterable[str], file: str) -> str:
         return (
             f"{kind}: {sum(counts.values())} numbers, as {next(iter(counts))!r}; write in {file}: thresholds: {{negative: 0, positive: 0}}"
         )
-    listed = ", ".join(f"{word!r} {count} times ({near(word.casefold(), WORDS[kind])})" for word, count in counts.most_common(10))
+    listed = ", ".join(f"{word!r} {count} times{_like(kind, word)}" for word, count in counts.most_common(10))
     more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
-    lines = ", ".join(f"{word}: …" for word, _ in counts.most_common(10))
+    lines = ", ".join(f"{word}: LABEL" for word, _ in counts.most_common(10))
     return f"{kind}: {len(counts)} words that are no known labels: {listed}{more}; write in {file}: labels: {{{kind}: {{{lines}}}}}, each with one of {', '.join(LABELS[kind])}"
+
+
+def _like(kind: str, word: str) -> str:
+    """The label of the known word that a word resembles."""
+    close = get_close_matches(word.casefold(), WORDS[kind], n=1, cutoff=0.7)
+    return f" (perhaps {WORDS[kind][close[0]]})" if close else ""
 
 
 def _number(word: str) -> float | None:

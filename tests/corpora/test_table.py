@@ -174,6 +174,15 @@ def test_clips_without_a_main_label_are_left_out_with_the_reason(path: Path) -> 
     assert corpus.warnings[0] == "1 clips have neither a sentiment nor an emotion and are left out, as 'c0' (row 2)"
 
 
+def test_without_a_column_of_videos_files_are_called_like_clips(path: Path) -> None:
+    before = read(path)
+    write(path, *without("video"))
+    (path.parent / "media" / "c0.wav").write_bytes(b"sound")
+    corpus = read(path, media=path.parent / "media")
+    assert [clip.video_path for clip in corpus.clips] == [clip.video_path for clip in before.clips]
+    assert [clip.audio_path for clip in corpus.clips][:2] == [path.parent / "media" / "c0.wav", None]
+
+
 def test_new_columns_are_told(path: Path) -> None:
     write(path, (*HEADER, "mood"), [(*row, "x") for row in ROWS])
     assert read(path).warnings[0] == "My Clips.csv: new columns, which are not read: mood"
@@ -186,11 +195,19 @@ def as_yaml(text: str) -> Callable[[Path], None]:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown words": (
         lambda path: write(path, rows=[(*row[:4], "triste" if row[4] == "sad" else row[4], row[5]) for row in ROWS]),
-        r"emotion: 1 words that are no known labels: 'triste' 5 times \(.*\); write in My Clips\.yaml: labels: \{emotion: \{triste: …\}\}, each with one of",
+        r"emotion: 1 words that are no known labels: 'triste' 5 times; write in My Clips\.yaml: labels: \{emotion: \{triste: LABEL\}\}, each with one of",
     ),
     "no such column": (
         lambda path: write(path, ("Name", *HEADER[1:])),
         r"row 1: column 'clip' is missing; if it has another name, write in My Clips\.yaml: columns: \{clip: THEIRS\} \(theirs: Name\)",
+    ),
+    "a word that resembles one": (
+        lambda path: write(path, rows=changed(2, "sentiment", "neutre")),
+        r"sentiment: 1 words that are no known labels: 'neutre' 1 times \(perhaps neutral\); write in",
+    ),
+    "videos of other names": (
+        lambda path: write(path, *without("video")),
+        r"no video in .*own is called like a clip for 15, c0, c1, c2, c3, c4, c5 and 9 more; name the folder of the media with --media, or add",
     ),
     "no labels": (
         lambda path: write(path, *without("sentiment", "emotion")),
