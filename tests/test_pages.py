@@ -142,6 +142,25 @@ def check_answers(place: Place, command: str) -> None:
     assert "adapter" in ended.stderr, ended.stderr
 
 
+def check_table(place: Place, command: str) -> None:
+    """A folder of six videos, for `check` with the table filled in as the page says."""
+    folder = place.folder / ("filled" if "check" in command else "new")
+    folder.mkdir()
+    for path in sorted(place.release.rglob("*.mp4"))[:6]:
+        shutil.copy(path, folder)
+    typed = f"python -m omnimer_ray.corpora new {folder}"
+    if "check" in command:
+        assert place.run(typed).returncode == 0
+        table = (folder / "clips.csv").read_text(encoding="utf-8-sig").splitlines()
+        labels = [f",,kata,{('negative', 'neutral', 'positive')[index % 3]}" for index in range(len(table) - 1)]
+        rows = [line.split(",")[0] + "," + line.split(",")[1] + label + "," * 7 for line, label in zip(table[1:], labels, strict=True)]
+        (folder / "clips.csv").write_text("\n".join([table[0], *rows]), encoding="utf-8")
+        typed = command.replace("FOLDER", str(folder))
+    ended = place.run(typed)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ("6 clips" if "new" in typed else "Wrong: nothing") in ended.stdout
+
+
 def check_token(place: Place, command: str) -> None:
     ended = place.run(f"umask 077; {command}")
     assert ended.returncode == 0, ended.stderr
@@ -172,6 +191,8 @@ COMMANDS = {
     "python -m omnimer_ray.doctor --machine rtx3090 ": check_doctor,
     "python -m omnimer_ray.predict FOLDER --run SIGNATURE": check_answers,
     "python -m omnimer_ray.explain CLIP --run SIGNATURE": check_answers,
+    "python -m omnimer_ray.corpora new FOLDER": check_table,
+    "python -m omnimer_ray.corpora check table:FOLDER/clips.csv": check_table,
     "umask 077": check_shell,
     "export RAY_AUTH_MODE=token": check_shell,
     "ray get-auth-token --generate": check_token,
