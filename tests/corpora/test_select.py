@@ -12,9 +12,20 @@ from making import tiny_config
 from omnimer_ray.corpora import indomer, load
 from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.generated.plan import plan
 from omnimer_ray.corpora.generated.recipe import MiniRecipe
-from omnimer_ray.corpora.select import development_splits, fold_splits, folded, fraction_of, limited, seen_modalities
+from omnimer_ray.corpora.select import (
+    choosing_clips,
+    development_splits,
+    evaluated_split,
+    fold_splits,
+    folded,
+    fraction_of,
+    limited,
+    seen_modalities,
+    splits_of,
+)
 from omnimer_ray.errors import ConfigError
 
 
@@ -116,6 +127,41 @@ def test_a_development_part_is_balanced_and_does_not_depend_on_order(corpus: Cor
 def test_development_parts_that_do_not_fit(corpus: Corpus, parts: int) -> None:
     with pytest.raises(ConfigError, match=f"^development {parts} must be from 2 to 20, the number of training source videos$"):
         development_splits(corpus.clips, parts)
+
+
+@pytest.fixture(scope="module")
+def chinese() -> Corpus:
+    return mini.load(MiniRecipe.chinese(), cache=Path("/nowhere"), need_media=False)
+
+
+def test_a_corpus_with_a_test_part_is_folded_over_all_its_parts(chinese: Corpus) -> None:
+    held_out = Counter(clip.id for fold in range(5) for clip in folded(chinese, 5, fold).split("test"))
+    assert held_out == Counter(clip.id for clip in chinese.clips)
+    first = folded(chinese, 5, 0)
+    assert {clip.split for clip in first.clips} == {"train", "test"}
+    assert not {clip.source_video for clip in first.split("train")} & {clip.source_video for clip in first.split("test")}
+
+
+def test_a_search_sees_a_corpus_s_own_development_part_and_no_test_clip(chinese: Corpus) -> None:
+    seen = choosing_clips(chinese.clips, "own")
+    assert Counter(clip.split for clip in seen) == {"train": 160, "validation": 40}
+    parts = development_splits(chinese.clips, "own")
+    assert Counter(clip.split for clip in parts) == {"train": 160, "development": 40}
+    assert development_splits(parts, "own") == parts, "a trial's worker divides them again"
+    assert Counter(clip.split for clip in choosing_clips(chinese.clips, 4)) == {"train": 160}
+
+
+def test_the_config_says_which_clips_a_run_is_scored_on(chinese: Corpus) -> None:
+    config = tiny_config(corpus__reported="test")
+    assert evaluated_split(config) == "test"
+    assert Counter(clip.split for clip in splits_of(config, chinese.clips)) == {"train": 160, "validation": 40, "test": 80}
+    trial = tiny_config(corpus__reported="test", corpus__development="own")
+    assert evaluated_split(trial) == "development"
+    assert Counter(clip.split for clip in splits_of(trial, chinese.clips)) == {"train": 160, "development": 40}
+    shared = tiny_config(corpus__reported="test", corpus__folds=5)
+    assert {clip.split for clip in splits_of(shared, chinese.clips)} == {"train"}, "supervision covers every clip that any fold trains on"
+    with pytest.raises(ConfigError, match=r"development 'own' needs a corpus that reports its test part; give a number of parts of train"):
+        tiny_config(corpus__development="own")
 
 
 def test_load_limits_then_folds(release: Path, tmp_path: Path) -> None:
