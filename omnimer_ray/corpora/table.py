@@ -1,7 +1,7 @@
 """A plain table of clips: `table:FILE.csv` or `table:FILE.parquet`, one row a clip, with an optional FILE.yaml (table_mapping.py).
 
-Media paths are relative to the table's folder, or to the media folder, or absolute; without a column `video`, files are called like clips. Without a split, one by source video is made from a
-seed and written to FILE.split.csv; without source videos, every clip is its own.
+Media paths are relative to the table's folder, or to the media folder, or absolute; without a column `video`, files are called like clips.
+Without a split, one by source video is made (table_split.py); without source videos, every clip is its own.
 """
 
 from __future__ import annotations
