@@ -29,6 +29,8 @@ OPTIONS = (
     "seeds",
     "folds",
     "media",
+    "gold",
+    "evaluate-on",
     "exclude",
     "retry",
 )
@@ -121,7 +123,7 @@ FILES = {
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        ("ablations --corpus minni", 2, "ConfigError: unknown corpus 'minni'; did you mean 'mini'?"),
+        ("ablations --corpus minni", 2, "ConfigError: unknown corpus 'minni'; did you mean 'mini' or 'mini_zh'?"),
         ("ablations --corpus indomer", 2, "ConfigError: corpus 'indomer' needs a folder: indomer:PATH"),
         ("ablations --corpus indomer:/no/where", 3, "CorpusError: "),
         ("ablations --exclude clip_1", 2, "ConfigError: corpus 'mini' is generated: it takes neither a media folder nor excluded clips"),
