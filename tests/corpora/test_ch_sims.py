@@ -192,6 +192,8 @@ def test_the_generated_corpus_is_read_from_its_own_files(corpus_cache: Path) -> 
     path = corpus.clips[0].video_path
     assert path is not None
     assert path.stat().st_size > 1000
+    copied = ch_sims.read(path.parents[2], Reading(corpus_cache))
+    assert (copied.name, copied.stand_in) == ("ch_sims", corpus.stand_in), "a copy of generated media is still a stand-in"
     planned = mini.load(SMALL, cache=corpus_cache.with_name("none"), need_media=False)
     assert [clip.text for clip in planned.clips] == [clip.text for clip in corpus.clips]
     assert planned.fingerprint == corpus.fingerprint != mini.load(need_media=False, cache=corpus_cache).fingerprint

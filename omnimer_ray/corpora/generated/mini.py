@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from omnimer_ray.corpora import ch_sims, indomer
-from omnimer_ray.corpora.assembly import Reading
+from omnimer_ray.corpora.assembly import STAND_IN_FILE, Reading
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Corpus
 from omnimer_ray.corpora.generated import faces, mini_zh
 from omnimer_ray.corpora.generated.plan import LANGUAGES, PlannedClip, plan
@@ -48,8 +48,8 @@ def load(
     Raises MissingExtraError without the extra `demo`.
     """
     recipe = recipe or MiniRecipe()
-    name, read = name_of(recipe), indomer.read if recipe.language == "id" else ch_sims.read
-    stand_in = f"generated faces and synthesised speech ({name} corpus)"
+    name, stand_in = name_of(recipe), _stand_in(recipe)
+    read = indomer.read if recipe.language == "id" else ch_sims.read
     how = Reading(cache, need_media=need_media, fingerprint=recipe.fingerprint())
     folder = cache / name / recipe.fingerprint()
     if not need_media and not folder.exists():
@@ -62,6 +62,10 @@ def load(
 def name_of(recipe: MiniRecipe) -> str:
     """The corpus's name."""
     return "mini" if recipe.language == "id" else "mini_zh"
+
+
+def _stand_in(recipe: MiniRecipe) -> str:
+    return f"generated faces and synthesised speech ({name_of(recipe)} corpus)"
 
 
 def make(recipe: MiniRecipe, folder: Path, *, workers: int | None = None, progress: Callable[[str], None] = lambda line: None) -> Path:
@@ -107,6 +111,7 @@ def _build(recipe: MiniRecipe, folder: Path, workers: int, progress: Callable[[s
     _write_annotations(recipe, clips, folder)
     if recipe.language == "zh":
         mini_zh.place_media(clips, folder)
+    (folder / STAND_IN_FILE).write_text(json.dumps({"stand_in": _stand_in(recipe)}) + "\n")  # for a copy that is read as a release
     (folder / "recipe.json").write_text(json.dumps({"maker_version": MAKER_VERSION, **recipe.model_dump()}, indent=2) + "\n")
 
 
