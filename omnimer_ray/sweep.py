@@ -40,8 +40,9 @@ def sweep(
     evaluate_on: Annotated[
         list[str] | None, typer.Option("--evaluate-on", help="Answer the reported part of another corpus as well; may be given again.")
     ] = None,
-    gold: Annotated[
-        str, typer.Option(help="'modality': auxiliary answers must agree with their modality's label; 'fused': with the clip's own.")
+    golds: Annotated[
+        str,
+        typer.Option("--gold", help="'modality': auxiliary answers must agree with their modality's label; 'fused': with the clip's own."),
     ] = "modality",
     retry: Annotated[str | None, typer.Option(help="'failed': start what is recorded as failed again.")] = None,
 ) -> None:

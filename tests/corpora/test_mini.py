@@ -79,7 +79,15 @@ def test_files_are_the_released_layout(small_mini: Corpus) -> None:
     assert small_mini.stand_in == "generated faces and synthesised speech (mini corpus)"
     assert small_mini.warnings == ()
     folder = small_mini.clips[0].video_path.parent.parent  # type: ignore[union-attr]
-    assert sorted(path.name for path in folder.iterdir()) == ["3_Class", "7_Class", "Annotations.csv", "STAND_IN.json", "audio", "recipe.json", "videos"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "3_Class",
+        "7_Class",
+        "Annotations.csv",
+        "STAND_IN.json",
+        "audio",
+        "recipe.json",
+        "videos",
+    ]
     assert b"\r\n" in (folder / "Annotations.csv").read_bytes()
     planned = {clip.id: clip for clip in plan(SMALL)}
     for clip in small_mini.clips:
