@@ -75,7 +75,7 @@ def sweep(
         tuple(sorted(exclude or ())),
         retry is not None,
         command,
-        gold,
+        golds,
         tuple(evaluate_on or ()),
     )
     if json_:

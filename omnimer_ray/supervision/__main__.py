@@ -51,13 +51,13 @@ def build(
     limit: Limit = None,
     media: Media = None,
     exclude: Exclude = None,
-    gold: Gold = "modality",
+    golds: Gold = "modality",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Build the supervision that a search space needs, or resume it; a sweep uses the same ledgers. Exit codes as of a sweep."""
     from omnimer_ray.launch import run
 
-    raise typer.Exit(run(_request(space, corpus, base, machine, results, limit, media, exclude, gold), dry_run))
+    raise typer.Exit(run(_request(space, corpus, base, machine, results, limit, media, exclude, golds), dry_run))
 
 
 @app.command()
@@ -69,14 +69,14 @@ def show(
     limit: Limit = None,
     media: Media = None,
     exclude: Exclude = None,
-    gold: Gold = "modality",
+    golds: Gold = "modality",
     samples: Annotated[int, typer.Option(help="Entries to print in full, of each instruction and each way they were made.", min=0)] = 2,
 ) -> None:
     """Print the yield by modality and label, why answers were refused, and samples."""
     from omnimer_ray.outputs.yields import built, sample_lines, yield_lines
     from omnimer_ray.planning.setup import prepare
 
-    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, gold))
+    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, golds))
     notices = (f"STAND-IN: {notice}" for notice in sweep.stand_ins)
     for line in (*notices, *yield_lines(sweep), *sample_lines(built(sweep), samples)):
         _log(line)
@@ -92,14 +92,14 @@ def export(
     limit: Limit = None,
     media: Media = None,
     exclude: Exclude = None,
-    gold: Gold = "modality",
+    golds: Gold = "modality",
 ) -> None:
     """Write the accepted items as conversations in the ShareGPT form that the common trainers read, with media paths and provenance."""
     from omnimer_ray.planning.setup import prepare
     from omnimer_ray.records import write_json
     from omnimer_ray.supervision.export import conversations
 
-    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, gold))
+    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, golds))
     items = conversations(sweep)
     write_json(out, items)
     _log(f"{len(items)} items in {out}" + "".join(f"\nSTAND-IN: {notice}" for notice in sweep.stand_ins))
@@ -115,14 +115,14 @@ def rate(
     limit: Limit = None,
     media: Media = None,
     exclude: Exclude = None,
-    gold: Gold = "modality",
+    golds: Gold = "modality",
     items: Annotated[int, typer.Option(help="Explanations of each modality, agreed and constrained in equal numbers.", min=2)] = 50,
 ) -> None:
     """Write explanations for a blind human rating: raters do not see which were written without the label."""
     from omnimer_ray.planning.setup import prepare
     from omnimer_ray.supervision.rating import write_form
 
-    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, gold))
+    sweep = prepare(_request(space, corpus, base, "laptop", results, limit, media, exclude, golds))
     for line in write_form(sweep, out, items):
         _log(line)
 
@@ -145,13 +145,13 @@ def _request(
     limit: int | None,
     media: Path | None,
     exclude: list[str] | None,
-    gold: str,
+    golds: str,
 ) -> Request:
     from omnimer_ray.planning.setup import Request
 
     command = shlex.join([python_word(), "-m", "omnimer_ray.supervision", *(word for word in sys.argv[1:] if word != "--dry-run")])
     left_out = tuple(sorted(exclude or ()))
-    return Request(space, corpus, base, machine, results, limit, None, None, media, left_out, False, command, gold, supervision_only=True)
+    return Request(space, corpus, base, machine, results, limit, None, None, media, left_out, False, command, golds, supervision_only=True)
 
 
 _log: Callable[[str], None] = typer.echo

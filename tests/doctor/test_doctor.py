@@ -465,7 +465,7 @@ def test_a_profile_too_large_for_the_machine_is_reported() -> None:
 
 def test_corpus_and_base_are_reported_with_their_own_errors(tmp_path: Path) -> None:
     assert work.corpus("mini").ok
-    assert reason(work.corpus("minni")) == "unknown corpus 'minni'; did you mean 'mini'?"
+    assert reason(work.corpus("minni")) == "unknown corpus 'minni'; did you mean 'mini' or 'mini_zh'?"
     finding, found = work.base("tiny")
     assert finding.ok
     assert found == locate("tiny")
