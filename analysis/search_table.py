@@ -18,7 +18,7 @@ from omnimer_ray.records import read_json, write_atomically
 PARAMS = ("auxiliaries", "schedule", "rank", "alpha", "learning_rate", "auxiliary_weight")
 HEADINGS = ("trial", "outcome", "auxiliaries", "schedule", "rank", "alpha", "rate", "weight", "macro F1", "steps")
 ABOUT = (
-    "Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial saw a validation clip.",
+    "Macro F1 on a development part, one seed: for choosing only. No trial saw a clip of the reported part.",
     "weight: of each auxiliary against the main task. pruned: ended at a fraction of its stage. A trial that ended otherwise has no score.",
 )
 

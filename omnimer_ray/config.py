@@ -86,7 +86,7 @@ class CorpusConfig(Frozen):
     name: str
     fingerprint: str
     limit: int | None = Field(None, ge=8)  # number of clips over all splits, which keep their shares
-    folds: int | None = Field(None, ge=2)  # grouped folds by source video over train and validation together
+    folds: int | None = Field(None, ge=2)  # grouped folds by source video over the parts of select.pooled_splits
     fold: int | None = Field(None, ge=0)  # the fold that is held out; None with folds: no run, but what all folds share
     development: DevelopmentPart | None = None  # is evaluated instead of the reported part
     reported: Literal["validation", "test"] = "validation"  # the corpus's part that tables report
@@ -210,7 +210,7 @@ class ObservedConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """One run: a method trained on a task's clips with a seed, and evaluated on the validation split."""
+    """One run: a method trained on a task's clips with a seed, and evaluated on the corpus's reported part."""
 
     corpus: CorpusConfig
     base: BaseConfig

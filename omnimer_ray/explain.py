@@ -25,7 +25,7 @@ def explain(
     adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter, instead of --run.")] = None,
     base: Annotated[str | None, typer.Option(help="The base, if it is not found by its name: a folder or a hub name.")] = None,
     results: Annotated[Path, typer.Option(help="Where --run is looked for.")] = Path("results"),
-    corpus: Annotated[str, typer.Option(help="The corpus of a clip by name: 'mini' or 'indomer:PATH'.")] = "mini",
+    corpus: Annotated[str, typer.Option(help="The corpus of a clip by name, as of a sweep.")] = "mini",
     media: Annotated[Path | None, typer.Option(help="Folder of a release's media, if not beside its annotations.")] = None,
     out: Annotated[Path | None, typer.Option(help="The PNG file to write; by default explain_CLIP.png.")] = None,
 ) -> None:

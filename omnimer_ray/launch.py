@@ -73,9 +73,7 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         with _terminable(), Lease(sweep.folder) as lease:
             if request.retry:
                 sweep.forget_failures()
-            if any(
-                spec in GENERATED for spec in (request.corpus, *request.evaluate_on)
-            ):  # planned from recipes; from here on media must exist
+            if {request.corpus, *request.evaluate_on} & set(GENERATED):  # planned from recipes; from here on media must exist
                 others = tuple(read_others(request, generate=True, progress=log))
                 sweep = sweep._replace(corpus=read_corpus(request, generate=True, progress=log), others=others)
             return _run(sweep, console) if sweep.search is None else _run_search(sweep, console)

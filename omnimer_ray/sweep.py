@@ -24,7 +24,9 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     status_: Annotated[bool, typer.Option("--status", help="Print the sweep's progress, from another terminal.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="With --dry-run or --status: the same as JSON.")] = False,
-    corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
+    corpus: Annotated[
+        str, typer.Option(help="'mini' or 'mini_zh' (generated), or NAME:PATH with indomer, ch_sims, meld or table.")
+    ] = "mini",
     base: Annotated[
         str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
     ] = "tiny",
@@ -33,7 +35,7 @@ def sweep(
     limit: Annotated[int | None, typer.Option(help="Number of clips over all splits; the splits keep their shares.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds, from 0; the default is the search space's.", min=1)] = None,
     folds: Annotated[
-        int | None, typer.Option(help="Folds by source video over train and validation together, pooled in the tables.", min=2)
+        int | None, typer.Option(help="Folds by source video over all reported and training clips, pooled in the tables.", min=2)
     ] = None,
     media: Annotated[Path | None, typer.Option(help="Folder of a release's media, if not beside its annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave a clip out, by name; may be given again.")] = None,

@@ -2,7 +2,7 @@
 
 Run:   python -m omnimer_ray.sweep search --dry-run
 Cost:  32 trials on three quarters of train, most of them pruned, then the best three and Base on three seeds: 12 trained runs.
-Chosen on a development part of train; only the confirmed runs are evaluated on validation.
+Chosen on the corpus's own development part, or one of train; only the confirmed runs are evaluated on the reported part.
 """
 
 from omnimer_ray.config import RunConfig

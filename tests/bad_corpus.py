@@ -17,7 +17,7 @@ from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora import indomer
 from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.corpora.generated import mini
+from omnimer_ray.corpora.generated import indomer_layout, mini
 from omnimer_ray.errors import CorpusError, MediaError
 from omnimer_ray.media.load import load_media
 
@@ -44,7 +44,7 @@ def _annotations_message(folder: Path, case: str) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     clips = mini.plan(SMALL)
-    mini.write_annotations(clips, folder)
+    indomer_layout.write_annotations(clips, folder)
     for room, suffix in (("videos", "mp4"), ("audio", "wav")):
         (folder / room).mkdir()
         for clip in clips:

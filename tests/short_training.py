@@ -18,7 +18,7 @@ from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train, train_step
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train, train_step
 from omnimer_ray.training.schedule import Item, Schedule
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_OF)
@@ -122,7 +122,7 @@ def record_steps(
     for average, weighted in averages:
         result = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
         steps[average, weighted] = Step(result.loss, dict(gradients), result.grad_norm)
-    engine.destroy()
+    stop_engine(engine)
     return steps
 
 
@@ -167,7 +167,7 @@ def train_stage(
             checkpoints.save_carried(engine, folder)
         return TrainedStage(finished, checkpoints.parameters(engine), losses)
     finally:
-        engine.destroy()
+        stop_engine(engine)
 
 
 def divergence_message(parts: Parts, placement: Placement, folder: Path, poison: Poison) -> str:

@@ -1,4 +1,4 @@
-"""Annotations -> clips with labels, source videos and splits: `load('mini')`, `load('indomer:PATH')`."""
+"""Annotations -> clips with labels, source videos and splits: `load('mini')`, `load('NAME:PATH')`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Cache = Annotated[Path | None, typer.Option(help="Where generated media and hash
 
 @app.command()
 def check(
-    corpus: Annotated[str, typer.Argument(help="mini, or indomer:PATH")],
+    corpus: Annotated[str, typer.Argument(help="mini, mini_zh, or NAME:PATH with indomer, ch_sims, meld or table")],
     media: Annotated[Path | None, typer.Option(help="Folder of the videos and wavs, if they are not beside the annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,
     cache: Cache = None,
@@ -52,7 +52,7 @@ def check(
     for table in tables(found):
         _log(f"\n{table}")
     media_faults, media_suspicions = _media(found)
-    _section("Printed under every table", list(found.notes))
+    _section("Printed under every table", [*found.notes, *found.shared_videos])
     _section("Warnings", list(found.warnings))
     _section("Suspicious", [*suspicious(found), *media_suspicions])
     _section("Wrong", [*(str(wrong).splitlines() if wrong else []), *media_faults])
@@ -61,7 +61,7 @@ def check(
 
 @app.command()
 def export(
-    corpus: Annotated[str, typer.Argument(help="mini, or NAME:PATH")],
+    corpus: Annotated[str, typer.Argument(help="As of check.")],
     out: Annotated[Path, typer.Option(help="The CSV file to write.")],
     media: Annotated[Path | None, typer.Option(help="Folder of the media, if they are not beside the annotations.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="A clip to leave out; may be given several times.")] = None,

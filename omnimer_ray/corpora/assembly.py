@@ -10,10 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omnimer_ray.config import content_hash
-from omnimer_ray.corpora.clips import LABELLED, LONGEST_LIST, Clip, Corpus, Split
+from omnimer_ray.corpora.clips import LABELLED, Clip, Corpus, Split, listed
 from omnimer_ray.corpora.files import MediaFolder, content_hashes, same_content
 from omnimer_ray.corpora.strict import Faults, Row
 from omnimer_ray.errors import CorpusError, near
@@ -94,7 +94,7 @@ def assemble(name: str, folder: Path, read: Reader, how: Reading, *, missing: st
         tuple(warnings),
         release.reported,
         release.development,
-        (*release.notes, *_shared_videos(clips, release.reported)),
+        release.notes,
         release.excluded,
     )
 
@@ -133,21 +133,8 @@ def with_hashes(clips: Sequence[Clip], hashes: Mapping[Path, str]) -> tuple[Clip
     )
 
 
-def _shared_videos(clips: Sequence[Clip], reported: Split) -> list[str]:
-    """Return a line if clips of the reported part share their source video with train."""
-    training = {clip.source_video for clip in clips if clip.split == "train"}
-    scored = [clip for clip in clips if clip.split == reported]
-    shared = sum(clip.source_video in training for clip in scored)
-    if not shared:
-        return []
-    return [
-        f"{shared} of {len(scored)} {reported} clips share their source video with train, so the same people and scenes are in both; "
-        "--folds 5 splits by source video"
-    ]
-
-
 def _stand_in(folder: Path, faults: Faults) -> str | None:
-    """Read the marker file that `python -m omnimer_ray.corpora stand-ins` writes."""
+    """Read the marker file of stand-ins and generated corpora."""
     path = folder / STAND_IN_FILE
     if not path.exists():
         return None
@@ -217,15 +204,13 @@ def _strays(release: Release, clips: Sequence[Clip], excluded: Sequence[str]) ->
     used = {path for clip in clips for path in (clip.video_path, clip.audio_path) if path}
     suffixes = {Path(name).suffix.lower() for item in release.clips for name in (item.video, item.audio)}
     strays = release.files.strays(used, suffixes - {""}, excluded)
-    names = ", ".join(repr(path.name) for path in strays[:LONGEST_LIST])
-    more = f" and {len(strays) - LONGEST_LIST} more" if len(strays) > LONGEST_LIST else ""
-    return [f"media files that belong to no clip and are not read: {len(strays)}, {names}{more}"] if strays else []
+    names = listed([repr(path.name) for path in strays])
+    return [f"media files that belong to no clip and are not read: {names}"] if strays else []
 
 
 def _clip(item: Annotated, video: Path | None, sound: Path | None) -> Clip:
-    labels = {name: item.labels.get(name) for name in LABELLED}
-    tracks = ("video", "audio") if item.video else ("audio",)
-    return Clip(item.id, item.source_video, item.topic, item.split, item.text, **labels, video_path=video, audio_path=sound, tracks=tracks)
+    labels: dict[str, Any] = {name: item.labels.get(name) for name in LABELLED}
+    return Clip(item.id, item.source_video, item.topic, item.split, item.text, **labels, video_path=video, audio_path=sound)
 
 
 def _fingerprint(name: str, clips: Sequence[Clip], excluded: Sequence[str], stand_in: str | None) -> str:

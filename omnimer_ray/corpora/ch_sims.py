@@ -52,7 +52,7 @@ def _read(folder: Path, media: Path, exclude: frozenset[str], faults: Faults, wa
             faults.add(f"{row.where()}: video_id {row.values['video_id']!r} {fault}")
     rows = [row for row in rows if _number(row) is not None and not unsafe_name(row.values["video_id"])]
     raw = media / "Raw" if (media / "Raw").is_dir() or not (media / "raw").is_dir() else media / "raw"
-    numbered = {video: _numbered(raw / video) for video in {row.values["video_id"] for row in rows}}
+    numbered = {video: _numbered(raw / video, faults) for video in {row.values["video_id"] for row in rows}}
     named = unique(rows, lambda row: _id(row, FILES[name]), faults)
     check_excluded(exclude, set(named), folder, faults)
     clips = [
@@ -119,10 +119,20 @@ def _number(row: Row) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
-def _numbered(folder: Path) -> dict[int, str]:
-    """Names of a source video's clips by their number."""
+def _numbered(folder: Path, faults: Faults) -> dict[int, str]:
+    """Names of a source video's clips by their number; two files of one number are a fault."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return {int(name[:-4]): name for name in names if name.casefold().endswith(".mp4") and name[:-4].isascii() and name[:-4].isdigit()}
+    found: dict[int, str] = {}
+    for name in names:
+        number = name[:-4]
+        if (
+            name.casefold().endswith(".mp4")
+            and number.isascii()
+            and number.isdigit()
+            and (first := found.setdefault(int(number), name)) != name
+        ):
+            faults.add(f"{folder}: {first!r} and {name!r} have one number; keep one")
+    return found
 
 
 def _label(row: Row, column: str, faults: Faults) -> str | None:

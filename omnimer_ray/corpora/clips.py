@@ -75,14 +75,22 @@ class Corpus:
     reasons: Mapping[str, str] = field(default_factory=dict)  # of clips that the reader left out
 
     @property
+    def shared_videos(self) -> tuple[str, ...]:
+        """A line if clips of the reported part share their source video with train."""
+        training = {clip.source_video for clip in self.split("train")}
+        shared = sum(clip.source_video in training for clip in self.scored)
+        line = f"{shared} of {len(self.scored)} {self.reported} clips share their source video with train, so the same people and scenes are in both; "
+        return (line + "--folds 5 splits by source video",) if shared else ()
+
+    @property
     def scored(self) -> tuple[Clip, ...]:
         """The clips of the reported part."""
         return self.split(self.reported)
 
     @property
     def unfixed(self) -> tuple[str, ...]:
-        """Emotions that occur with another sentiment than SENTIMENT_OF's: surprise in MELD is of either."""
-        found = {clip.emotion for clip in self.clips if clip.emotion and clip.sentiment not in (None, SENTIMENT_OF[clip.emotion])}
+        """Emotions that occur in train with another sentiment than SENTIMENT_OF's: surprise in MELD is of either."""
+        found = {clip.emotion for clip in self.split("train") if clip.emotion and clip.sentiment not in (None, SENTIMENT_OF[clip.emotion])}
         return tuple(name for name in EMOTIONS if name in found)
 
     def split(self, name: Split) -> tuple[Clip, ...]:

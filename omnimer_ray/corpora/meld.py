@@ -13,7 +13,7 @@ from typing import NamedTuple
 from omnimer_ray.corpora.assembly import Annotated, Reading, Release, assemble, check_excluded, check_parts
 from omnimer_ray.corpora.clips import SENTIMENTS, Corpus, Split, listed
 from omnimer_ray.corpora.files import MediaFolder
-from omnimer_ray.corpora.strict import Faults, Row, check_id, csv_lines, mapped, rows_of, tell_new, unique
+from omnimer_ray.corpora.strict import Dialect, Faults, Row, check_id, csv_lines, mapped, rows_of, tell_new, unique
 
 COLUMNS = ("Utterance", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode", "StartTime", "EndTime")
 NOT_READ = ("Sr No.", "Speaker")
@@ -69,10 +69,10 @@ def _rows(folder: Path, part: Part, faults: Faults, warnings: list[str]) -> list
     name = f"{part.name}_sent_emo.csv"
     usual = (folder, folder / "data" / "MELD", folder / "MELD.Raw", folder / part.name)
     path = next((place / name for place in usual if (place / name).is_file()), folder / name)
-    encoding = "utf-8-sig" if not path.is_file() or _is_utf8(path) else "cp1252"
-    if encoding == "cp1252":
+    dialect = Dialect() if not path.is_file() or _is_utf8(path) else Dialect("cp1252")
+    if dialect.encoding == "cp1252":
         warnings.append(f"{name} is no UTF-8; it is read as cp1252")
-    if (lines := csv_lines(path, faults, encoding)) is None:
+    if (lines := csv_lines(path, faults, dialect)) is None:
         return []
     rows, new = rows_of(name, lines[0], enumerate(lines[1:], 2), COLUMNS, faults)
     tell_new(name, "columns", [column for column in new if column not in NOT_READ], warnings)

@@ -48,15 +48,23 @@ class Faults:
             raise CorpusError(f"{what}: {len(lines)} fault{'s' if len(lines) > 1 else ''}\n" + "\n".join(f"- {line}" for line in lines))
 
 
-def csv_rows(path: Path, columns: Iterable[str], faults: Faults, optional: Iterable[str] = ()) -> tuple[list[Row], list[str]]:
-    """The rows with exactly `columns` (and those of `optional` that are there), and the names of further columns (new in this release)."""
+def csv_rows(path: Path, columns: Iterable[str], faults: Faults) -> tuple[list[Row], list[str]]:
+    """The rows with exactly `columns`, and the names of further columns (new in this release)."""
     lines = csv_lines(path, faults)
-    return ([], []) if lines is None else rows_of(path.name, lines[0], list(enumerate(lines[1:], 2)), columns, faults, optional)
+    return ([], []) if lines is None else rows_of(path.name, lines[0], enumerate(lines[1:], 2), columns, faults)
 
 
-def csv_lines(path: Path, faults: Faults, encoding: str = "utf-8-sig", separator: str = ",") -> list[list[str]] | None:
+class Dialect(NamedTuple):
+    """How a CSV file is written; `mapping` is the file in which a person can say so, if there is one."""
+
+    encoding: str = "utf-8-sig"
+    separator: str = ","
+    mapping: str | None = None
+
+
+def csv_lines(path: Path, faults: Faults, dialect: Dialect = Dialect()) -> list[list[str]] | None:  # noqa: B008 - immutable
     """The lines of a CSV file as they are, the header among them; None and a fault if it is none. A first line is always there."""
-    text = _text(path, faults, encoding)
+    separator, text = dialect.separator, _text(path, faults, dialect)
     if text is None:
         return None
     try:
@@ -66,7 +74,10 @@ def csv_lines(path: Path, faults: Faults, encoding: str = "utf-8-sig", separator
         return None
     first = lines[0] if lines else []
     if len(first) == 1 and (other := next((mark for mark in ";\t|" if mark in first[0] and mark != separator), None)):
-        faults.add(f"{path.name}, row 1: fields are separated by {other!r}, not by {separator!r}; save the file with {separator!r}")
+        way_out = f", or write in {dialect.mapping}: separator: {other!r}" if dialect.mapping else ""
+        faults.add(
+            f"{path.name}, row 1: fields are separated by {other!r}, not by {separator!r}; save the file with {separator!r}{way_out}"
+        )
         return None
     return lines or [[]]
 
@@ -158,7 +169,7 @@ def unique(rows: Iterable[Row], key: Callable[[Row], str], faults: Faults) -> di
     return found
 
 
-def _text(path: Path, faults: Faults, encoding: str = "utf-8-sig") -> str | None:
+def _text(path: Path, faults: Faults, dialect: Dialect = Dialect()) -> str | None:  # noqa: B008 - immutable
     """The text of a file, UTF-8 unless another encoding is given (a byte order mark is allowed); None and a fault if it is anything else."""
     if not path.is_file():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -169,11 +180,12 @@ def _text(path: Path, faults: Faults, encoding: str = "utf-8-sig") -> str | None
         faults.add(f"{path.name}: {fault}")
         return None
     try:
-        return data.decode(encoding)
+        return data.decode(dialect.encoding)
     except UnicodeDecodeError as error:
         row, byte = data.count(b"\n", 0, error.start) + 1, data[error.start : error.start + 1]
-        known = "UTF-8" if encoding == "utf-8-sig" else encoding
-        faults.add(f"{path.name}, line {row}: byte {byte!r} is no {known}; save the file as UTF-8")
+        known = "UTF-8" if dialect.encoding == "utf-8-sig" else dialect.encoding
+        way_out = f", or name its encoding in {dialect.mapping}, as: encoding: cp1252" if dialect.mapping else ""
+        faults.add(f"{path.name}, line {row}: byte {byte!r} is no {known}; save the file as UTF-8{way_out}")
         return None
 
 

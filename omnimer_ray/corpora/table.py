@@ -14,7 +14,7 @@ from pathlib import Path, PureWindowsPath
 from omnimer_ray.corpora.assembly import Annotated, Reading, Release, assemble, check_excluded, check_parts
 from omnimer_ray.corpora.clips import LABELLED, Corpus, Split, listed
 from omnimer_ray.corpora.files import AUDIO, VIDEO, MediaFolder
-from omnimer_ray.corpora.strict import Faults, Row, check_id, csv_lines, rows_of, tell_new, unique
+from omnimer_ray.corpora.strict import Dialect, Faults, Row, check_id, csv_lines, rows_of, tell_new, unique
 from omnimer_ray.corpora.table_mapping import COLUMNS, TableMapping, read_mapping, unknown_words
 from omnimer_ray.corpora.table_split import SPLITS, split_by_source_video
 from omnimer_ray.errors import CorpusError, near
@@ -53,10 +53,11 @@ class _Table:
         self.path, self.mapping, self.media, self.faults, self.warnings = path, mapping, media, faults, warnings
         self.nameless: list[str] = []  # clips without a file of their name
         files = sorted(media.iterdir()) if media.is_dir() else []
-        self.by_name = {
-            kind: {file.stem: file for file in files if file.suffix.lower() in endings}
-            for kind, endings in (("video", VIDEO), ("audio", AUDIO))
-        }
+        self.by_name: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        for file in files:
+            for kind, endings in (("video", VIDEO), ("audio", AUDIO)):
+                if file.suffix.lower() in endings:
+                    self.by_name[kind, file.stem].append(file)
 
     def release(self, exclude: frozenset[str]) -> Release:
         rows = self._rows()
@@ -86,7 +87,8 @@ class _Table:
         return Release(clips, files, reported, own, () if grouped else (UNKNOWN_VIDEOS,), dict.fromkeys(unlabelled, NO_LABEL))
 
     def _rows(self) -> list[Row]:
-        lines = self._parquet() if self.path.suffix.lower() == ".parquet" else self._csv()
+        dialect = Dialect(self.mapping.encoding, self.mapping.separator, self._yaml)
+        lines = self._parquet() if self.path.suffix.lower() == ".parquet" else csv_lines(self.path, self.faults, dialect)
         if lines is None:
             return []
         theirs = {self.mapping.columns.get(name, name): name for name in COLUMNS}
@@ -114,17 +116,6 @@ class _Table:
     @property
     def _yaml(self) -> str:
         return self.path.with_suffix(".yaml").name
-
-    def _csv(self) -> list[list[str]] | None:
-        before = len(self.faults.lines)
-        lines = csv_lines(self.path, self.faults, self.mapping.encoding, self.mapping.separator)
-        for place in range(before, len(self.faults.lines)):
-            line = self.faults.lines[place]
-            if "save the file as UTF-8" in line:
-                self.faults.lines[place] = f"{line}, or name its encoding in {self._yaml}, as: encoding: cp1252"
-            elif "fields are separated by" in line:
-                self.faults.lines[place] = f"{line}, or write in {self._yaml}: separator: {line.split('separated by ')[1].split(',')[0]}"
-        return lines
 
     def _parquet(self) -> list[list[str]] | None:
         import polars as pl
@@ -179,7 +170,11 @@ class _Table:
     def _media(self, row: Row, column: str) -> Path | None:
         """The path of a media file; None and a fault if it must not be opened."""
         if column not in row.values:  # then a file called like the clip
-            return self.by_name[column].get(row.values["clip"].strip())
+            found = self.by_name.get((column, row.values["clip"].strip()), [])
+            if len(found) > 1:
+                names = " or ".join(repr(file.name) for file in found)
+                self.faults.add(f"{row.where()}: the {column} may be {names} in {self.media}; keep one, or add a column {column!r}")
+            return found[0] if found else None
         name = row.values[column].strip()
         if not name:
             return None

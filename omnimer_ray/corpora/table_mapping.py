@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -69,7 +70,7 @@ class TableMapping(Frozen):
     columns: dict[str, str] = Field(default_factory=dict)  # our name -> the table's
     labels: dict[Literal["sentiment", "emotion"], dict[str, str]] = Field(default_factory=dict)  # the table's word -> our label
     thresholds: Thresholds | None = None
-    separator: str = Field(",", min_length=1, max_length=1)
+    separator: Literal[",", ";", "\t", "|"] = ","
     encoding: str = "utf-8-sig"
     split_seed: int = Field(0, ge=0)  # of a split that is made because the table has none
     validation_share: float = Field(0.2, gt=0, le=0.5)  # of its source videos
@@ -83,6 +84,10 @@ class TableMapping(Frozen):
                 for label in words.values()
                 if label not in LABELS[kind]
             ]
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            faults.append(f"encoding {self.encoding!r} is unknown; write one as utf-8, cp1252 or gb18030")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omnimer_ray.corpora.assembly import Annotated
 from omnimer_ray.corpora.clips import LABELLED, Clip, Split
@@ -65,7 +66,5 @@ def _made(
 
 
 def _plain(clip: Annotated, source_video: str) -> Clip:
-    labels = {name: clip.labels.get(name) for name in LABELLED}
-    return Clip(
-        clip.id, source_video, clip.topic, "train", clip.text, **labels, video_path=None, audio_path=None, tracks=("video", "audio")
-    )
+    labels: dict[str, Any] = {name: clip.labels.get(name) for name in LABELLED}
+    return Clip(clip.id, source_video, clip.topic, "train", clip.text, **labels, video_path=None, audio_path=None)

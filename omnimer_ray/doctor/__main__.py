@@ -17,7 +17,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def doctor(
     machine: Annotated[str, typer.Option(help="A machine profile: a name of cluster/ or the path of a YAML file.")] = "laptop",
-    corpus: Annotated[str, typer.Option(help="'mini' (generated) or 'indomer:PATH' (a release).")] = "mini",
+    corpus: Annotated[
+        str, typer.Option(help="'mini' or 'mini_zh' (generated), or NAME:PATH with indomer, ch_sims, meld or table.")
+    ] = "mini",
     base: Annotated[
         str, typer.Option(help="'tiny', a folder with a checkpoint, or a hub name, NAME or NAME@COMMIT, such as Qwen/Qwen2.5-Omni-7B.")
     ] = "tiny",

@@ -87,5 +87,5 @@ def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
 
 
 def _is_recorded(job: Job, unit: Unit) -> bool:
-    """Whether the unit died after its record was written: then nothing is repeated, and validation is not evaluated twice."""
+    """Whether the unit died after its record was written: then nothing is repeated, and the reported part is not evaluated twice."""
     return not isinstance(unit, LedgerUnit) and recorded_outcome(unit, job.folder) == "done"

@@ -176,7 +176,7 @@ class Worker:
         self, thinker: Thinker, encoder: Encoder, stage: Stage, schedule: Schedule, folder: Path, identity: str
     ) -> dict[str, Any] | None:
         from omnimer_ray.training import checkpoints
-        from omnimer_ray.training.loop import Placement, start_engine, train
+        from omnimer_ray.training.loop import Placement, start_engine, stop_engine, train
 
         profile, config = self.job.profile, stage.config
         micro_batch = fitting(profile.micro_batch, config.block, self.num_workers)
@@ -212,7 +212,7 @@ class Worker:
         tensors = checkpoints.parameters(engine) if finished else None
         if finished and config.optimizer.carry_over and stage.position + 1 < len(stage_kinds(config)):
             checkpoints.save_carried(engine, folder)
-        engine.destroy()
+        stop_engine(engine)
         return tensors
 
     def _carried(self, stage: Stage) -> Carried | None:

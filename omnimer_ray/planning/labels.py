@@ -13,7 +13,7 @@ from omnimer_ray.planning.search_space import Search
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.tasks.supervision import eligible
 
-FUSED = "supervision.gold is fused: auxiliary answers had to agree with the clip's own sentiment, not with that of their modality"
+FUSED = "auxiliary answers had to agree with the clip's own sentiment, not with that of their modality (supervision.gold: fused)"
 
 
 def with_labels(space: SearchSpace | Search, corpus: Corpus) -> tuple[SearchSpace | Search, tuple[str, ...]]:
@@ -46,12 +46,12 @@ def check_golds(plan: Plan, corpus: Corpus) -> None:
                 if kind in AUXILIARY_OF and (stage.config.supervision.gold, kind) not in seen and not eligible(clips, kind):
                     modality = AUXILIARY_OF[kind].modality
                     raise ConfigError(
-                        f"{run_name(plan, run.signature)!r} is trained on {kind}, and {corpus.name} has no {modality}_sentiment labels in train; "
+                        f"{_variant_of(plan, run.signature)!r} is trained on {kind}, and {corpus.name} has no {modality}_sentiment labels in train; "
                         "--gold fused takes each clip's own sentiment instead, or choose a search space without auxiliaries"
                     )
                 seen.add((stage.config.supervision.gold, kind))
 
 
-def run_name(plan: Plan, signature: str) -> str:
+def _variant_of(plan: Plan, signature: str) -> str:
     """The variant of a run."""
     return next((row.variant for row in plan.rows if row.signature == signature), signature)

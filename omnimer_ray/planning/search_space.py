@@ -1,7 +1,7 @@
 """A search: parameter space, runs of a trial, best trials. Imports neither torch, ray nor optuna.
 
 Trials are trained and scored inside train, on a development part of its source videos. The best of them are then ordinary
-variants beside Base, on the full train and on seeds that no trial has seen, and only these are evaluated on validation.
+variants beside Base, on the full train and on seeds that no trial has seen, and only these are evaluated on the reported part.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def delta(search: Search, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def trial_run(search: Search, params: dict[str, Any]) -> Run:
-    """The run of a trial: on a part of train, never on validation. It answers no auxiliary instruction: only its F1 is used."""
+    """The run of a trial: never on the reported part. It answers no auxiliary instruction: only its F1 is used."""
     return make_run(changed(search.baseline, {**delta(search, params), **_of_trials(search)}))
 
 

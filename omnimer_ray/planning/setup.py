@@ -97,6 +97,7 @@ class Sweep(NamedTuple):
         """What is printed in the plan and under every table about corpus and labels."""
         return (
             *self.corpus.notes,
+            *(() if self.request.folds else self.corpus.shared_videos),
             *self.dropped,
             *_about_others(self),
             *((FUSED,) if self.request.gold == "fused" else ()),

@@ -30,7 +30,9 @@ app = typer.Typer(
     help="Build auxiliary supervision by the two-step check, look at it, and hand it to other trainers or to human raters.",
 )
 Space = Annotated[str, typer.Argument(help="The search space whose runs need the supervision, by name or path.")]
-CorpusName = Annotated[str, typer.Option("--corpus", help="'mini' (generated) or 'indomer:PATH' (a release).")]
+CorpusName = Annotated[
+    str, typer.Option("--corpus", help="'mini' or 'mini_zh' (generated), or NAME:PATH with indomer, ch_sims, meld or table.")
+]
 BaseName = Annotated[str, typer.Option("--base", help="'tiny', a folder with a checkpoint, or a hub name.")]
 Machine = Annotated[str, typer.Option("--machine", help="A machine profile: a name of cluster/ or the path of a YAML file.")]
 Results = Annotated[Path, typer.Option("--results", help="Parent of the results folders; ledgers/ is there.")]

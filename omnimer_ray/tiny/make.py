@@ -29,7 +29,7 @@ from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, conv
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
 from omnimer_ray.training.checkpoints import parameters
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train
 from omnimer_ray.training.schedule import Item, Schedule
 
 SEED = 1000
@@ -73,7 +73,7 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
             engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
             train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _log, lambda step: False)
             trained = parameters(engine)
-            engine.destroy()
+            stop_engine(engine)
         with torch.no_grad():
             for name, parameter in thinker.model.named_parameters():
                 parameter.copy_(trained[name])

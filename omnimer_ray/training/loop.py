@@ -141,6 +141,17 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
     return engine
 
 
+def stop_engine(engine: Any) -> None:
+    """Destroy an engine, whose parameters another engine may then train.
+
+    DeepSpeed destroys it again when Python collects it. That would cut its parameters off from the later engine, which reads them as zeros,
+    so it forgets them here.
+    """
+    engine.destroy()
+    for parameters in engine.optimizer.bit16_groups:
+        parameters.clear()
+
+
 def train(
     engine: Any,
     encoder: Encoder,

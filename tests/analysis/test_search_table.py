@@ -33,7 +33,7 @@ TABLE = r"""# Search: trials (stand-in numbers)
 | 4 | not finished | text+video | hybrid | 4 | 16 | 0.0012 | 1.2 | – | – |
 
 - STAND-IN: drawn faces
-- Macro F1 on a development part of train, by source video, one seed: for choosing only. No trial saw a validation clip.
+- Macro F1 on a development part, one seed: for choosing only. No trial saw a clip of the reported part.
 - weight: of each auxiliary against the main task. pruned: ended at a fraction of its stage. A trial that ended otherwise has no score.
 - Trial 1: pruned (macro F1 0.100 at 50% of the stage, not among the best 1 of 3).
 - Trial 2: out of memory (no more).

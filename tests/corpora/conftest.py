@@ -7,7 +7,7 @@ import pytest
 from releases import SMALL
 
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.corpora.generated import mini
+from omnimer_ray.corpora.generated import indomer_layout, mini
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def release(tmp_path: Path) -> Path:
     folder = tmp_path / "release"
     folder.mkdir()
     clips = mini.plan(SMALL)
-    mini.write_annotations(clips, folder)
+    indomer_layout.write_annotations(clips, folder)
     for place, suffix in (("videos", "mp4"), ("audio", "wav")):
         (folder / place).mkdir()
         for clip in clips:

@@ -58,7 +58,7 @@ def test_a_plain_corpus_is_a_short_reader(folder: Path) -> None:
         ("b-1", "positive", "train"),
     ]
     assert corpus.clips[0].video_hash
-    assert corpus.notes[0].startswith("1 of 1 validation clips share their source video with train")
+    assert corpus.shared_videos[0].startswith("1 of 1 validation clips share their source video with train")
 
 
 def test_the_fingerprint_depends_on_labels_contents_and_exclusions_and_not_on_the_place(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from omnimer_ray.corpora import ch_sims, load
 from omnimer_ray.corpora.assembly import Reading
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.corpora.generated import mini, mini_zh
+from omnimer_ray.corpora.generated import ch_sims_layout, mini
 from omnimer_ray.corpora.generated.plan import plan
 from omnimer_ray.corpora.generated.recipe import MiniRecipe, SplitSize
 from omnimer_ray.errors import CorpusError
@@ -34,10 +34,10 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "CH-SIMS"
     clips = plan(SMALL)
     for clip in clips:
-        path = place / "Raw" / mini_zh.video_of(clip) / f"{clip.number:04d}.mp4"
+        path = place / "Raw" / ch_sims_layout.video_of(clip) / f"{clip.number:04d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(clip.id.encode())
-    mini_zh.write_annotations(clips, place)
+    ch_sims_layout.write_annotations(clips, place)
     return place
 
 
@@ -70,7 +70,7 @@ def test_clips_have_three_classes_by_sign_and_the_corpus_its_own_parts(folder: P
     assert (corpus.name, corpus.reported, corpus.development) == ("ch_sims", "test", "validation")
     assert [len(corpus.split(name)) for name in ("train", "validation", "test")] == [12, 3, 6]
     assert first.video_path == folder / "Raw" / "video_0001" / "0001.mp4"
-    assert (corpus.notes, corpus.warnings) == (SHARED, ())
+    assert (corpus.notes, corpus.shared_videos, corpus.warnings) == ((), SHARED, ())
 
 
 def test_the_folder_above_and_the_command_lines_name_are_enough(folder: Path) -> None:
@@ -137,6 +137,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "Raw" / "video_0001" / "0002.mp4").unlink(),
         r"row 3: '0002\.mp4' is not in .*Raw/video_0001; fetch it, or exclude video_0001_0002",
     ),
+    "two files of one number": (
+        lambda f: shutil.copy(f / "Raw" / "video_0001" / "0002.mp4", f / "Raw" / "video_0001" / "2.mp4"),
+        r"Raw/video_0001: '0002\.mp4' and '2\.mp4' have one number; keep one",
+    ),
     "no videos": (lambda f: shutil.rmtree(f / "Raw"), r"no media: none of 21 videos is in .*video_0001; name the folder that holds them"),
     "no valid part": (
         lambda f: edit(f, lambda rows: [row.__setitem__(8, "train") for row in rows if row[8] == "valid"]),
@@ -187,7 +191,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 def test_the_generated_corpus_is_read_from_its_own_files(corpus_cache: Path) -> None:
     corpus = mini.load(SMALL, cache=corpus_cache, workers=1)
-    assert (corpus.name, len(corpus.clips), corpus.reported, corpus.notes) == ("mini_zh", 21, "test", SHARED)
+    assert (corpus.name, len(corpus.clips), corpus.reported, corpus.shared_videos) == ("mini_zh", 21, "test", SHARED)
     assert corpus.stand_in == "generated faces and synthesised speech (mini_zh corpus)"
     path = corpus.clips[0].video_path
     assert path is not None

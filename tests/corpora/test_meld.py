@@ -57,7 +57,7 @@ def test_everything_odd_is_told_line_by_line(folder: Path) -> None:
         "clips whose stamps give no time or over 60 s (not used for cutting): 2, train_dia0_utt3 0.0 s, test_dia0_utt0 305.0 s",
         "media files that belong to no clip and are not read: 4, '._dia0_utt0.mp4', 'dia0_utt1.mp4', 'dia77_utt0.mp4', 'dia125_utt3.mp4'",
     )
-    assert corpus.notes == (
+    assert corpus.shared_videos == (
         "12 of 12 test clips share their source video with train, so the same people and scenes are in both; --folds 5 splits by source video",
     )
     assert corpus.excluded == ("dev_dia110_utt7", "train_dia125_utt3")

@@ -118,7 +118,7 @@ def test_the_parts_decide_what_is_reported(path: Path, parts: tuple[str, ...], r
     corpus = read(path)
     assert (corpus.reported, corpus.development) == (reported, development)
     assert not path.with_name("My Clips.split.csv").exists()
-    assert any("share their source video with train" in note for note in corpus.notes)
+    assert any("share their source video with train" in note for note in corpus.shared_videos)
 
 
 def test_a_mapping_names_columns_words_separator_and_encoding(path: Path) -> None:
@@ -248,6 +248,19 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a misspelt setting": (as_yaml("colums: {}\n"), r"My Clips\.yaml is no mapping of a table: My Clips\.yaml: unknown field 'colums'"),
     "a column that we do not know": (as_yaml("columns: {clips: a}\n"), r"columns: unknown name 'clips'; did you mean 'clip'\?"),
     "a label that we do not have": (as_yaml("labels: {emotion: {joie: joy}}\n"), r"labels of emotion: 'joy' is no label; known: 'anger', "),
+    "an encoding that nobody knows": (
+        as_yaml("encoding: latin-99\n"),
+        r"encoding 'latin-99' is unknown; write one as utf-8, cp1252 or gb18030",
+    ),
+    "a separator that is none": (as_yaml("separator: '#'\n"), r"separator: Input should be ',', ';', '\\t' or '\|'"),
+    "two videos of one name": (
+        lambda path: [
+            write(path, *without("video")),
+            (path.parent / "c0.mp4").write_bytes(b"a"),
+            (path.parent / "c0.mkv").write_bytes(b"b"),
+        ],
+        r"row 2: the video may be 'c0\.mkv' or 'c0\.mp4' in .*own; keep one, or add a column 'video'",
+    ),
     "thresholds the wrong way round": (as_yaml("thresholds: {negative: 1, positive: 0}\n"), r"negative 1\.0 must not exceed positive 0\.0"),
     "a damaged split": (
         lambda path: path.with_name("My Clips.split.csv").write_text("clip,part\n"),

@@ -238,6 +238,12 @@ def test_a_corpus_with_parts_of_its_own_is_reported_and_searched_on_them(tmp_pat
     assert made.recipe.corpus.reported == "test"
     assert made.plan.space.tasks == ("sentiment",)
     assert made.dropped == ("emotion is left out: mini_zh has no emotion labels",)
+    assert made.notes[0].startswith("80 of 80 test clips share their source video with train")
+    assert prepare(request(tmp_path, corpus="mini_zh", limit=60)).notes[0].startswith("16 of 17 test clips share")
+    folded = prepare(request(tmp_path, corpus="mini_zh", folds=5))
+    assert folded.notes == made.dropped, "folds share no source video"
+    (other,) = prepare(request(tmp_path, evaluate_on=("mini_zh",))).others
+    assert other.notes == (), "a model that was trained elsewhere has seen none of its videos"
     searched = prepare(request(tmp_path, corpus="mini_zh", space=str(Path(__file__).parents[1] / "small_search.py")))
     assert searched.search is not None
     assert searched.search.development == "own"
@@ -247,7 +253,7 @@ def test_gold_labels_of_supervision_are_chosen_on_the_command_line(tmp_path: Pat
     made = prepare(request(tmp_path, gold="fused"))
     assert made.recipe.supervision.gold == "fused"
     assert made.notes == (
-        "supervision.gold is fused: auxiliary answers had to agree with the clip's own sentiment, not with that of their modality",
+        "auxiliary answers had to agree with the clip's own sentiment, not with that of their modality (supervision.gold: fused)",
     )
     with pytest.raises(ConfigError, match=r"supervision\.gold: Input should be 'modality' or 'fused'"):
         prepare(request(tmp_path, gold="mine"))

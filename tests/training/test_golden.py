@@ -29,7 +29,7 @@ from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import Run, Stage
 from omnimer_ray.tasks.supervision import eligible, freeze
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, train
+from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 TOLERANCE = 1e-4
@@ -81,7 +81,7 @@ def train_as_worker(parts: Parts, stage: Stage, base: Base, results: Path, ledge
         lambda step: False,
     )
     adapters.save(model, checkpoints.parameters(engine), folder, base)
-    engine.destroy()
+    stop_engine(engine)
     return {"steps": schedule.num_items * schedule.epochs / schedule.global_batch, "losses": losses}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -33,8 +34,8 @@ from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.model.thinker import Thinker
-from omnimer_ray.training import loop
-from omnimer_ray.training.loop import AnswerLoss, Placement, init_single_process_group, learning_rate, start_engine, train_step
+from omnimer_ray.training import checkpoints, loop
+from omnimer_ray.training.loop import AnswerLoss, Placement, init_single_process_group, learning_rate, start_engine, stop_engine, train_step
 from omnimer_ray.training.schedule import Item
 
 LIMIT = 1e-5  # relative L2, fp32
@@ -87,7 +88,20 @@ def test_deepspeeds_buckets_have_the_size_of_the_adapter(parts: Parts) -> None:
     count = sum(parameter.numel() for parameter in trainable(model).values())
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
     assert (engine.optimizer.reduce_bucket_size, engine.optimizer.allgather_bucket_size) == (count, count + count % 2)
-    engine.destroy()
+    stop_engine(engine)
+
+
+def test_an_engine_that_is_collected_late_leaves_the_next_one_its_parameters(parts: Parts) -> None:
+    init_single_process_group()
+    model, _ = adapted_thinker(parts)
+    first = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    stop_engine(first)
+    second = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    del first
+    gc.collect()
+    read = checkpoints.parameters(second)
+    assert all(torch.equal(read[name], value) for name, value in trainable(model).items())
+    stop_engine(second)
 
 
 def test_recompute_gives_the_same_gradient(parts: Parts, expected: dict[tuple[str, bool], Step]) -> None:
@@ -140,7 +154,7 @@ def test_beat_is_called_after_every_micro_batch(parts: Parts) -> None:
     engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(4))
     beats: list[float] = []
     train_step(engine, encoder, parts.clips, schedule(parts).step(0), "items", Placement(4), 0.0, lambda: beats.append(0.0))
-    engine.destroy()
+    stop_engine(engine)
     assert len(beats) == 32 / 4
 
 

@@ -1,11 +1,10 @@
-"""The generated mini corpus: real mp4 and wav files in the released IndoMER layout, with planted effects, made once into a cache.
+"""The generated corpora mini and mini_zh: real media in the layouts of IndoMER and CH-SIMS, with planted effects, made once into a cache.
 
 256 clips take 11 s on two cores and 34 MB. Needs the extra `demo`.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -16,16 +15,15 @@ from random import Random
 
 from omnimer_ray.corpora import ch_sims, indomer
 from omnimer_ray.corpora.assembly import STAND_IN_FILE, Reading
-from omnimer_ray.corpora.clips import SENTIMENT_OF, Corpus
-from omnimer_ray.corpora.generated import faces, mini_zh
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.generated import ch_sims_layout, faces, indomer_layout
 from omnimer_ray.corpora.generated.plan import LANGUAGES, PlannedClip, plan
 from omnimer_ray.corpora.generated.recipe import MAKER_VERSION, MiniRecipe
 from omnimer_ray.corpora.generated.rendering import Limits, Performance, Person, render_all
 from omnimer_ray.corpora.generated.sentences import Identities
-from omnimer_ray.corpora.indomer_join import COLUMNS, EMOTION_KEYS, EMOTION_WORDS, SAME, SENTIMENT_KEYS, SENTIMENT_WORDS
 from omnimer_ray.errors import MachineError
 
-__all__ = ["MiniRecipe", "PlannedClip", "load", "make", "plan", "write_annotations"]
+__all__ = ["MiniRecipe", "PlannedClip", "load", "make", "plan"]
 
 RECIPES = {"mini": MiniRecipe(), "mini_zh": MiniRecipe.chinese()}
 
@@ -83,7 +81,7 @@ def make(recipe: MiniRecipe, folder: Path, *, workers: int | None = None, progre
             _rename(building, folder)
     except OSError as error:
         raise MachineError(
-            f"the mini corpus cannot be written to {folder.parent}: {error}; free some space, or name another cache folder"
+            f"the {name_of(recipe)} corpus cannot be written to {folder.parent}: {error}; free some space, or name another cache folder"
         ) from None
     return folder
 
@@ -110,7 +108,7 @@ def _build(recipe: MiniRecipe, folder: Path, workers: int, progress: Callable[[s
     )
     _write_annotations(recipe, clips, folder)
     if recipe.language == "zh":
-        mini_zh.place_media(clips, folder)
+        ch_sims_layout.place_media(clips, folder)
     (folder / STAND_IN_FILE).write_text(json.dumps({"stand_in": _stand_in(recipe)}) + "\n")  # for a copy that is read as a release
     (folder / "recipe.json").write_text(json.dumps({"maker_version": MAKER_VERSION, **recipe.model_dump()}, indent=2) + "\n")
 
@@ -125,36 +123,4 @@ def _seed(recipe: MiniRecipe) -> str:
 
 
 def _write_annotations(recipe: MiniRecipe, clips: Sequence[PlannedClip], folder: Path) -> None:
-    (write_annotations if recipe.language == "id" else mini_zh.write_annotations)(clips, folder)
-
-
-def write_annotations(clips: Sequence[PlannedClip], folder: Path) -> None:
-    """Annotations.csv and the four split files, in the release's words and layout."""
-    rows = [_row(clip) for clip in clips]
-    with (folder / "Annotations.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for kind, keys in (("3", SENTIMENT_KEYS), ("7", EMOTION_KEYS)):
-        (folder / f"{kind}_Class").mkdir()
-        for split, short in (("train", "train"), ("validation", "val")):
-            entries = [_entry(row, kind, keys) for row, clip in zip(rows, clips, strict=True) if clip.split == split]
-            path = folder / f"{kind}_Class" / f"{kind}_class_{short}.json"
-            path.write_text(json.dumps(entries, indent=2, ensure_ascii=False), encoding="utf-8")
-
-
-def _row(clip: PlannedClip) -> dict[str, str]:
-    sentiment, emotion = ({label: word for word, label in words.items()} for words in (SENTIMENT_WORDS, EMOTION_WORDS))
-    return {
-        "video_name": f"{clip.id}.mp4",
-        "audio_name": f"{clip.id}.wav",
-        "emotion": emotion[clip.emotion],
-        "sentiment": sentiment[SENTIMENT_OF[clip.emotion]],
-        **{f"{modality}_sentiment": sentiment[label] for modality, label in clip.sentiments.items()},
-        "text": clip.text,
-    }
-
-
-def _entry(row: dict[str, str], kind: str, keys: Sequence[str]) -> dict[str, str]:
-    columns = {"text": "text", "video": "video_name", "audio": "audio_name", **SAME[kind]}
-    return {key: row["video_name"].removesuffix(".mp4") if key == "sample_id" else row[columns[key]] for key in keys}
+    (indomer_layout if recipe.language == "id" else ch_sims_layout).write_annotations(clips, folder)

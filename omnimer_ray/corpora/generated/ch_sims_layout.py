@@ -1,4 +1,4 @@
-"""The annotations of the Chinese generated corpus, in the layout of CH-SIMS v1."""
+"""The annotations and media of a generated corpus in the layout of CH-SIMS v1."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from omnimer_ray.corpora.clips import SENTIMENT_OF
 from omnimer_ray.corpora.generated.plan import PlannedClip
 
 SIGNS = {"negative": -1, "neutral": 0, "positive": 1}
-
-
-def name_of(clip: PlannedClip) -> str:
-    """Source video and number, as ch_sims names the clip."""
-    return f"{video_of(clip)}_{clip.number:04d}"
 
 
 def video_of(clip: PlannedClip) -> str:
