@@ -236,7 +236,7 @@ class RunConfig(Frozen):
     lora: LoraConfig = LoraConfig()
     media: MediaConfig = MediaConfig()
     hierarchy: Hierarchy = "prompt"  # [A] polarity, then emotion, in one answer
-    answer_language: Literal["en", "id"] = "en"  # [A] of the label words in answers
+    answer_language: Literal["en", "id", "zh"] = "en"  # [A] of the label words in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     observed: ObservedConfig = ObservedConfig()

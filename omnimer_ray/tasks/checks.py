@@ -18,7 +18,7 @@ GIVEN = "says that the label was given"
 CLITICS = ("nya", "ku", "mu", "lah", "kah")  # Indonesian; written as one word with the word before
 SHORTEST_STEM = 3  # letters before a clitic: 'hanya', 'buku', 'salah' have none
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
-_LANGUAGES = {"en": ("en",), "id": ("id", "en")}  # the prompts are English, so an Indonesian label may be explained in English
+_LANGUAGES = {"en": ("en",), "id": ("id", "en"), "zh": ("zh", "en")}  # the prompts are English, so any label may be explained in English
 MOST_OTHER_WORDS = 0.25  # share of the words; with more of them, an explanation has content although no cue is known
 _QUOTATION = re.compile(r"(?<!\w)[\"“‘'«]([^\"”’'»]+)[\"”’'»]")
 SHORTEST_LABEL_STEM = 6  # letters of a label whose derived words are known by their start; 'fear' must not cover 'feature'
@@ -55,7 +55,7 @@ def leak(explanation: str, label: str, language: str) -> str | None:
     found = words(explanation)
     if _given_pattern(label, language).search(" ".join(found)):
         return GIVEN
-    labels = {WORDS[name][label] for name in _LANGUAGES[language]}
+    labels = {word for name in _LANGUAGES[language] for word in words(WORDS[name][label])}  # of Chinese ones the characters
     quoted = {word for quotation in _QUOTATION.findall(explanation) for word in words(quotation)}
     other = [word for word in found if not _is_label(word, labels) and not _is_empty(word, language)]
     if len(other) > MOST_OTHER_WORDS * len(found) or quoted - labels or any(_is_cue(word, language) for word in other):
@@ -69,18 +69,18 @@ def _is_label(word: str, labels: set[str]) -> bool:
 
 
 def _is_empty(word: str, language: str) -> bool:
-    forms = {"en": {word}, "id": {word, *(word.removesuffix(clitic) for clitic in CLITICS)}}
+    forms = {"en": {word}, "id": {word, *(word.removesuffix(clitic) for clitic in CLITICS)}, "zh": {word}}
     return any(forms[name] & EMPTY_WORDS[name] for name in _LANGUAGES[language])
 
 
 def _is_cue(word: str, language: str) -> bool:
-    """English cues are stems; Indonesian ones are roots, which have prefixes too."""
-    is_cue = {"en": word.startswith(CUES["en"]), "id": any(root in word for root in CUES["id"])}
+    """English cues are stems; Indonesian ones are roots, which have prefixes too; Chinese ones are characters."""
+    is_cue = {"en": word.startswith(CUES["en"]), "id": any(root in word for root in CUES["id"]), "zh": word in CUES["zh"]}
     return any(is_cue[name] for name in _LANGUAGES[language])
 
 
 @lru_cache
 def _given_pattern(label: str, language: str) -> re.Pattern[str]:
-    either = "|".join(re.escape(WORDS[name][label]) for name in _LANGUAGES[language])
+    either = "|".join(re.escape(" ".join(words(WORDS[name][label]))) for name in _LANGUAGES[language])
     patterns = "|".join(pattern for name in _LANGUAGES[language] for pattern in GIVEN_PATTERNS[name])
     return re.compile(rf"\b(?:{patterns})\b".replace("LABEL", f"(?:{either})"))

@@ -29,6 +29,17 @@ WORDS: dict[str, dict[str, str]] = {  # canonical label -> its word in prompts a
         "disgust": "jijik",
         "fear": "ketakutan",
     },
+    "zh": {
+        "negative": "消极",
+        "neutral": "中性",
+        "positive": "积极",
+        "happiness": "高兴",
+        "surprise": "惊讶",
+        "sadness": "悲伤",
+        "anger": "愤怒",
+        "disgust": "厌恶",
+        "fear": "恐惧",
+    },
 }
 
 

@@ -52,8 +52,12 @@ terdengar tergambar tergolong terhadap terkait terkandung terkesan terlihat term
 terutamanya tetap timbul total transkrip tuturan ucapan ujaran umum umumnya unsur untuk utama variasi verbal video visual vokal wajah
 wajar waktu wanita warna yaitu yakni yang
 """
-# Function words, the words of the prompts, and verbs of showing.
-EMPTY_WORDS = {"en": frozenset(_ENGLISH.split()), "id": frozenset(_INDONESIAN.split())}
+_CHINESE = (
+    "的了是在有和与也都很这那个为以于因所而且从对其他她它我们说话者讲人者表达情感绪感倾向态度显示出现现来呈体现整明确比较主要可能看听起"
+    "上去中下文本字词语句子声音频视画面内容片段段落判断分析属类别结果答案标签如此并没没有"
+)
+# Function words, the words of the prompts, and verbs of showing; in Chinese their characters.
+EMPTY_WORDS = {"en": frozenset(_ENGLISH.split()), "id": frozenset(_INDONESIAN.split()), "zh": frozenset(_CHINESE)}
 _ENGLISH_CUES = """
 accelerat animat beam blink bored bounc breath bright brow calm cheek cheer clench close cold crack crie cry curv down drop dull energ
 enthusias even excit eye fact factual fall fast flat fluctuat forehead frown furrow gasp gaz gentl giggl greet grimac grin groan grumbl
@@ -70,7 +74,11 @@ patah pelan pipi ragu rahang rapat rata rendah riang rileks santai sapa sayu sem
 tangan tangis tatap tawa tegang tegas tekan tenang teriak terisak tersedu tertutup tinggi tubuh tunduk turun volume
 """
 # A word that holds one of these (English: that starts with it) is a cue, whatever surrounds it.
-CUES = {"en": tuple(_ENGLISH_CUES.split()), "id": tuple(_INDONESIAN_CUES.split())}
+CUES = {
+    "en": tuple(_ENGLISH_CUES.split()),
+    "id": tuple(_INDONESIAN_CUES.split()),
+    "zh": tuple("笑哭皱眉眼嘴唇牙叹颤抖喊叫吼快慢高低轻重响亮沉急促停顿泪瞪睁张闭紧松嗓哽咽鼻额头手摇点吸气"),
+}
 _LABEL_NOUN = "(?:label|sentiment|polarity|answer)"
 _PROMPT_NOUN = "(?:instructions?|prompt|task|question|request|user|annotations?|annotators?|label)"
 _PASSIVE = "(?:given|provided|assigned|specified|predefined|pre ?determined|pre ?assigned|supplied|annotated|labell?ed|known|set)"
@@ -113,5 +121,12 @@ GIVEN_PATTERNS = {  # on the words of an explanation with single spaces; LABEL: 
         rf"karena {_LABEL_NOUN_ID} (?:memang )?harus",
         r"(?:label|jawaban)(?:nya)? (?:asli|emas|acuan|sebenarnya|yang benar)(?:nya)?",
         r"label(?:nya)? (?:adalah )?LABEL",
+    ),
+    "zh": (  # characters with single spaces
+        r"(?:给 定|已 知|指 定|预 设|标 注|提 供) (?:的 )?(?:LABEL )?(?:的 )?(?:情 感 )?(?:标 签|情 感|答 案|倾 向)",
+        r"(?:标 签|答 案|情 感|情 感 倾 向) (?:已 经 |已 )?(?:被 )?(?:给 定|给 出|指 定|设 定|标 注)",
+        r"(?:根 据|按 照|依 照) (?:给 定 的 )?(?:标 签|指 令|提 示|要 求|题 目)",
+        r"标 签 (?:是|为) LABEL",
+        r"因 为 (?:标 签|答 案) (?:必 须|应 该|应 当)",
     ),
 }

@@ -15,17 +15,20 @@ from pathlib import Path
 import torch
 import typer
 
-from omnimer_ray.config import AUXILIARY_OF, BaseConfig, CorpusConfig, Kind, OptimizerConfig
+from omnimer_ray.config import AUXILIARY_OF, BaseConfig, CorpusConfig, Kind, OptimizerConfig, Task
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip
 from omnimer_ray.corpora.generated import mini
-from omnimer_ray.corpora.generated.text_id import CUES
+from omnimer_ray.corpora.generated.plan import LANGUAGES
+from omnimer_ray.corpora.generated.recipe import LanguageName
+from omnimer_ray.corpora.generated.sentences import vocabulary
+from omnimer_ray.corpora.generated.text_zh import CHINESE
 from omnimer_ray.media.prepare import prepare_media
 from omnimer_ray.model.bases import TINY_FOLDER
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.recipes import omnimer_tiny, tiny_media
-from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, conversation, main_answer
+from omnimer_ray.tasks.instructions import WORDS, Parsed, Style, auxiliary_answer, closed_answers, conversation, main_answer
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
 from omnimer_ray.training.checkpoints import parameters
@@ -33,25 +36,29 @@ from omnimer_ray.training.loop import Placement, init_single_process_group, star
 from omnimer_ray.training.schedule import Item, Schedule
 
 SEED = 1000
-NUM_CLIPS = 2000
+NUM_CLIPS: dict[LanguageName, int] = {"id": 2000, "zh": 1000}
 PHASES: tuple[tuple[float, dict[Kind, float] | None], ...] = (  # epochs and mixture; faces are learned most slowly
     (1.4, None),
-    (0.6, {"text_keywords": 0.2, "facial_expression": 0.6, "prosody": 0.2}),
+    (1.0, {"text_keywords": 0.2, "facial_expression": 0.6, "prosody": 0.2}),
 )
 STYLE = Style("prompt", "en")
+REPEATS = 20  # of every answer to a main task, so that the tokenizer learns its words in all languages
 OPTIMIZER = OptimizerConfig(learning_rate=1.5e-3, warmup_fraction=0.05, weight_decay=0.01)
 
 
 def main(out: Path = TINY_FOLDER) -> None:
     """Make the pre-training corpus, learn the tokenizer, train the tiny Thinker in full, and save it with its processor."""
     torch.set_num_threads(1)  # sums in the same order for any number of cores
-    recipe = mini.MiniRecipe.pretraining(SEED, NUM_CLIPS)
-    corpus = mini.load(recipe, cache=default_cache(), progress=print)
-    cues = {planned.id: planned.cues for planned in mini.plan(recipe)}
-    clips = {clip.id: clip for clip in corpus.split("train")}
-    prepare_media(corpus.split("train"), tiny_media(), default_cache(), os.cpu_count() or 1, print)
+    clips: dict[str, Clip] = {}
+    cues: dict[str, Mapping[str, str]] = {}
+    for language, num_clips in NUM_CLIPS.items():
+        recipe = mini.MiniRecipe.pretraining(SEED, num_clips, language)
+        corpus = mini.load(recipe, cache=default_cache(), progress=print)
+        clips |= {clip.id: clip for clip in corpus.split("train")}
+        cues |= mini.cues_of(recipe)
+    prepare_media(tuple(clips.values()), tiny_media(), default_cache(), os.cpu_count() or 1, print)
     items = {kind: tuple(_items(kind, clips, cues)) for kind in AUXILIARY_OF}
-    tokenizer = build.tokenizer(_texts(corpus.clips, items))
+    tokenizer = build.tokenizer(_texts(tuple(clips.values()), items))
     thinker = Thinker(build.thinker(tokenizer, SEED), build.processor(tokenizer))
     pretrain(thinker, clips, items)
     out.mkdir(parents=True, exist_ok=True)
@@ -84,7 +91,8 @@ def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str
     modality = AUXILIARY_OF[kind].modality
     for place, clip in enumerate(clips.values()):
         cue = cues[clip.id][modality]
-        spoken = [phrase for phrase in CUES[cue] if phrase in clip.text] if kind == "text_keywords" else []
+        phrases = [phrase for language in LANGUAGES.values() for phrase in language.cues[cue]]
+        spoken = [phrase for phrase in phrases if phrase in clip.text] if kind == "text_keywords" else []
         parsed = Parsed(None, None, tuple(spoken), EXPLANATIONS[kind][cue])
         yield Item(clip.id, kind, auxiliary_answer(kind, SENTIMENT_OF[cue], parsed, STYLE))
         if place % 2:
@@ -92,16 +100,26 @@ def _items(kind: Kind, clips: Mapping[str, Clip], cues: Mapping[str, Mapping[str
 
 
 def _texts(clips: tuple[Clip, ...], items: Mapping[Kind, tuple[Item, ...]]) -> Iterator[str]:
-    """Prompts, transcripts and answers, of the main tasks too: their words are in the tokenizer's vocabulary, but the model is not trained on the main tasks."""
+    """Prompts, transcripts and answers, of the main tasks too, in all answer languages: their words are in the tokenizer's vocabulary, but the
+    model is not trained on the main tasks.
+
+    Chinese is given word by word: it has no spaces, so that of whole sentences the tokenizer would learn whole sentences.
+    """
     kinds: tuple[Kind, ...] = ("sentiment", "emotion", *AUXILIARY_OF)
+    tasks: tuple[Task, ...] = ("sentiment", "emotion")
     for clip in clips:
+        if not clip.text.isascii():
+            continue
         for kind in kinds:
             for given in (None, clip.sentiment) if kind in items else (None,):
                 for message in conversation(clip, kind, STYLE, given):
                     yield from (part["text"] for part in message["content"] if part["type"] == "text")
-        yield main_answer(clip, "sentiment", STYLE)
-        yield main_answer(clip, "emotion", STYLE)
-    yield from (item.answer for kind in items for item in items[kind])
+        yield from (main_answer(clip, task, STYLE) for task in tasks if clip.label(task))
+    yield from REPEATS * vocabulary(CHINESE)
+    for language in WORDS:
+        for task in tasks:
+            yield from REPEATS * list(closed_answers(task, Style("prompt", language)))
+    yield from (item.answer for kind in items for item in items[kind] if item.answer.isascii())
 
 
 def _log(step: object) -> None:

@@ -84,6 +84,13 @@ def test_misses_and_false_alarms_on_the_list(part: str, found: dict[str, int]) -
 @pytest.mark.parametrize(
     ("explanation", "label", "language", "reason"),
     [
+        ("这个情感是消极的", "negative", "zh", RESTATED),
+        ("说话者表达了积极的情感", "positive", "zh", RESTATED),
+        ("给定的标签是消极", "negative", "zh", GIVEN),
+        ("根据标签，情感为中性", "neutral", "zh", GIVEN),
+        ("他皱着眉，声音很低", "negative", "zh", None),
+        ("提到了失去和难过的词语", "negative", "zh", None),
+        ("语速平稳，没有明显的起伏", "neutral", "zh", None),
         ("The sentiment is positive.", "positive", "en", RESTATED),
         ("The sentiment is positive because she smiles.", "positive", "en", None),
         ("The given sentiment is positive because she smiles.", "positive", "en", GIVEN),

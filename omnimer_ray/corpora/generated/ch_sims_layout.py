@@ -14,6 +14,11 @@ from omnimer_ray.corpora.generated.plan import PlannedClip
 SIGNS = {"negative": -1, "neutral": 0, "positive": 1}
 
 
+def name_of(clip: PlannedClip) -> str:
+    """Source video and number, as ch_sims names the clip."""
+    return f"{video_of(clip)}_{clip.number:04d}"
+
+
 def video_of(clip: PlannedClip) -> str:
     """The source video's folder."""
     return f"video_{clip.video:04d}"

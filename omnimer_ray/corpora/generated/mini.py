@@ -57,6 +57,11 @@ def load(
     return replace(read(make(recipe, folder, workers=workers, progress=progress), how), name=name, stand_in=stand_in)
 
 
+def cues_of(recipe: MiniRecipe) -> dict[str, dict[str, str]]:
+    """The emotions that the modalities of each clip express, by the clip's name in its corpus."""
+    return {clip.id if recipe.language == "id" else ch_sims_layout.name_of(clip): clip.cues for clip in plan(recipe)}
+
+
 def name_of(recipe: MiniRecipe) -> str:
     """The corpus's name."""
     return "mini" if recipe.language == "id" else "mini_zh"

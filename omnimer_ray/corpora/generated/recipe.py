@@ -64,13 +64,15 @@ class MiniRecipe(Frozen):
         return cls(language="zh", **dict(zip(("train", "validation", "test"), sizes, strict=True)))
 
     @classmethod
-    def pretraining(cls, seed: int, num_clips: int) -> Self:
-        """Recipe of the tiny base's pre-training corpus: other voices, faces and fillers, fewer cue words, even classes; plus an eighth of the clips for validation."""
+    def pretraining(cls, seed: int, num_clips: int, language: LanguageName = "id") -> Self:
+        """Recipe of a pre-training corpus of the tiny base: other voices, faces and fillers, fewer cue words, even classes; plus an eighth of the clips for validation."""
         held_out = -(-num_clips // 8)
         return cls(
             seed=seed,
             train=SplitSize(num_clips=num_clips, num_videos=-(-num_clips // 4)),
             validation=SplitSize(num_clips=held_out, num_videos=-(-held_out // 4)),
+            test=SplitSize(num_clips=1, num_videos=1) if language == "zh" else None,  # CH-SIMS's layout has three parts
+            language=language,
             shares=EVEN,
             identities="pretraining",
         )

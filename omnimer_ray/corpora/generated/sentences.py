@@ -5,6 +5,7 @@ The two identities share most cue phrases but no filler and no frame; the last c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from random import Random
 from typing import Literal, NamedTuple
@@ -31,6 +32,16 @@ class Language(NamedTuple):
     nouns: Mapping[str, tuple[str, ...]]
     filler: Mapping[Identities, Filler]
     full_stop: str
+
+
+def vocabulary(language: Language) -> list[str]:
+    """Every word and phrase of the language, in any identity, and its full stop."""
+    found = [language.full_stop]
+    for filler in language.filler.values():
+        found += [*filler.openers, *filler.subjects, *filler.closers]
+        found += [part for frame in filler.frames for part in re.split(r"\{[a-z]+\}", frame)]
+    found += [word for words in (*language.cues.values(), *language.nouns.values()) for word in words]
+    return [word for word in dict.fromkeys(found) if word.strip()]
 
 
 def sentence(random: Random, emotion: str, topic: str, identities: Identities, language: Language) -> str:
