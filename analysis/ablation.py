@@ -1,4 +1,4 @@
-"""The score table: the majority class and one row per variant, with seeds and intervals; and the differences from Base.
+"""The score table: reference rows and one row per variant, with seeds and intervals; and the differences between rows.
 
 The second of the three steps load, reduce, render. Scores are means over the finished seeds.
 """
@@ -12,44 +12,56 @@ from typing import Any
 import polars as pl
 
 from analysis.folder import Results
-from analysis.statistics import draw_weights, interval, resampled
+from analysis.intervals import MEASURES, PRIMARY, Estimates, TaskIntervals, Tested, p_values, paired, task_intervals
+from analysis.swap_test import draw_masks, p_value
 from analysis.units import Row, Unit, task_rows
 from omnimer_ray.metrics import MAIN, METRICS
 
-BASELINE = "Base"  # the row that the others are compared with
-NAMES = tuple(metric.name for metric in METRICS)
+NAMES = tuple(dict.fromkeys([*MEASURES, *(metric.name for metric in METRICS)]))
+ENDS = ("_low", "_high", "_recipe_low", "_recipe_high")
 
 
 def score_schema() -> dict[str, Any]:
-    """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two."""
-    measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", "_low", "_high")}
+    """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two, intervals where none can be given."""
+    measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", *(ENDS if metric in MEASURES else ()))}
     unread = dict.fromkeys(("steps", "main_items", "unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, **unread, "signatures": pl.List(pl.String)}
 
 
 def score_table(results: Results, task: str) -> pl.DataFrame:
-    """Every metric and the unparsed answers (counts; `recoverable`: of a lenient reading) of every variant, in the plan's order."""
-    return pl.DataFrame([score_cells(row) for row in task_rows(results, task)], schema=score_schema())
+    """Every score and the unparsed answers (counts; `recoverable`: of a lenient reading) of every row, in the plan's order."""
+    intervals = task_intervals(results, task)
+    return pl.DataFrame([score_cells(row, intervals) for row in task_rows(results, task)], schema=score_schema())
 
 
-def score_cells(row: Row) -> dict[str, Any]:
-    """One row of a score table; scores are absent without a finished unit."""
+def score_cells(row: Row, intervals: TaskIntervals) -> dict[str, Any]:
+    """One row of a score table; scores are absent without a finished unit. `intervals` are of a set of rows that holds this one."""
     cells: dict[str, Any] = {"variant": row.variant, "n": len(row.units), "planned": row.planned, "signatures": list(row.signatures)}
     if not row.units:
         return cells
-    points = [unit.scores for unit in row.units]
-    counts = [unit.counts for unit in row.units]
-    samples = resampled(counts, draw_weights(len(counts[0])))
-    for metric in NAMES:
-        values = [point.values[metric] for point in points]
-        low, high = interval(samples[metric])
-        cells |= {metric: stdlib.fmean(values), f"{metric}_std": spread(values), f"{metric}_low": low, f"{metric}_high": high}
+    for metric in METRICS:
+        values = [unit.scores.values[metric.name] for unit in row.units]
+        cells |= {metric.name: stdlib.fmean(values), f"{metric.name}_std": spread(values)}
+    for measure in MEASURES:
+        cells |= _interval_cells(measure, intervals.row(row.variant, measure))
+    cells[f"{PRIMARY}_std"] = spread(intervals.values(row.variant, PRIMARY))
     return cells | {
         "steps": row.steps,
         "main_items": row.main_items,
-        "unparsed": stdlib.fmean(point.unparsed for point in points),
+        "unparsed": stdlib.fmean(unit.scores.unparsed for unit in row.units),
         "recoverable": stdlib.fmean(unit.scores.unparsed - unit.lenient.unparsed for unit in row.units),
         f"recoverable_{MAIN}": stdlib.fmean(unit.lenient.macro_f1 for unit in row.units),
+    }
+
+
+def _interval_cells(measure: str, found: Estimates) -> dict[str, float | None]:
+    """A score's value and the ends of its intervals."""
+    return {
+        measure: found.models.value,
+        f"{measure}_low": found.models.low,
+        f"{measure}_high": found.models.high,
+        f"{measure}_recipe_low": found.recipe.low,
+        f"{measure}_recipe_high": found.recipe.high,
     }
 
 
@@ -59,41 +71,38 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def difference_schema() -> dict[str, Any]:
-    """Columns of a difference table; everything measured is this variant minus Base."""
-    measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_low", "_high")}
-    return {"variant": pl.String, "pairs": pl.Int64, **measured, "mended": pl.Float64, "broken": pl.Float64}
+    """Columns of a difference table; everything measured is `variant` minus `reference`, p-values are of the primary score."""
+    measured = {f"{metric}{part}": pl.Float64 for metric in MEASURES for part in ("", *ENDS)}
+    tested = {f"{name}": pl.Float64 for name in ("p_models", "p_recipe", MAIN, f"p_{MAIN}")}
+    names = {"variant": pl.String, "reference": pl.String, "pairs": pl.Int64, "registered": pl.Boolean}
+    return {**names, **measured, **tested, "fixed": pl.Float64, "regressed": pl.Float64}
 
 
-def difference_table(results: Results, task: str, *, baseline: str = BASELINE) -> pl.DataFrame:
-    """Difference of every other row from `baseline`, paired by clip and seed; empty if the plan has no such row.
+def difference_table(results: Results, task: str) -> pl.DataFrame:
+    """The plan's contrasts, then every other row against the reference, paired by clip and seed; empty if the plan has no reference.
 
-    `mended` and `broken` count the clips that only this variant or only the baseline has right, as means over the pairs of seeds.
+    `fixed` and `regressed` count the clips that only this row or only the reference has right, as means over the pairs of seeds.
     """
-    rows = {row.variant: row for row in task_rows(results, task)}
-    others = [row for row in rows.values() if row.variant != baseline] if baseline in rows else []
-    return pl.DataFrame([_difference(row, baseline=rows[baseline]) for row in others], schema=difference_schema())
+    intervals, tested = task_intervals(results, task), p_values(results)
+    known = [pair for pair in results.plan.compared if set(pair) <= intervals.rows.keys()]
+    rows = [_difference(results, intervals, pair, tested.get((task, *pair))) for pair in known]
+    return pl.DataFrame(rows, schema=difference_schema())
 
 
-def pairs(row: Row, *, baseline: Row) -> list[tuple[Unit, Unit]]:
-    """Pairs of units of the same seed; a unit without a seed (zero-shot, the majority class) is paired with every seed of the other row."""
-    return [(one, other) for one in row.units for other in baseline.units if one.seed == other.seed or None in (one.seed, other.seed)]
-
-
-def _difference(row: Row, *, baseline: Row) -> dict[str, Any]:
-    paired = pairs(row, baseline=baseline)
-    cells: dict[str, Any] = {"variant": row.variant, "pairs": len(paired)}
-    if not paired:
+def _difference(results: Results, intervals: TaskIntervals, pair: tuple[str, str], tested: Tested | None) -> dict[str, Any]:
+    ones, others = paired(*(intervals.rows[name] for name in pair))
+    cells: dict[str, Any] = {"variant": pair[0], "reference": pair[1], "pairs": len(ones), "registered": results.is_registered(*pair)}
+    if not ones:
         return cells
-    weights = draw_weights(len(paired[0][0].counts))  # both rows use the same resamples
-    mine = resampled([one.counts for one, _ in paired], weights)
-    theirs = resampled([other.counts for _, other in paired], weights)
-    for metric in NAMES:
-        low, high = interval(mine[metric] - theirs[metric])
-        point = stdlib.fmean(one.scores.values[metric] - other.scores.values[metric] for one, other in paired)
-        cells |= {metric: point, f"{metric}_low": low, f"{metric}_high": high}
+    for measure in MEASURES:
+        cells |= _interval_cells(measure, intervals.difference(pair[0], measure, minus=pair[1]))
+    if tested is not None:
+        cells |= {"p_models": tested.models, "p_recipe": tested.recipe}
     return cells | {
-        "mended": stdlib.fmean(_only(one, other) for one, other in paired),
-        "broken": stdlib.fmean(_only(other, one) for one, other in paired),
+        MAIN: stdlib.fmean(one.scores.macro_f1 - other.scores.macro_f1 for one, other in zip(ones, others, strict=True)),
+        f"p_{MAIN}": p_value(intervals.swapped(pair[0], MAIN, draw_masks(len(ones[0].counts)), minus=pair[1])),
+        "fixed": stdlib.fmean(map(_only, ones, others)),
+        "regressed": stdlib.fmean(map(_only, others, ones)),
     }
 
 

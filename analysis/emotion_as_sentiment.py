@@ -12,17 +12,15 @@ import polars as pl
 
 from analysis.ablation import score_cells, score_schema
 from analysis.folder import Results
+from analysis.intervals import MEASURES, TaskIntervals, places, task_intervals
 from analysis.units import Row, Unit, scored, task_rows
 from omnimer_ray.corpora.clips import SENTIMENT_OF
-from omnimer_ray.metrics import METRICS
-
-COMPARED = tuple(metric.name for metric in METRICS if metric.has_interval)
 
 
 def polarity_schema() -> dict[str, Any]:
     """Columns: scores of the stated polarity, the share of answers whose emotion fits it, and scores of the direct sentiment run."""
-    scores = [f"{metric}{part}" for metric in COMPARED for part in ("", "_std", "_low", "_high")]
-    added = ["consistent", *(f"direct_{metric}" for metric in COMPARED)]
+    scores = [f"{metric}{part}" for metric in MEASURES for part in ("", "_std", "_low", "_high")]
+    added = ["consistent", *(f"direct_{metric}" for metric in MEASURES)]
     known = score_schema()
     return {name: known.get(name, pl.Float64) for name in ("variant", "n", "planned", *scores, *added, "signatures")}
 
@@ -31,19 +29,31 @@ def polarity_table(results: Results) -> pl.DataFrame:
     """A row per variant that the plan gives to the emotion task, in the plan's order."""
     direct = {row.variant: row for row in task_rows(results, "sentiment")}
     schema = polarity_schema()
-    rows = [_cells(results, row, direct.get(row.variant)) for row in task_rows(results, "emotion") if row.planned is not None]
+    stated = [_stated(results, row) for row in task_rows(results, "emotion") if row.planned is not None]
+    intervals = TaskIntervals(stated, places(results, "sentiment"))
+    rows = [_cells(results, row, direct.get(row.variant), intervals) for row in stated]
     return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
 
-def _cells(results: Results, row: Row, direct: Row | None) -> dict[str, Any]:
-    answers = [_answers(results, row.variant, unit.seed) for unit in row.units]
-    units = [unit for unit in map(_polarity_unit, row.units, answers) if unit]
-    cells = score_cells(row._replace(units=tuple(units))) | {"n": len(row.units)}
-    if units:
-        cells["consistent"] = stdlib.fmean(_consistent(frame, results.clips) for frame in answers)
+def _stated(results: Results, row: Row) -> Row:
+    """A row whose units answer with the polarities that its emotion answers state."""
+    units = [_polarity_unit(unit, _answers(results, row.variant, unit.seed)) for unit in row.units]
+    return row._replace(units=tuple(unit for unit in units if unit))
+
+
+def _cells(results: Results, row: Row, direct: Row | None, intervals: TaskIntervals) -> dict[str, Any]:
+    cells = score_cells(row, intervals) | {"n": _finished(results, row.variant)}
+    if row.units:
+        cells["consistent"] = stdlib.fmean(_consistent(_answers(results, row.variant, unit.seed), results.clips) for unit in row.units)
     if direct is not None and direct.units:
-        cells |= {f"direct_{metric}": stdlib.fmean(unit.scores.values[metric] for unit in direct.units) for metric in COMPARED}
+        found = task_intervals(results, "sentiment")
+        cells |= {f"direct_{measure}": found.row(direct.variant, measure).models.value for measure in MEASURES}
     return cells
+
+
+def _finished(results: Results, variant: str) -> int:
+    """Finished seeds of the emotion run, also of one that states no polarity."""
+    return next(len(row.units) for row in task_rows(results, "emotion") if row.variant == variant)
 
 
 def _answers(results: Results, variant: str, seed: int | None) -> pl.DataFrame:

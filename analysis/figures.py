@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.ablation import BASELINE, difference_table, score_table
+from analysis.ablation import difference_table, score_table
 from analysis.folder import Results
+from analysis.intervals import MEASURES, PRIMARY, supported_classes, task_intervals
 from analysis.missing import missing_table
 from analysis.per_class import per_class_table
-from analysis.render import COMPARED, decimal
-from analysis.statistics import LEVEL_TEXT
-from analysis.units import MAJORITY, Row, task_rows
+from analysis.render import decimal
+from analysis.statistics import LEVEL, LEVEL_TEXT
+from analysis.units import Row, task_rows
 from omnimer_ray.corpora.clips import LABELS
-from omnimer_ray.metrics import MAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,6 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-PANELS = {metric.name: metric.heading for metric in sorted(COMPARED, key=lambda metric: metric.name != MAIN)}  # macro F1 first
 HALO = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps a number readable on a line
 
 
@@ -82,11 +81,11 @@ def _scores(figure: Figure, results: Results, task: str) -> None:
     """The metrics that have intervals side by side: the mean, its interval, single seeds, and the majority class as a line."""
     table, rows = score_table(results, task), task_rows(results, task)
     many = any(len(row.units) > 1 for row in rows)
-    for axes, metric in zip(_panels(figure, table), PANELS, strict=True):
+    for metric, axes in _panels(figure, results, task, table).items():
         for y, (cells, row) in enumerate(zip(table.iter_rows(named=True), rows, strict=True)):
-            _dot(axes, y, cells, metric, GREY if row.variant == MAJORITY else BLUE)
+            _dot(axes, y, cells, metric, GREY if row.planned is None else BLUE)
             if len(row.units) > 1:
-                seeds = [unit.scores.values[metric] for unit in row.units]
+                seeds = task_intervals(results, task).values(row.variant, metric)
                 axes.plot(seeds, [y + 0.24] * len(seeds), "o", markerfacecolor="none", markeredgecolor=ORANGE, markersize=3, zorder=3)
         if table[metric][0] is not None:
             axes.axvline(table[metric][0], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -96,34 +95,34 @@ def _scores(figure: Figure, results: Results, task: str) -> None:
 
 
 def _differences(figure: Figure, results: Results, task: str) -> None:
-    """Each row minus Base, paired by clip; an interval that excludes zero is drawn in full colour."""
-    table = difference_table(results, task)
-    for axes, metric in zip(_panels(figure, table), PANELS, strict=True):
+    """Each contrast, paired by clip, with the interval for these models; full colour only where a registered contrast is significant."""
+    table = difference_table(results, task).with_columns(pl.concat_str("variant", pl.lit(" − "), "reference").alias("variant"))
+    for metric, axes in _panels(figure, results, task, table).items():
         for y, cells in enumerate(table.iter_rows(named=True)):
-            clear = cells[metric] is not None and cells[f"{metric}_low"] * cells[f"{metric}_high"] > 0
-            _dot(axes, y, cells, metric, BLUE if clear else GREY, sign=True)
+            found = metric == PRIMARY and cells["registered"] and (cells["p_models"] or 1) <= 1 - LEVEL
+            _dot(axes, y, cells, metric, BLUE if found else GREY, sign=True)
         axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    _title(figure, f"{task.capitalize()}: difference from {BASELINE}, {LEVEL_TEXT} interval over source videos (grey: zero is inside)")
+    _title(figure, f"{task.capitalize()}: differences, {LEVEL_TEXT} intervals for these models (blue: significant after correction)")
 
 
 def _missing(figure: Figure, results: Results, task: str) -> None:
-    """Macro F1 against the rate of missing modalities, and with whole modalities missing; a line and a colour of each model."""
-    table = missing_table(results, task)
+    """The first score against the rate of missing modalities, and with whole modalities missing; a line and a colour of each model."""
+    table, measure = missing_table(results, task), _measures(results, task)[0]
     figure.set_size_inches(9.5, 3.6)
     rates, subsets = figure.subplots(1, 2, sharey=True)
     parts = [shown for shown in dict.fromkeys(table["shown"]) if shown != "everything"]
     for number, variant in enumerate(dict.fromkeys(table["variant"])):
         color, mine = LINES[number % len(LINES)], table.filter(pl.col("variant") == variant)
         line = mine.filter(pl.col("shown") == "everything").sort("missing_rate")
-        rates.plot(line["missing_rate"], line[MAIN], "o-", color=color, markersize=4, label=variant.replace("$", r"\$"))
-        rates.fill_between(line["missing_rate"], line[f"{MAIN}_low"], line[f"{MAIN}_high"], color=color, alpha=0.12, linewidth=0)
+        rates.plot(line["missing_rate"], line[measure], "o-", color=color, markersize=4, label=variant.replace("$", r"\$"))
+        rates.fill_between(line["missing_rate"], line[f"{measure}_low"], line[f"{measure}_high"], color=color, alpha=0.12, linewidth=0)
         shift = 0.16 * (number - (table["variant"].n_unique() - 1) / 2)
         for cells in mine.filter(pl.col("shown") != "everything").iter_rows(named=True):
             x = parts.index(cells["shown"]) + shift
-            subsets.vlines(x, cells[f"{MAIN}_low"], cells[f"{MAIN}_high"], color=color, linewidth=2)
-            subsets.plot(x, cells[MAIN], "o", color=color, markersize=5)
+            subsets.vlines(x, cells[f"{measure}_low"], cells[f"{measure}_high"], color=color, linewidth=2)
+            subsets.plot(x, cells[measure], "o", color=color, markersize=5)
     rates.set_xlabel("chance that a modality of a clip is missing")
-    rates.set_ylabel(PANELS[MAIN])
+    rates.set_ylabel(MEASURES[measure])
     rates.legend(fontsize=7, frameon=False)
     subsets.set_xticks(range(len(parts)), [part.replace(" + ", "\n+ ") for part in parts], fontsize=8)
     subsets.set_xlabel("modalities that are shown")
@@ -134,19 +133,25 @@ def _missing(figure: Figure, results: Results, task: str) -> None:
     _title(figure, f"{task.capitalize()}: modalities missing at evaluation, with {LEVEL_TEXT} intervals over source videos")
 
 
-def _panels(figure: Figure, table: pl.DataFrame) -> Sequence[Axes]:
-    """A panel per metric with the variants from top to bottom."""
-    figure.set_size_inches(4.2 * len(PANELS), 1.1 + 0.36 * table.height)
+def _panels(figure: Figure, results: Results, task: str, table: pl.DataFrame) -> dict[str, Axes]:
+    """A panel per score that has intervals, with the variants from top to bottom."""
+    shown = _measures(results, task)
+    figure.set_size_inches(1.2 + 3.6 * len(shown), 1.1 + 0.36 * table.height)
     figure.get_layout_engine().set(wspace=0.06)  # type: ignore[union-attr, call-arg]  # the panels' end ticks would touch
-    panels: Sequence[Axes] = figure.subplots(1, len(PANELS), sharey=True)
-    for axes, title in zip(panels, PANELS.values(), strict=True):
-        axes.set_title(title, loc="left")
+    panels = dict(zip(shown, figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], strict=True))
+    for measure, axes in panels.items():
+        axes.set_title(MEASURES[measure], loc="left")
         axes.set_ylim(table.height - 0.4, -0.6)
         axes.set_yticks(range(table.height), table["variant"].to_list(), parse_math=False)
         axes.grid(axis="x", color=FAINT, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(length=0)
     return panels
+
+
+def _measures(results: Results, task: str) -> list[str]:
+    """The scores that have intervals: supported macro F1 needs a class on enough source videos."""
+    return [measure for measure in MEASURES if measure != PRIMARY or supported_classes(results, task)]
 
 
 def _dot(axes: Axes, y: int, cells: dict[str, Any], metric: str, color: str, sign: bool = False) -> None:
@@ -156,7 +161,8 @@ def _dot(axes: Axes, y: int, cells: dict[str, Any], metric: str, color: str, sig
             0.02, y, "no result", va="center", color=GREY, style="italic", fontsize=8, bbox=HALO, transform=axes.get_yaxis_transform()
         )
         return
-    axes.hlines(y, cells[f"{metric}_low"], cells[f"{metric}_high"], color=color, linewidth=2, zorder=3)
+    if cells[f"{metric}_low"] is not None:
+        axes.hlines(y, cells[f"{metric}_low"], cells[f"{metric}_high"], color=color, linewidth=2, zorder=3)
     axes.plot(value, y, "o", color=color, markersize=6, zorder=4)
     axes.text(value, y - 0.2, decimal(value, sign), ha="center", va="bottom", fontsize=7, bbox=HALO, zorder=2)
 
@@ -199,7 +205,7 @@ def _per_class(figure: Figure, results: Results, task: str) -> None:
 
 def _confusions(figure: Figure, results: Results, task: str) -> None:
     """Per variant, the shares of the answers to each gold class, over all seeds."""
-    rows = [row for row in task_rows(results, task) if row.units and row.variant != MAJORITY] or [
+    rows = [row for row in task_rows(results, task) if row.units and row.planned is not None] or [
         row for row in task_rows(results, task) if row.units
     ]
     answers = [*LABELS[task], "unparsed"]

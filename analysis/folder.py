@@ -16,7 +16,7 @@ from analysis.planned import Plan, PlanCorpus, PlanRow, read_plan, scored_splits
 from omnimer_ray.config import AUXILIARY_OF
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.records import ADDED_COLUMNS, clips_schema, file_hash, ledger_schema, predictions_schema, read_record
+from omnimer_ray.records import ADDED_COLUMNS, clips_schema, file_hash, ledger_schema, predictions_schema, read_record, registrations
 
 CHANGES = ("adapter_change", "sound_change", "frames_change")
 DONE, MISSING = "done", "missing"  # outcomes: the only one with scores; no record yet
@@ -35,6 +35,7 @@ class Results:
     elsewhere: pl.DataFrame  # the columns of `predictions`: answers to clips of other corpora
     other_clips: pl.DataFrame  # clips_schema(), of those corpora
     ledger: pl.DataFrame  # ledger_schema(); empty without supervision
+    registrations: tuple[dict[str, Any], ...]  # lines of the registration, the first before any of its runs
     unplanned: tuple[str, ...]  # recorded signatures that are in no row of the plan
 
     @property
@@ -43,6 +44,14 @@ class Results:
         corpora = [corpus.stand_in for corpus in (self.plan.corpus, *self.plan.evaluated_on)]
         notices = [*corpora, self.plan.base.stand_in, *self.runs["stand_in"].to_list()]
         return tuple(dict.fromkeys(notice for notice in notices if notice))
+
+    def is_registered(self, row: str, reference: str) -> bool:
+        """Whether the first registration has the contrast, and all finished runs of both rows were made after it."""
+        if not self.registrations or [row, reference] not in self.registrations[0]["contrasts"]:
+            return False
+        known = {line["hash"] for line in self.registrations}
+        runs = self.runs.filter(pl.col("variant").is_in([row, reference]) & (pl.col("outcome") == DONE))
+        return not runs.is_empty() and set(runs["registration"]) <= known
 
     def on(self, corpus: PlanCorpus) -> Results:
         """The same runs, scored on another corpus."""
@@ -69,6 +78,7 @@ def runs_schema() -> dict[str, Any]:
         "method": pl.String,
         "stages": pl.List(pl.String),
         "num_steps": pl.Int64,
+        "registration": pl.String,  # hash of the last registration when the run was recorded; null in records of before it was added
         "main_items": pl.Int64,  # that were trained on, repeats included; null in records of before it was added
         "shown": pl.List(pl.String),  # modalities at evaluation; with the two columns below null in records of before they were added
         "missing_rate": pl.Float64,  # of each modality of each clip
@@ -110,6 +120,7 @@ def load(folder: str | Path) -> Results:
         elsewhere=pl.concat(elsewhere) if elsewhere else pl.DataFrame(schema=columns),
         other_clips=other_clips,
         ledger=ledger,
+        registrations=tuple(registrations(folder)),
         unplanned=tuple(_unplanned(folder, records)),
     )
 
@@ -137,7 +148,7 @@ def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     shown = {"shown": observed.get("modalities"), "missing_rate": observed.get("missing_rate"), "draw": observed.get("draw")}
     checks = known.get("checks") or {}
     changes = {name: checks.get(name.removesuffix("_change")) for name in CHANGES}
-    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "stand_in", "same_prompts")
+    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "registration", "stand_in", "same_prompts")
     return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown, **changes}
 
 

@@ -5,13 +5,13 @@ The row of the base without training is the state before; the text column is of 
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analysis.folder import DONE, Results
-from analysis.statistics import draw_weights, interval, resampled
+from analysis.statistics import accuracy_counts, these_models
 from analysis.units import MAJORITY, Unit, scored
 from omnimer_ray.config import AUXILIARIES
 from omnimer_ray.corpora.clips import SENTIMENTS
@@ -55,9 +55,9 @@ def _cells(answers: pl.DataFrame) -> dict[str, Any]:
 def _accuracy(modality: str, units: list[Unit]) -> dict[str, Any]:
     if not units:
         return {}
-    samples = resampled([unit.counts for unit in units], draw_weights(len(units[0].counts)))
-    low, high = interval(samples["accuracy"])
-    return {modality: fmean(unit.scores.values["accuracy"] for unit in units), f"{modality}_low": low, f"{modality}_high": high}
+    terms = accuracy_counts(np.stack([unit.counts for unit in units]))
+    found = these_models(float(terms.score.mean()), terms.influences.mean(0), terms.df).within(0)
+    return {modality: found.value, f"{modality}_low": found.low, f"{modality}_high": found.high}
 
 
 def _majority(results: Results) -> list[dict[str, Any]]:

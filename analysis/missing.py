@@ -11,6 +11,7 @@ import polars as pl
 
 from analysis.ablation import score_cells, score_schema
 from analysis.folder import DONE, Results
+from analysis.intervals import TaskIntervals, places
 from analysis.units import Row, mean_of, scored_run
 
 WHOLE = 0.0  # missing rate of a run that hides nothing, or whole modalities
@@ -49,7 +50,7 @@ def missing_table(results: Results, task: str) -> pl.DataFrame:
         units = tuple(scored_run(results, task, run["signature"], run["seed"]) for run in same)
         signatures = tuple(run["signature"] for run in same)
         length = (mean_of(results, signatures, name) for name in ("num_steps", "main_items"))
-        cells = score_cells(Row(variant, units, len(units), signatures, *length))
+        cells = score_cells(row := Row(variant, units, len(units), signatures, *length), TaskIntervals([row], places(results, task)))
         rows.append({**cells, "shown": shown, "missing_rate": rate})
     return pl.DataFrame(rows, schema=missing_schema())
 

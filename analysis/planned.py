@@ -64,6 +64,16 @@ class Plan(Loose):
     notes: dict[str, str] = {}  # of a variant: what its row rules out
     tasks: tuple[Literal["sentiment", "emotion"], ...]
     rows: tuple[PlanRow, ...]
+    reference: str | None = None  # the row that the others are compared with; absent in older plans
+    contrasts: tuple[tuple[str, str], ...] = ()  # (row, reference) that the sweep registers
+
+    @property
+    def compared(self) -> tuple[tuple[str, str], ...]:
+        """The plan's contrasts, then every other row against the reference."""
+        reference = self.reference or ("Base" if "Base" in self.variants else None)
+        listed = {name for pair in self.contrasts for name in pair} if self.contrasts else {reference}
+        rest = [(name, reference) for name in self.variants if reference and name not in listed and name != reference]
+        return (*self.contrasts, *rest)
 
 
 def read_plan(folder: Path) -> Plan:

@@ -13,9 +13,11 @@ from typing import Any
 import polars as pl
 
 from analysis.folder import DONE, Results
-from analysis.render import Grid, explained, notes, scored_clips, signature_lines
+from analysis.notes import notes, signature_lines
+from analysis.render import Grid
 from analysis.search_table import trials_grid
 from analysis.sweep_tables import task_tables
+from analysis.units import scored_clips
 from omnimer_ray.config import content_hash
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -37,6 +39,7 @@ def report(results: Results, figures: Mapping[str, bytes], num_clips: int = GALL
         done=outcomes.count(DONE),
         planned=len(outcomes),
         unplanned=results.unplanned,
+        registration=results.registrations[0] if results.registrations else None,
         tasks=[_task(results, task, figures) for task in plan.tasks],
         trials=trials_grid(results.folder),
         ledger=ledger_grid(results.ledger),
@@ -57,7 +60,7 @@ def _task(results: Results, task: str, figures: Mapping[str, bytes]) -> dict[str
             for name, image in figures.items()
             if name.startswith(f"{task}_")
         ],
-        "notes": [*remarks, *(line for grid in grids for line in explained(grid))],
+        "notes": [*remarks, *(line for grid in grids for line in grid.explanations)],
         "signatures": signature_lines(results, task),
     }
 

@@ -1,13 +1,14 @@
-"""Intervals by cluster bootstrap: whole source videos are resampled, because clips of one video are not independent.
+"""Intervals and tests over source videos and seeds, because clips of one video are not independent, nor are rows that share clips and seeds.
 
-Scores depend on counts alone, so a resample is a weighted sum of per-video counts, and 10,000 of them are one matrix product.
-Legend: V source videos, L labels, R resamples. The intervals are about *other videos, for these trained models*; seeds are not resampled.
+Two questions are kept apart. *These models*: would the trained models score as they do on other videos of this kind? *The recipe*: would
+training again, with other seeds, too? Every score here is q = sum over classes of a_k 2 TP_k / D_k, so that leaving a video out is a
+subtraction of its counts. The procedures were chosen by simulation at this benchmark's shape; `python -m analysis calibrate` repeats it.
+Legend: V source videos, L labels, K terms of a score, R rows that share S seeds, F folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,29 +18,54 @@ from omnimer_ray.metrics import METRICS, Classes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RESAMPLES = 10_000  # 1,000 would have a standard error of .7 points
 LEVEL = 0.95
 LEVEL_TEXT = f"{100 * LEVEL:g} %"  # in headings, notes and figures
-BOOTSTRAP_SEED = 0  # one seed for all rows: they use the same resamples, so differences between rows are paired
+ONE_VIDEO = "one source video"
+NO_VARIATION = "all source videos agree"
+NO_CLASS = "no class has enough source videos"
 
 
-class Interval(NamedTuple):
-    """Percentile interval at `LEVEL`."""
+class Counts(NamedTuple):
+    """A score's terms by source video: q = sum of `weights` * 2 hits / mass, over the sums of all videos; 0 / 0 is 0."""
 
-    low: float
-    high: float
+    hits: NDArray[Any]  # (..., V, K) right answers
+    mass: NDArray[Any]  # (..., V, K) predictions + clips of a class; for accuracy twice the clips
+    weights: NDArray[Any]  # (K,)
+    support: NDArray[Any]  # (V, K) clips
+
+    @property
+    def score(self) -> Any:
+        """(...)"""
+        return _score(self.hits.sum(-2), self.mass.sum(-2), self.weights)
+
+    @property
+    def influences(self) -> Any:
+        """(..., V): pseudo-values of the delete-one-video jackknife, less their mean."""
+        hits, mass = (part.sum(-2, keepdims=True) - part for part in (self.hits, self.mass))
+        without = _score(hits, mass, self.weights)
+        return -(without.shape[-1] - 1) * (without - without.mean(-1, keepdims=True))
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of an interval over videos, from labels alone: the effective number of videos, less one."""
+        totals = self.support.sum(0)
+        share = ratio(self.support, totals)
+        w = (ratio(self.weights**2, totals) * share).sum(-1)
+        return float(w.sum() ** 2 / (w**2).sum() - 1) if w.any() else 0.0
 
 
-Samples = dict[str, "NDArray[Any]"]  # by the names of METRICS, scores of every resample, each (R,)
+class Estimate(NamedTuple):
+    """A score or a difference with its interval at LEVEL; without an interval `reason` says why."""
 
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None  # of the t test that belongs to the interval, two-sided, not corrected
+    reason: str | None = None
 
-@lru_cache(maxsize=4)
-def draw_weights(num_videos: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> NDArray[Any]:
-    """(R, V): number of times that each video occurs in each resample of V videos drawn with replacement."""
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=resamples).astype(np.float64)
-    weights.flags.writeable = False  # shared by all callers
-    return weights
+    def within(self, least: float) -> Estimate:
+        """The same with the part of the interval that is possible: from `least` to 1."""
+        return self if self.low is None or self.high is None else self._replace(low=max(self.low, least), high=min(self.high, 1.0))
 
 
 def video_counts(*, gold: Sequence[str], predicted: Sequence[str | None], videos: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
@@ -55,19 +81,126 @@ def video_counts(*, gold: Sequence[str], predicted: Sequence[str | None], videos
     return counts
 
 
-def scores_of_counts(counts: NDArray[Any]) -> Samples:
+def scores_of_counts(counts: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """(..., 3, L) counts -> scores, by the formulas of omnimer_ray.metrics."""
     classes = Classes(right=counts[..., 0, :], predicted=counts[..., 1, :], support=counts[..., 2, :])
     return {metric.name: metric.formula(classes) for metric in METRICS}
 
 
-def resampled(counts: Sequence[NDArray[Any]], weights: NDArray[Any]) -> Samples:
-    """The mean score over seeds in each resample; `counts` holds one (V, 3, L) per seed, `weights` is (R, V)."""
-    seeds = [scores_of_counts(np.tensordot(weights, one, axes=1)) for one in counts]  # sums of whole numbers: exact on any machine
-    return {metric.name: np.mean([seed[metric.name] for seed in seeds], axis=0) for metric in METRICS}
+def accuracy_counts(counts: NDArray[Any]) -> Counts:
+    """Accuracy of (..., V, 3, L) counts."""
+    hits, _, support = (counts[..., part, :].sum(-1, keepdims=True) for part in range(3))
+    return Counts(hits, 2 * support, np.ones(1), _labels(support))
 
 
-def interval(samples: NDArray[Any]) -> Interval:
-    """The middle LEVEL of the samples."""
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+def f1_counts(counts: NDArray[Any], classes: Sequence[int]) -> Counts:
+    """Macro F1 of (..., V, 3, L) counts over some classes, by their places in L."""
+    hits, predicted, support = (counts[..., part, :][..., list(classes)] for part in range(3))
+    return Counts(hits, predicted + support, np.full(len(classes), 1 / max(len(classes), 1)), _labels(support))
+
+
+def these_models(value: float, influences: NDArray[Any], df: float) -> Estimate:
+    """A mean over seeds, or a difference of two, for these trained models; `influences` (V,) are means over seeds."""
+    if reason := _no_interval(influences, df):
+        return Estimate(value, reason=reason)
+    return _estimate(value, video_variance(influences), df)
+
+
+def video_variance(influences: NDArray[Any]) -> Any:
+    """(..., V) -> (...): variance of a score between samples of videos."""
+    num_videos = influences.shape[-1]
+    return (influences**2).sum(-1) / (num_videos * (num_videos - 1))
+
+
+class Recipe:
+    """Intervals for the recipe, from rows that share two or more seeds: their spread over seeds is pooled."""
+
+    def __init__(self, values: NDArray[Any], influences: NDArray[Any], df: float) -> None:
+        """`values` (R, S), `influences` (R, S, V)."""
+        self.values, self.influences, self.df = values, influences, df
+
+    def row(self, row: int) -> Estimate:
+        """The mean of a row."""
+        return self._estimate(float(self.values[row].mean()), self.influences[row].mean(0), paired=False)
+
+    def difference(self, row: int, *, minus: int) -> Estimate:
+        """One row less another."""
+        value = self.values[row].mean() - self.values[minus].mean()
+        return self._estimate(float(value), (self.influences[row] - self.influences[minus]).mean(0), paired=True)
+
+    def _estimate(self, value: float, influences: NDArray[Any], *, paired: bool) -> Estimate:
+        if reason := _no_interval(influences, self.df):
+            return Estimate(value, reason=reason)
+        (num_rows, num_seeds, num_videos), videos = self.influences.shape, video_variance(influences)
+        df = (num_rows - 1) * (num_seeds - 1) if paired else num_rows * (num_seeds - 1)
+        factor = 2 if paired else 1
+        seeds = factor * (_centred(self.values, paired) ** 2).sum() / (df * num_seeds)
+        both = factor * (_centred(self.influences, paired) ** 2).sum() / (df * (num_videos - 1) * num_videos * num_seeds)
+        excess = seeds if seeds > both else 0.0  # of the spread over seeds, what the videos do not explain
+        variance = videos + max(0.0, seeds - both)
+        return _estimate(value, variance, (videos + excess) ** 2 / (videos**2 / self.df + excess**2 / df))
+
+
+class FoldedRecipe:
+    """Intervals for the recipe from grouped folds and one seed: the fold is the only replicate of training."""
+
+    def __init__(self, values: NDArray[Any], influences: NDArray[Any], folds: NDArray[Any], df: float) -> None:
+        """`values` (R,), `influences` (R, V), `folds` (V,): the fold of each video."""
+        self.values, self.influences, self.df = values, influences, df
+        self.numbers = np.unique(folds)
+        self.parts = np.stack([influences[:, folds == fold].sum(1) for fold in self.numbers], 1) / influences.shape[1]  # (R, F)
+
+    def row(self, row: int) -> Estimate:
+        """A row's score."""
+        return self._estimate(float(self.values[row]), self.influences[row], self.parts[row], paired=False)
+
+    def difference(self, row: int, *, minus: int) -> Estimate:
+        """One row less another."""
+        parts = self.parts[row] - self.parts[minus]
+        value = float(self.values[row] - self.values[minus])
+        return self._estimate(value, self.influences[row] - self.influences[minus], parts, paired=True)
+
+    def _estimate(self, value: float, influences: NDArray[Any], parts: NDArray[Any], *, paired: bool) -> Estimate:
+        if reason := _no_interval(influences, self.df):
+            return Estimate(value, reason=reason)
+        num_rows, num_folds = self.parts.shape
+        df = (num_rows - 1) * (num_folds - 1) if paired else num_rows * (num_folds - 1)
+        own = num_folds / (num_folds - 1) * ((parts - parts.mean()) ** 2).sum()
+        pooled = (2 if paired else 1) * num_folds * (_centred(self.parts, paired) ** 2).sum() / df
+        videos = float(video_variance(influences))
+        variance = max(videos, own, pooled)
+        return _estimate(value, variance, self.df if variance == videos else df)
+
+
+def _labels(support: NDArray[Any]) -> Any:
+    """(V, K) of (..., V, K): the labels are the same for all rows and seeds."""
+    return support[(0,) * (support.ndim - 2)]
+
+
+def ratio(numerator: Any, denominator: Any) -> Any:
+    """0 / 0 is 0."""
+    return np.divide(numerator, denominator, out=np.zeros(np.broadcast(numerator, denominator).shape), where=np.asarray(denominator) > 0)
+
+
+def _score(hits: NDArray[Any], mass: NDArray[Any], weights: NDArray[Any]) -> Any:
+    return (weights * ratio(2 * hits, mass)).sum(-1)
+
+
+def _centred(values: NDArray[Any], paired: bool) -> Any:
+    """(R, S, ...) without the row's mean and, between rows, without the seed's."""
+    rows = values - values.mean(1, keepdims=True)
+    return rows - rows.mean(0, keepdims=True) if paired else rows
+
+
+def _no_interval(influences: NDArray[Any], df: float) -> str | None:
+    if len(influences) < 2 or df <= 0:
+        return ONE_VIDEO
+    return None if np.abs(influences).max() > 1e-12 else NO_VARIATION
+
+
+def _estimate(value: float, variance: float, df: float) -> Estimate:
+    from scipy.stats import t
+
+    error = float(variance) ** 0.5
+    half = float(t.ppf((1 + LEVEL) / 2, df)) * error
+    return Estimate(value, value - half, value + half, float(2 * t.sf(abs(value) / error, df)))

@@ -9,26 +9,20 @@ import polars as pl
 from analysis.ablation import difference_table, score_table
 from analysis.emotion_as_sentiment import polarity_table
 from analysis.folder import Results, load
-from analysis.grounding import grounding_table
-from analysis.missing import missing_table
-from analysis.per_class import per_class_table
-from analysis.render import (
-    Grid,
-    csv,
+from analysis.grids import (
     difference_grid,
-    explained,
     grounding_grid,
-    markdown,
-    marked,
     missing_grid,
-    notes,
     per_class_grid,
     polarity_grid,
     score_grid,
-    signature_lines,
-    terminal,
     transfer_grid,
 )
+from analysis.grounding import grounding_table
+from analysis.missing import missing_table
+from analysis.notes import notes, signature_lines
+from analysis.per_class import per_class_table
+from analysis.render import Grid, csv, markdown, marked, terminal
 from analysis.transfer import answered, transfer_table
 
 
@@ -39,7 +33,7 @@ def tables(results: Results) -> dict[str, str]:
         for view in (results, *answered(results, task)):
             about, signatures = notes(view, task), signature_lines(view, task)
             for name, table, grid in task_tables(view, task) if view is results else other_tables(results, view, task):
-                files[f"{name}.md"] = markdown(grid, [*about, *explained(grid)], signatures, results.plan.command)
+                files[f"{name}.md"] = markdown(grid, [*about, *grid.explanations], signatures, results.plan.command)
                 files[f"{name}.csv"] = csv(view, table, task)
     return files
 

@@ -8,9 +8,10 @@ import polars as pl
 
 from analysis.ablation import score_table
 from analysis.folder import Results
+from analysis.intervals import PRIMARY
 from omnimer_ray.metrics import MAIN
 
-MEASURED = (MAIN, f"{MAIN}_low", f"{MAIN}_high", "accuracy")
+MEASURED = (PRIMARY, f"{PRIMARY}_low", f"{PRIMARY}_high", "accuracy", MAIN)
 
 
 def answered(results: Results, task: str) -> list[Results]:

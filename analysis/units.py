@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAJORITY = "majority class"
+HUMAN = {f"human label of {modality}": f"{modality}_sentiment" for modality in ("text", "audio", "video")}  # reference rows of sentiment
 
 
 class Unit(NamedTuple):
@@ -32,6 +33,7 @@ class Unit(NamedTuple):
     gold: tuple[str, ...]
     predicted: tuple[str | None, ...]
     videos: tuple[str, ...]  # source video of each clip
+    folds: tuple[int, ...] | None  # the fold of each source video, in the order of counts; None without folds
     scores: Scores
     counts: NDArray[Any]  # (V, 3, L), see statistics.video_counts
     lenient: Scores  # with the unparsed answers that a lenient reading reads
@@ -50,9 +52,9 @@ class Row(NamedTuple):
 
 @lru_cache(maxsize=8)  # cached: every table, figure and page of a task uses the same rows
 def task_rows(results: Results, task: str) -> tuple[Row, ...]:
-    """The majority class, then every variant that the plan gives to the task, in the plan's order."""
+    """The reference rows, then every variant that the plan gives to the task, in the plan's order."""
     planned = [row for row in results.plan.rows if row.task == task]
-    rows = [Row(MAJORITY, _majority(results, task), None, ())]
+    rows = [Row(MAJORITY, _majority(results, task), None, ()), *_human(results, task)]
     for variant in results.plan.variants:
         mine = [row for row in planned if row.variant == variant]
         seeds = sorted({row.seed for row in mine}, key=lambda seed: -1 if seed is None else seed)
@@ -78,6 +80,7 @@ def scored_run(results: Results, task: str, signature: str, seed: int | None) ->
 def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
     """`frame` has the columns clip, gold, prediction, answer (null: none to read) and source_video, a row per clip."""
     columns = frame.sort("clip").select("gold", "prediction", "source_video", "answer")
+    fold_of = dict(frame.select("source_video", "fold").iter_rows()) if "fold" in frame.columns else {}
     gold, predicted, videos, answers = (tuple(columns[name].to_list()) for name in columns.columns)
     read = [read_leniently(text, task) if label is None and text else label for label, text in zip(predicted, answers, strict=True)]
     return Unit(
@@ -85,10 +88,16 @@ def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
         gold,
         predicted,
         videos,
+        tuple(fold_of[video] for video in sorted(fold_of)) or None,
         scores(gold=gold, predicted=predicted, labels=LABELS[task]),
         video_counts(gold=gold, predicted=predicted, videos=videos, labels=LABELS[task]),
         scores(gold=gold, predicted=read, labels=LABELS[task]),
     )
+
+
+def scored_clips(results: Results, task: str) -> pl.DataFrame:
+    """The clips that the tables of a task are scored on."""
+    return results.clips.filter(pl.col(task).is_not_null() & pl.col("split").is_in(scored_splits(results.plan)))
 
 
 def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) -> Unit | None:
@@ -96,7 +105,10 @@ def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) 
     done = results.runs.filter(pl.col("signature").is_in(signatures) & (pl.col("outcome") == DONE))
     if set(done["signature"]) != set(signatures):
         return None
-    return scored(seed, results.predictions.filter(pl.col("signature").is_in(signatures)), task)
+    frame = results.predictions.filter(pl.col("signature").is_in(signatures))
+    if results.plan.corpus.folds is not None:
+        frame = frame.join(done.select("signature", "fold").unique(), on="signature")
+    return scored(seed, frame, task)
 
 
 def _majority(results: Results, task: str) -> tuple[Unit, ...]:
@@ -114,6 +126,21 @@ def _majority(results: Results, task: str) -> tuple[Unit, ...]:
             held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video", pl.lit(None).alias("answer"))
         )
     return (scored(None, pl.concat(parts), task),)
+
+
+def _human(results: Results, task: str) -> list[Row]:
+    """How far the labels that people gave to single modalities, and their vote, are the clip's own; of three different labels the text's counts."""
+    pool = scored_clips(results, task)
+    if task != "sentiment" or pool.is_empty() or pool.select(HUMAN.values()).null_count().sum_horizontal()[0]:
+        return []
+    text, audio, video = (pl.col(name) for name in HUMAN.values())
+    labels = {name: pl.col(column) for name, column in HUMAN.items()}
+    labels["human labels, vote"] = pl.when(audio == video).then(audio).otherwise(text)
+    rows = []
+    for name, label in labels.items():
+        frame = pool.select("clip", pl.col(task).alias("gold"), label.alias("prediction"), "source_video", pl.lit(None).alias("answer"))
+        rows.append(Row(name, (scored(None, frame, task),), None, ()))
+    return rows
 
 
 def _held_out(results: Results, task: str, pool: pl.DataFrame, fold: int) -> pl.DataFrame:

@@ -26,6 +26,7 @@ from omnimer_ray.machine.profile import concurrency, local_resources
 from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
 from omnimer_ray.outputs.model_card import write_card
+from omnimer_ray.outputs.registration import register, to_register
 from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.outputs.yields import yield_lines
 from omnimer_ray.planning import description, forecast
@@ -35,6 +36,7 @@ from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus, read_others
 from omnimer_ray.planning.units import Unit
 from omnimer_ray.recipes import omnimer_qwen7b
+from omnimer_ray.records import REGISTRATION
 from omnimer_ray.training.schedule import check_split, check_steps, fitting
 
 if TYPE_CHECKING:
@@ -185,6 +187,7 @@ def _run(sweep: Sweep, console: Console) -> int:
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
         _prepare_clips(sweep, log)
+        _register(sweep, log)
         ended = _execute(sweep, console)
     else:
         log("nothing is left to start" + ("" if sweep.plan.supervision_only else "; the tables are built again"))
@@ -220,6 +223,18 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> None:
         for clips in (sweep.corpus.clips, *(other.scored for other in sweep.others)):
             prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
+
+
+def _register(sweep: Sweep, log: Callable[[str], None]) -> None:
+    """Register the contrasts with their power before the first run that they are about."""
+    from analysis.power import power_lines
+    from analysis.shapes import read_shape
+
+    if sweep.plan.supervision_only or (content := to_register(sweep)) is None:
+        return
+    lines = list(power_lines(read_shape(sweep.folder), len(content["seeds"]), sweep.request.folds, log))
+    register(sweep.folder, content, lines)
+    description.log_all([f"registered {len(content['contrasts'])} contrasts in {sweep.folder / REGISTRATION}", *lines], log)
 
 
 def _execute(sweep: Sweep, console: Console) -> Outcome:

@@ -46,15 +46,13 @@ class Metric(NamedTuple):
     name: str  # of columns, tags and files
     heading: str  # to print
     formula: Callable[[Classes], Any]  # (..., L) counts -> (...) scores
-    has_interval: bool  # printed with its interval; such metrics have a figure and a difference from Base too
 
 
 METRICS = (
-    Metric("accuracy", "accuracy", lambda classes: classes.right.sum(-1) / classes.support.sum(-1), has_interval=True),
-    Metric("macro_f1", "macro F1", lambda classes: classes.f1.mean(-1), has_interval=True),
-    Metric(
-        "weighted_f1", "weighted F1", lambda classes: (classes.f1 * classes.support).sum(-1) / classes.support.sum(-1), has_interval=False
-    ),
+    Metric("accuracy", "accuracy", lambda classes: classes.right.sum(-1) / classes.support.sum(-1)),
+    Metric("macro_f1", "macro F1", lambda classes: classes.f1.mean(-1)),
+    Metric("weighted_f1", "weighted F1", lambda classes: (classes.f1 * classes.support).sum(-1) / classes.support.sum(-1)),
+    Metric("uar", "UAR", lambda classes: classes.recall.sum(-1) / (classes.support > 0).sum(-1)),  # mean recall of the classes that occur
 )
 MAIN = "macro_f1"  # chooses among trials, and leads every figure
 

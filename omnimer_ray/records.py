@@ -3,6 +3,7 @@
 results/<space>/<corpus>-<base>[-limitN][-foldsK]/
   trials.json, trials/      of a search: outcome of every trial; the study, and stages/, runs/, rungs/ that enter no table
   plan.json                 rows of the tables with their signatures
+  registration.jsonl        contrasts, written before the runs; lines are only ever added, and a run's record holds the hash of the last one
   clips.parquet             CLIPS
   ledger.parquet            LEDGER: how each auxiliary answer was made
   stages/<key>/             adapter_model.safetensors, adapter_config.json, inference.json, history.jsonl, checkpoints/, cost.json, record.json; README.md
@@ -21,12 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnimer_ray.config import content_hash
 from omnimer_ray.errors import ResultsError, StorageError
 
 if TYPE_CHECKING:
     import polars as pl
 
 RECORD = "record.json"
+REGISTRATION = "registration.jsonl"
 INFERENCE = "inference.json"  # beside an adapter: its config, for use without the results folder
 ADDED_COLUMNS = (
     "corpus",
@@ -161,6 +164,30 @@ def check_recorded(path: Path) -> None:
             f"{path} is damaged: its hash is {found}, and {recorded} in the record beside it; "
             f"remove {path.parent}, and the same command makes it again"
         )
+
+
+def registrations(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a folder's registration, in order; an incomplete last line is left out. Raises ResultsError for a line that was changed."""
+    path, found = folder / REGISTRATION, list[dict[str, Any]]()
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if line.get("hash") != registration_hash(line):
+            raise ResultsError(f"{path}, line {number}: its hash is not that of its content; a registration may be added to, not changed")
+        found.append(line)
+    return found
+
+
+def registration_hash(line: dict[str, Any]) -> str:
+    """Of a registration's content."""
+    return content_hash({name: value for name, value in line.items() if name != "hash"})
+
+
+def registered(folder: Path) -> str | None:
+    """The hash of the last registration, for the record of a run."""
+    return lines[-1]["hash"] if (lines := registrations(folder)) else None
 
 
 def read_history(stage: Path) -> list[dict[str, Any]]:

@@ -26,6 +26,11 @@ def space(recipe: RunConfig) -> SearchSpace:
             "All Aux (Multi-stage)": {"auxiliaries": everything, "schedule": "multi_stage"},
             "All Aux (Hybrid)": {"auxiliaries": everything, "schedule": "hybrid"},
         },
+        contrasts=(
+            *(("All Aux (Hybrid)", name) for name in ("Base", "Base, 2x epochs", "Base, 4x epochs")),
+            *(("All Aux (Hybrid)", name) for name in ("Base, quarter batch", "Base, steps of Hybrid")),
+            *(("All Aux (Multi-stage)", name) for name in ("Base", "Base after Base")),
+        ),
         notes={
             "Base, 2x epochs": "if it is as good as All Aux, more passes over the main items are enough",
             "Base, 4x epochs": "if it is as good as All Aux, as many passes as All Aux (Hybrid) has items, on the main task alone, are enough",

@@ -29,4 +29,4 @@ def space(recipe: RunConfig) -> SearchSpace:
             for draw in DRAWS:
                 hidden = {"observed.missing_rate": rate, "observed.draw": draw}
                 variants[f"{name}, {rate:.0%} missing, draw {draw}"] = {**delta, **hidden}
-    return SearchSpace(baseline=recipe, variants=variants)
+    return SearchSpace(baseline=recipe, variants=variants, contrasts=(("All Aux (Hybrid)", "Base"),))

@@ -15,5 +15,8 @@ def space(recipe: RunConfig) -> SearchSpace:
     everything = {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"}
     variants: dict[str, dict[str, object]] = {f"Base, rank {rank}": {"lora.rank": rank} for rank in RANKS}
     return SearchSpace(
-        baseline=recipe, variants=variants | {f"All Aux (Hybrid), rank {rank}": {**everything, "lora.rank": rank} for rank in RANKS}
+        baseline=recipe,
+        variants=variants | {f"All Aux (Hybrid), rank {rank}": {**everything, "lora.rank": rank} for rank in RANKS},
+        reference=f"Base, rank {recipe.lora.rank}",
+        contrasts=tuple((f"All Aux (Hybrid), rank {rank}", f"Base, rank {rank}") for rank in RANKS),
     )

@@ -15,6 +15,7 @@ RANKS = (4, 8, 16, 32)
 def space(recipe: RunConfig) -> SearchSpace:
     """The full grid; without auxiliaries all schedules are one run, which the plan merges and reports."""
     subsets = [subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size)]
+    first = next(iter(SCHEDULES))
     return SearchSpace(
         baseline=recipe,
         variants={
@@ -27,5 +28,11 @@ def space(recipe: RunConfig) -> SearchSpace:
             for schedule in SCHEDULES
             for rank in RANKS
         },
+        reference=f"none / {first} / rank {recipe.lora.rank}",
+        contrasts=tuple(
+            (f"{'+'.join(subset)} / {schedule} / rank {recipe.lora.rank}", f"none / {first} / rank {recipe.lora.rank}")
+            for subset in subsets[1:]
+            for schedule in SCHEDULES
+        ),
         grid=True,
     )

@@ -26,6 +26,12 @@ def space(recipe: RunConfig) -> SearchSpace:
             "Constrained only": {**hybrid, "auxiliary_clips": "constrained"},
             "Mixed, same size": {**hybrid, "auxiliary_clips": "mixed"},
         },
+        reference="All Aux (Hybrid)",
+        contrasts=(
+            *(("All Aux (Hybrid)", name) for name in ("Base", "Label only", "Label only, all clips", "Shuffled explanations", "Placebo")),
+            ("Agreed only", "Mixed, same size"),
+            ("Constrained only", "Mixed, same size"),
+        ),
         notes={
             "Label only": "if it is as good as the full answers, the gold modality labels help, not the explanations",
             "Label only, all clips": "if it is as good as the full answers, labels help, and no supervision has to be built",

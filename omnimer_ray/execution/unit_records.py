@@ -12,7 +12,7 @@ from omnimer_ray.config import RECIPE_VERSION, RunConfig
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.machine.profile import MachineProfile, pace
 from omnimer_ray.planning.units import Run, Stage
-from omnimer_ray.records import read_record, write_json
+from omnimer_ray.records import read_record, registered, write_json
 from omnimer_ray.tasks.instructions import Style, prompts_hash
 from omnimer_ray.training.schedule import Schedule
 
@@ -57,6 +57,7 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "num_steps": sum(stage.get("num_steps", 0) for stage in stages),
         "observed": config.observed.model_dump(mode="json"),
         "validation_opened": "once, to report" if evaluated_split(config) == config.corpus.reported else "none",
+        "registration": registered(folder),
         "prompts": prompts_hash([config.task], Style.of(config)),
         "same_prompts": _same_prompts(config, stages),  # as in training
         **environment_info(num_workers),

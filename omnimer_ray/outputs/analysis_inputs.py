@@ -41,6 +41,8 @@ def write_plan(sweep: Sweep) -> None:
             "variants": list(plan.space.variants),
             "notes": dict(plan.space.notes),
             "tasks": list(plan.space.tasks),
+            "reference": plan.reference,
+            "contrasts": [list(pair) for pair in plan.contrasts],
             "rows": [row._asdict() for row in plan.rows],
         },
     )

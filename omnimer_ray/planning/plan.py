@@ -16,6 +16,8 @@ from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 
+BASELINE = "Base"  # the usual name of the row without auxiliaries
+
 
 class Row(NamedTuple):
     """The place of a run in the tables."""
@@ -73,6 +75,19 @@ class Plan:
     def _seed_order(self, seed: int) -> int:
         return self.space.seeds.index(seed) if seed in self.space.seeds else 0
 
+    @cached_property
+    def reference(self) -> str:
+        """The row that the others are compared with."""
+        names = list(dict.fromkeys(row.variant for row in self.rows))
+        return self.space.reference or (BASELINE if BASELINE in names else names[0])
+
+    @cached_property
+    def contrasts(self) -> tuple[tuple[str, str], ...]:
+        """The comparisons to register: the space's own, or every trained row against the reference."""
+        trained = dict.fromkeys(row.variant for row in self.rows if row.seed is not None)
+        chosen = self.space.contrasts or tuple((name, self.reference) for name in trained if name != self.reference)
+        return tuple((one, other) for one, other in chosen if {one, other} <= trained.keys())
+
     def num_shared(self) -> int:
         """Number of stages that more than one run uses."""
         users = [stage.key for run in self.runs.values() for stage in run.stages]
@@ -88,8 +103,14 @@ def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int =
     """Plan every variant x task x seed x fold. Raises one ConfigError for all variants that equal another one or have an unknown field."""
     if empty := [name for name in ("variants", "tasks", "seeds") if not getattr(space, name)]:
         raise ConfigError(f"the search space has no {' and no '.join(empty)}; it needs at least one of each: variants, tasks, seeds")
-    if unknown := sorted(set(space.notes) - set(space.variants)):
-        raise ConfigError(f"the search space has a note on {unknown[0]!r}; {near(unknown[0], space.variants)}")
+    named = {
+        "a note on": set(space.notes),
+        "a contrast of": {name for pair in space.contrasts or () for name in pair},
+        "the reference": {space.reference} if space.reference else set(),
+    }
+    for what, found in named.items():
+        if unknown := sorted(found - set(space.variants)):
+            raise ConfigError(f"the search space has {what} {unknown[0]!r}; {near(unknown[0], space.variants)}")
     rows: list[Row] = []
     runs: dict[str, Run] = {}
     names: dict[str, str] = {}

@@ -18,6 +18,8 @@ class SearchSpace:
     tasks: tuple[str, ...] = ("sentiment", "emotion")
     seeds: tuple[int, ...] = (0,)
     notes: Mapping[str, str] = field(default_factory=dict)  # of a variant: what its row rules out, printed with the tables
+    reference: str | None = None  # the row that the others are compared with; None: Base if there is one, else the first
+    contrasts: tuple[tuple[str, str], ...] | None = None  # (row, reference) to register; None: every trained row against `reference`
     grid: bool = False  # generated variants: equal ones are merged, and the plan says so; explicit ones must differ
 
     def with_seeds(self, seeds: tuple[int, ...]) -> SearchSpace:

@@ -23,7 +23,7 @@ def heavy_imports(code: str) -> str:
 def test_command_rebuilds_and_prints_the_tables(small: Path) -> None:
     completed = run_command(str(small))
     assert completed.returncode == 0, completed.stderr
-    assert "| Base | .500 |" in (small / "tables" / "sentiment.md").read_text(encoding="utf-8")
+    assert "| Base | – | – | .500 |" in (small / "tables" / "sentiment.md").read_text(encoding="utf-8")
     assert "Sentiment: scores\n" in completed.stdout
     assert completed.stdout.splitlines()[-1] == str(small / "report.html")
 
@@ -45,7 +45,7 @@ def test_folder_without_results_is_reported_in_one_line(tmp_path: Path) -> None:
 
 
 def test_missing_extra_is_reported_in_one_line(small: Path) -> None:
-    code = "import sys; sys.modules['mlflow'] = None; from analysis.__main__ import app; app()"
+    code = "import sys; sys.modules['mlflow'] = None; from analysis.__main__ import main; main(sys.argv[1:])"
     completed = subprocess.run(
         [sys.executable, "-c", code, str(small), "--mlflow", "sqlite:///never.db"],
         capture_output=True,
@@ -59,14 +59,14 @@ def test_missing_extra_is_reported_in_one_line(small: Path) -> None:
 
 def test_help_is_fast_and_describes_the_folder_argument() -> None:
     began = time.perf_counter()
-    completed = run_command("--help")
+    completed = run_command("report", "--help")
     assert time.perf_counter() - began < 2  # .12 s on a free machine
     assert "results/<space>/<corpus>-<base>" in completed.stdout
 
 
 def test_importing_analysis_loads_neither_torch_nor_ray_nor_media_libraries() -> None:
     assert heavy_imports("import analysis, analysis.__main__") == "[]"
-    modules = "ablation figures folder mlflow_store per_class planned rebuild render report search_table statistics sweep_tables units"
+    modules = " ".join(path.stem for path in (Path(__file__).parents[2] / "analysis").glob("[a-z]*.py"))
     assert heavy_imports("; ".join(f"import analysis.{module}" for module in modules.split())) == "[]"
 
 
@@ -82,3 +82,24 @@ def test_public_functions_are_documented(name: str) -> None:
 
     assert name in analysis.__all__
     assert getattr(analysis, name).__doc__
+
+
+def test_the_paper_is_audited_by_one_command() -> None:
+    completed = run_command("audit-paper")
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert "  IV and VI, All Aux (Multi-stage), macro F1 0.454: the classes give 0.4169\n" in completed.stdout
+
+
+def test_power_and_calibration_are_commands_on_a_folder(small: Path) -> None:
+    found = run_command("power", str(small), "--seeds", "2")
+    assert found.returncode == 0
+    assert found.stdout.startswith(
+        "sentiment, one split of 3 videos, 2 seeds: one contrast finds with 80% power (simulated, not corrected) accuracy "
+    )
+    assert found.stdout.endswith("; no class is on 10 source videos.\n")
+    rates = run_command("calibrate", str(small), "--tables", "20")
+    assert rates.returncode == 0
+    assert rates.stdout.startswith("sentiment, one split of 3 videos, 3 seeds: 20 tables without any effect\n  accuracy ")
+    refused = run_command("power", str(small / "clips.csv"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"ResultsError: {small / 'clips.csv'} cannot be read as a CSV (")

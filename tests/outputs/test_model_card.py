@@ -53,7 +53,7 @@ def test_the_card_describes_the_adapter() -> None:
 
 def test_scores_have_their_supports() -> None:
     assert section(text(stage(), **{"Base / emotion": SCORES}), "Scores") == (
-        "Base / emotion, on 3 held-out clips: accuracy 0.333, macro F1 0.222, weighted F1 0.444; "
+        "Base / emotion, on 3 held-out clips: accuracy 0.333, macro F1 0.222, weighted F1 0.444, UAR 0.250; "
         "1 answers were no label, and count as wrong.\n\n"
         "| class | clips | precision | recall | F1 |\n| :-- | --: | --: | --: | --: |\n"
         "| neutral | 2 | 1.000 | 0.500 | 0.667 |\n| anger | 0 | 0.000 | 0.000 | 0.000 |\n| fear | 1 | 0.000 | 0.000 | 0.000 |"

@@ -62,6 +62,7 @@ def test_every_step_once_then_the_scores(sweep: Sweep) -> None:
         "validation/accuracy": 0.5,
         "validation/macro_f1": pytest.approx(1 / 3),
         "validation/weighted_f1": 0.5,
+        "validation/uar": 0.5,
         "validation/unparsed": 1.0,
     }
     assert {name.partition("/")[2]: value for name, value in scores.items() if name.startswith("validation_f1/")} == {

@@ -282,3 +282,31 @@ def test_the_first_seed_is_planned_before_the_second() -> None:
     for unit in plan.units:
         assert set(unit.needs) <= known
         known.add(unit.id)
+
+
+def test_every_trained_row_is_compared_with_the_reference_unless_the_space_says_otherwise(plan: Plan) -> None:
+    assert plan.reference == "Base"
+    trained = [name for name in plan.space.variants if not name.startswith("Zero-shot")]
+    assert plan.contrasts == tuple((name, "Base") for name in trained if name != "Base")
+    variants = {"One": {}, "Two": {"lora.rank": 4}, "Three": {"lora.rank": 2}}
+    assert make_plan(space(variants)).contrasts == (("Two", "One"), ("Three", "One"))
+    assert make_plan(space(variants, reference="Two")).contrasts == (("One", "Two"), ("Three", "Two"))
+    chosen = make_plan(space(variants, contrasts=(("Three", "Two"),)))
+    assert (chosen.reference, chosen.contrasts) == ("One", (("Three", "Two"),))
+
+
+def test_a_contrast_of_a_merged_row_is_left_out() -> None:
+    variants = {"One": {}, "Two": {"lora.rank": 4}, "Again": {"lora.rank": 4}}
+    assert make_plan(space(variants, grid=True, contrasts=(("Two", "One"), ("Again", "One")))).contrasts == (("Two", "One"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contrasts": (("Two", "Bass"),)}, r"^the search space has a contrast of 'Bass'; did you mean 'Base'\?$"),
+        ({"reference": "Bass"}, r"^the search space has the reference 'Bass'; did you mean 'Base'\?$"),
+    ],
+)
+def test_contrasts_and_reference_are_rows(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_plan(space({"Base": {}, "Two": {"lora.rank": 4}}, **changes))
