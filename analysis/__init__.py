@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from analysis.folder import Results
 
-__all__ = ["load", "terminal_tables", "write_all", "write_search"]
+__all__ = ["load", "terminal_tables", "write_all", "write_search", "write_tables"]
 
 
 # The packages behind these are imported when they are called: `import analysis` and `--help` are instant.
@@ -25,10 +25,17 @@ def load(folder: str | Path) -> Results:
 
 
 def write_all(folder: str | Path) -> list[Path]:
-    """Rebuild `tables/`, `figures/` and `report.html` from the records; returns the files, report last."""
+    """Rebuild `tables/`, `costs/`, `figures/` and `report.html` from the records; returns the files, report last."""
     from analysis import rebuild
 
     return rebuild.write_all(folder)
+
+
+def write_tables(folder: str | Path) -> list[Path]:
+    """Rebuild `tables/` and `costs/` alone from the records; returns the files."""
+    from analysis import rebuild
+
+    return rebuild.write_tables(folder)
 
 
 def terminal_tables(folder: str | Path) -> str:

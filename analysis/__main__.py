@@ -45,13 +45,53 @@ def report(
 
 
 @app.command()
+def tables(folder: Folder) -> None:
+    """Rebuild the tables alone, in Markdown, LaTeX, HTML and CSV, and print them."""
+    from analysis import terminal_tables, write_tables
+
+    with _errors():
+        files = write_tables(folder)
+        print(terminal_tables(folder), end="\n\n")
+    for file in files:
+        print(file)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of one corpus and base.")],
+    into: Annotated[Path, typer.Option(help="A new folder for the merged results.")],
+) -> None:
+    """Put results folders together: the halves of one sweep, or sweeps to compare. Records travel, media do not."""
+    from analysis.merge import merge as put_together
+
+    with _errors():
+        found = put_together(folders, into)
+    for signature in found.twice:
+        print(f"run {signature} was finished in several folders with different answers; the first folder's are kept")
+    print(f"{found.runs} runs in {into}; tables and report:  python -m analysis {into}")
+
+
+@app.command()
+def example(
+    into: Annotated[Path, typer.Option(help="A new folder.")] = Path("results/example"),
+) -> None:
+    """Write the records of a finished sweep that come with the package, with their tables and report. STAND-IN numbers: generated clips, a tiny model."""
+    from analysis import write_all
+    from analysis.example import unpack
+
+    with _errors():
+        *_, page = write_all(unpack(into))
+    print(f"{page}\nnotebooks on it:  jupytext --to ipynb {Path(__file__).parent / 'notebooks'}/*.py  and open them in {Path.cwd()}")
+
+
+@app.command()
 def power(corpus: Shaped, seeds: Seeds = 1, folds: Folds = None) -> None:
     """Print the differences that a table of this corpus can find with a probability of 80 %, by simulation at its labels."""
     from analysis.power import power_lines
     from analysis.shapes import read_shape
 
     with _errors():
-        for line in power_lines(read_shape(corpus), seeds, folds, _log):
+        for line in power_lines(read_shape(corpus), seeds, folds, _log, classes=True):
             print(line)
 
 
@@ -61,13 +101,22 @@ def calibrate(
     seeds: Seeds = 3,
     folds: Folds = None,
     tables: Annotated[int, typer.Option(help="Simulated tables; 10,000 give rates within .5 points.", min=20)] = 1000,
+    row: Annotated[
+        str | None, typer.Option(help="Split this row's real seeds in two instead of simulating; needs a results folder.")
+    ] = None,
 ) -> None:
     """Print how often intervals hold the truth, and how often tests find a difference where there is none, by simulation at this corpus's labels."""
+    from analysis import load
     from analysis.calibration import calibrate as measure
-    from analysis.power import rate_lines
+    from analysis.nulls import real_null
+    from analysis.power import null_lines, rate_lines
     from analysis.shapes import read_shape
 
     with _errors():
+        if row is not None:
+            for line in null_lines(real_null(load(corpus), row)):
+                print(line)
+            return
         shape = read_shape(corpus)
         for task in shape.tasks:
             cell, design = shape.cell(task, seeds, folds)
@@ -76,12 +125,24 @@ def calibrate(
 
 
 @app.command()
-def audit_paper() -> None:
-    """Check the published tables of OmniMER against themselves: averages, possible counts of answers, and what the gains rest on."""
-    from analysis.audit import read_paper, report_lines
+def audit_paper(
+    table: Annotated[
+        Path | None, typer.Argument(help="Instead of the paper: a results folder, or a CSV with a line per row and class.")
+    ] = None,
+) -> None:
+    """Check published tables against themselves, by default those of OmniMER: averages, possible counts of answers, what the gains rest on; and its claims."""
+    from analysis import load
+    from analysis.audit import of_results, read_csv, read_paper, report_lines
+    from analysis.claims import paper_lines
 
-    for line in report_lines(read_paper()):
-        print(line)
+    with _errors():
+        if table is None:
+            lines = [*report_lines(read_paper()), *paper_lines()]
+        else:
+            papers = of_results(load(table)) if table.is_dir() else [read_csv(table)]
+            lines = [line for paper in papers for line in report_lines(paper)]
+        for line in lines:
+            print(line)
 
 
 @contextmanager

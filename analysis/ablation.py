@@ -24,7 +24,7 @@ ENDS = ("_low", "_high", "_recipe_low", "_recipe_high")
 def score_schema() -> dict[str, Any]:
     """Columns of a score table; scores are null without a finished seed, `_std` with fewer than two, intervals where none can be given."""
     measured = {f"{metric}{part}": pl.Float64 for metric in NAMES for part in ("", "_std", *(ENDS if metric in MEASURES else ()))}
-    unread = dict.fromkeys(("steps", "main_items", "unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
+    unread = dict.fromkeys(("ece", "steps", "main_items", "unparsed", "recoverable", f"recoverable_{MAIN}"), pl.Float64)
     return {"variant": pl.String, "n": pl.Int64, "planned": pl.Int64, **measured, **unread, "signatures": pl.List(pl.String)}
 
 
@@ -45,7 +45,9 @@ def score_cells(row: Row, intervals: TaskIntervals) -> dict[str, Any]:
     for measure in MEASURES:
         cells |= _interval_cells(measure, intervals.row(row.variant, measure))
     cells[f"{PRIMARY}_std"] = spread(intervals.values(row.variant, PRIMARY))
+    errors = [unit.ece for unit in row.units if unit.ece is not None]
     return cells | {
+        "ece": stdlib.fmean(errors) if len(errors) == len(row.units) else None,
         "steps": row.steps,
         "main_items": row.main_items,
         "unparsed": stdlib.fmean(unit.scores.unparsed for unit in row.units),

@@ -58,8 +58,10 @@ class Task(NamedTuple):
     shape: Shape
     supported: tuple[int, ...]
 
-    def terms(self, counts: NDArray[Any], score: str) -> Counts:
-        """The terms of a score."""
+    def terms(self, counts: NDArray[Any], score: str | int) -> Counts:
+        """The terms of a score, or of the F1 of a class by its place."""
+        if isinstance(score, int):
+            return f1_counts(counts, (score,))
         if score == "accuracy":
             return accuracy_counts(counts)
         return f1_counts(counts, self.supported if score == PRIMARY else range(self.shape.num_labels))
@@ -89,16 +91,19 @@ def calibrate(task: Task, design: Design, tables: int, progress: Callable[[str],
     return [Rate(*key, float(np.mean(found)), float(np.std(found) / len(found) ** 0.5), len(found)) for key, found in tally.items()]
 
 
-def power(task: Task, design: Design, progress: Callable[[str], None]) -> dict[tuple[str, str], float | None]:
-    """(score, question) -> the difference that one contrast finds with a probability of POWER, in points; None if no simulated one is that large."""
+def power(task: Task, design: Design, progress: Callable[[str], None]) -> dict[tuple[str | int, str], float | None]:
+    """(score, question) -> the difference that one contrast finds with a probability of POWER, in points; None if no simulated one is that large.
+
+    Beside the scores the F1 of each supported class, by its place.
+    """
     found = {}
-    curves = defaultdict[tuple[str, str], list[tuple[float, float]]](list)
+    curves = defaultdict[tuple[str | int, str], list[tuple[float, float]]](list)
     jobs = partial(_effect_table, task, design)
-    outcomes = defaultdict[tuple[str, str, int], list[tuple[float, float]]](list)
+    outcomes = defaultdict[tuple[str | int, str, int], list[tuple[float, float]]](list)
     for (score, question), packed in _tables(jobs, len(GAINS) * POWER_TABLES, f"power, {task.name}, {design.text}", progress):
         place, difference, is_found = packed
         outcomes[score, question, place].append((difference, is_found))
-    for (score, question, _), pairs in sorted(outcomes.items()):
+    for (score, question, _), pairs in outcomes.items():
         difference, share = np.mean(pairs, axis=0)
         curves[score, question].append((100 * float(difference), float(share)))
     for key, points in curves.items():
@@ -195,8 +200,9 @@ def _covered_models(terms: Counts, score: str, target: float) -> Iterator[Outcom
 def _covered_recipe(recipe: Recipe | FoldedRecipe | None, score: str, target: float) -> Iterator[Outcome]:
     if recipe is None:
         return
-    differences = [recipe.difference(row, minus=0) for row in range(1, ROWS)]
-    yield (score, "recipe: interval of a row covers"), _covers(recipe.row(0), target)
+    rows = np.eye(ROWS)
+    differences = [recipe.combination(rows[row] - rows[0]) for row in range(1, ROWS)]
+    yield (score, "recipe: interval of a row covers"), _covers(recipe.combination(rows[0]), target)
     yield (score, "recipe: interval of a difference covers"), _covers(differences[0], 0.0)
     yield (score, "recipe: test rejects"), _rejects(differences[0])
     yield (score, "recipe: a false find in six contrasts"), min(holm([found.p or 1.0 for found in differences])) <= ALPHA
@@ -218,14 +224,15 @@ def _effect_table(task: Task, design: Design, number: int) -> list[Any]:
     gains = [0.0, GAINS[place], *[0.0] * (ROWS - 2)]
     trained = draw_seed_effects(rng, ROWS, design.num_seeds, task.shape.num_labels, design.num_folds)
     counts, found = _draw(task, design, rng, gains, trained), list[Any]()
-    for score in task.scores:
+    measures: list[str | int] = [*task.scores, *task.supported]
+    for score in measures:
         terms = task.terms(counts, score)
         values, influences = terms.score.mean(1), terms.influences.mean(1)
         value = float(values[1] - values[0])
         models = these_models(value, influences[1] - influences[0], terms.df)
         found.append(((score, "models"), (place, value, _rejects(models))))
         if (recipe := _recipe(terms, design)) is not None:
-            found.append(((score, "recipe"), (place, value, _rejects(recipe.difference(1, minus=0)))))
+            found.append(((score, "recipe"), (place, value, _rejects(recipe.combination(np.eye(ROWS)[1] - np.eye(ROWS)[0])))))
     return found
 
 

@@ -5,10 +5,11 @@ The first of the three steps load, reduce, render. Only runs that are recorded a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -16,8 +17,18 @@ from analysis.planned import Plan, PlanCorpus, PlanRow, read_plan, scored_splits
 from omnimer_ray.config import AUXILIARY_OF
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ResultsError
-from omnimer_ray.records import ADDED_COLUMNS, clips_schema, file_hash, ledger_schema, predictions_schema, read_record, registrations
+from omnimer_ray.records import (
+    ADDED_COLUMNS,
+    clips_schema,
+    file_hash,
+    ledger_schema,
+    predictions_schema,
+    read_json,
+    read_record,
+    registrations,
+)
 
+T = TypeVar("T")
 CHANGES = ("adapter_change", "sound_change", "frames_change")
 DONE, MISSING = "done", "missing"  # outcomes: the only one with scores; no record yet
 
@@ -46,12 +57,15 @@ class Results:
         return tuple(dict.fromkeys(notice for notice in notices if notice))
 
     def is_registered(self, row: str, reference: str) -> bool:
-        """Whether the first registration has the contrast, and all finished runs of both rows were made after it."""
-        if not self.registrations or [row, reference] not in self.registrations[0]["contrasts"]:
-            return False
-        known = {line["hash"] for line in self.registrations}
+        """Whether the contrast was registered before every finished run of both rows."""
+        having = {line["hash"] for line in self.registrations if [row, reference] in line["contrasts"]}
         runs = self.runs.filter(pl.col("variant").is_in([row, reference]) & (pl.col("outcome") == DONE))
-        return not runs.is_empty() and set(runs["registration"]) <= known
+        return not runs.is_empty() and set(runs["registration"]) <= having
+
+    def settings(self, signature: str) -> dict[str, Any]:
+        """A run's config.json; empty without one."""
+        path = self.folder / "runs" / signature / "config.json"
+        return read_json(path) if path.exists() else {}
 
     def on(self, corpus: PlanCorpus) -> Results:
         """The same runs, scored on another corpus."""
@@ -83,6 +97,7 @@ def runs_schema() -> dict[str, Any]:
         "shown": pl.List(pl.String),  # modalities at evaluation; with the two columns below null in records of before they were added
         "missing_rate": pl.Float64,  # of each modality of each clip
         "draw": pl.Int64,
+        "validation_opened": pl.String,  # how often the reported part was looked at, and why
         "stand_in": pl.String,
         **dict.fromkeys(CHANGES, pl.Float64),  # largest change of a logit without the adapter, the sound, the pictures
         "same_prompts": pl.Boolean,  # the main task was trained with the prompts that it is evaluated with
@@ -90,7 +105,7 @@ def runs_schema() -> dict[str, Any]:
 
 
 def load(folder: str | Path) -> Results:
-    """Read a results folder into frames. Raises ResultsError with the missing or invalid file, column or value."""
+    """Read a results folder into frames. Raises ResultsError with every run whose file, column or value is missing or invalid."""
     folder = Path(folder)
     plan = read_plan(folder)
     clips = read_frame(folder / "clips.parquet", clips_schema())
@@ -102,11 +117,20 @@ def load(folder: str | Path) -> Results:
         )
     clips = clips.with_columns(pl.col("corpus").fill_null(plan.corpus.name))
     other_clips, clips = clips.filter(pl.col("corpus") != plan.corpus.name), clips.filter(pl.col("corpus") == plan.corpus.name)
-    records = {signature: read_record(folder / "runs" / signature) for signature in dict.fromkeys(row.signature for row in plan.rows)}
+    faults: list[str] = []
+    signatures = dict.fromkeys(row.signature for row in plan.rows)
+    records = {signature: _kept(faults, partial(read_record, folder / "runs" / signature)) for signature in signatures}
     done = {row.signature: row for row in plan.rows if (records[row.signature] or {}).get("outcome") == DONE}
-    answers = [
-        _answers(folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips, other_clips) for row in done.values()
-    ]
+    read = {
+        row.signature: _kept(
+            faults, partial(_answers, folder / "runs" / row.signature, row, plan, records[row.signature] or {}, clips, other_clips)
+        )
+        for row in done.values()
+    }
+    registered = _kept(faults, partial(registrations, folder)) or []
+    if faults:
+        raise ResultsError("; ".join(faults) if len(faults) == 1 else f"{len(faults)} faults: {'; '.join(faults)}")
+    answers = [found for found in read.values() if found is not None]
     frames, auxiliary, elsewhere = (list(part) for part in zip(*answers, strict=True)) if answers else ([], [], [])
     _check_folds(folder, list(done.values()), frames)
     columns = {"signature": pl.String, **predictions_schema(), "source_video": pl.String}
@@ -120,9 +144,18 @@ def load(folder: str | Path) -> Results:
         elsewhere=pl.concat(elsewhere) if elsewhere else pl.DataFrame(schema=columns),
         other_clips=other_clips,
         ledger=ledger,
-        registrations=tuple(registrations(folder)),
+        registrations=tuple(registered),
         unplanned=tuple(_unplanned(folder, records)),
     )
+
+
+def _kept(faults: list[str], read: Callable[[], T]) -> T | None:
+    """What is read, or its fault added to the others."""
+    try:
+        return read()
+    except ResultsError as error:
+        faults.append(str(error))
+        return None
 
 
 def read_frame(path: Path, schema: dict[str, Any]) -> pl.DataFrame:
@@ -148,7 +181,18 @@ def _run(row: PlanRow, record: dict[str, Any] | None) -> dict[str, Any]:
     shown = {"shown": observed.get("modalities"), "missing_rate": observed.get("missing_rate"), "draw": observed.get("draw")}
     checks = known.get("checks") or {}
     changes = {name: checks.get(name.removesuffix("_change")) for name in CHANGES}
-    copied = ("outcome", "reason", "method", "stages", "num_steps", "main_items", "registration", "stand_in", "same_prompts")
+    copied = (
+        "outcome",
+        "reason",
+        "method",
+        "stages",
+        "num_steps",
+        "main_items",
+        "registration",
+        "stand_in",
+        "same_prompts",
+        "validation_opened",
+    )
     return {**row.model_dump(), **{name: known.get(name) for name in copied}, **shown, **changes}
 
 

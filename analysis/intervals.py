@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +47,10 @@ class Tested(NamedTuple):
 
 
 class TaskIntervals:
-    """Intervals of a task's rows; `rows` may be other rows than those of the plan, on the same clips."""
+    """Intervals of a task's rows; `rows` may be other rows than those of the plan, on the same clips.
+
+    `measure` is a score of MEASURES, macro F1, or the place of a class among the labels, for its F1.
+    """
 
     def __init__(self, rows: Sequence[Row], supported: Sequence[int]) -> None:
         self.rows, self.supported = {row.variant: row for row in rows}, tuple(supported)
@@ -55,7 +58,7 @@ class TaskIntervals:
         self.seeds = max(map(_seeds, trained), key=len, default=())
         self.shared = [row for row in trained if _seeds(row) == self.seeds]
 
-    def row(self, variant: str, measure: str) -> Estimates:
+    def row(self, variant: str, measure: str | int) -> Estimates:
         """The mean over a row's finished seeds, which has one at least."""
         row = self.rows[variant]
         terms = self._terms(row.units, measure)
@@ -63,11 +66,9 @@ class TaskIntervals:
             return NOTHING
         value = float(terms.score.mean())
         models = these_models(value, terms.influences.mean(0), terms.df)
-        recipe, why = self._recipe(measure, (row,))
-        trained = recipe.row(self.shared.index(row)) if recipe else Estimate(value, reason=why)
-        return Estimates(models.within(0), trained.within(0))
+        return Estimates(models.within(0), self._trained(value, measure, {variant: 1.0}).within(0))
 
-    def difference(self, variant: str, measure: str, *, minus: str) -> Estimates:
+    def difference(self, variant: str, measure: str | int, *, minus: str) -> Estimates:
         """One row less another, over the seeds that both have, which are one at least."""
         mine, theirs = self.rows[variant], self.rows[minus]
         one, other = (self._terms(units, measure) for units in paired(mine, theirs))
@@ -75,32 +76,56 @@ class TaskIntervals:
             return NOTHING
         value = float(one.score.mean() - other.score.mean())
         models = these_models(value, (one.influences - other.influences).mean(0), one.df)
-        recipe, why = self._recipe(measure, (mine, theirs))
-        places = [self.shared.index(row) for row in (mine, theirs)] if recipe else []
-        trained = recipe.difference(places[0], minus=places[1]) if recipe else Estimate(value, reason=why)
-        return Estimates(models.within(-1), trained.within(-1))
+        return Estimates(models.within(-1), self._trained(value, measure, {variant: 1.0, minus: -1.0}).within(-1))
 
-    def values(self, variant: str, measure: str) -> list[float]:
+    def contrast(self, weights: Mapping[str, float], measure: str | int) -> Estimates:
+        """A weighted sum of rows that share their seeds; the weights add up to 0."""
+        terms = {variant: self._terms(self.rows[variant].units, measure) for variant in weights}
+        df = next(iter(terms.values())).df
+        value = sum(weight * float(terms[variant].score.mean()) for variant, weight in weights.items())
+        influences = sum(weight * terms[variant].influences.mean(0) for variant, weight in weights.items())
+        return Estimates(these_models(value, influences, df), self._trained(value, measure, weights))
+
+    def values(self, variant: str, measure: str | int) -> list[float]:
         """The score of each finished seed; none if no class is supported."""
         terms = self._terms(self.rows[variant].units, measure)
         return [float(value) for value in terms.score] if len(terms.weights) else []
 
-    def swapped(self, variant: str, measure: str, masks: NDArray[Any], *, minus: str) -> NDArray[Any]:
+    def swapped(self, variant: str, measure: str | int, masks: NDArray[Any], *, minus: str) -> NDArray[Any]:
         """(M,): statistics of the swap test of a contrast."""
         one, other = (self._terms(units, measure) for units in paired(self.rows[variant], self.rows[minus]))
         return swap_statistics(one, minus=other, masks=masks)
+
+    def without_each_video(self, variant: str, measure: str | int, *, minus: str) -> tuple[float, NDArray[Any]]:
+        """The difference, and (V,) what it is without each source video."""
+        one, other = (self._terms(units, measure) for units in paired(self.rows[variant], self.rows[minus]))
+        without = (one.without_each_video - other.without_each_video).mean(0)
+        return float(one.score.mean() - other.score.mean()), without
 
     def can_compare(self, variant: str, reference: str) -> bool:
         """Whether both rows are here, with a seed in common."""
         return {variant, reference} <= self.rows.keys() and bool(paired(self.rows[variant], self.rows[reference])[0])
 
-    def _terms(self, units: Sequence[Unit], measure: str) -> Counts:
+    def _terms(self, units: Sequence[Unit], measure: str | int) -> Counts:
         counts = np.stack([unit.counts for unit in units])
+        if isinstance(measure, int):
+            return f1_counts(counts, (measure,))
         if measure == "accuracy":
             return accuracy_counts(counts)
         return f1_counts(counts, self.supported if measure == PRIMARY else range(counts.shape[-1]))
 
-    def _recipe(self, measure: str, rows: Sequence[Row]) -> tuple[Recipe | FoldedRecipe | None, str | None]:
+    def _trained(self, value: float, measure: str | int, weights: Mapping[str, float]) -> Estimate:
+        """What is known of a weighted sum of rows as a recipe."""
+        rows = [self.rows[variant] for variant in weights]
+        recipe, why = self._recipe(measure, rows)
+        if recipe is None:
+            return Estimate(value, reason=why)
+        placed = np.zeros(len(self.shared))
+        for row, weight in zip(rows, weights.values(), strict=True):
+            placed[self.shared.index(row)] += weight
+        return recipe.combination(placed)
+
+    def _recipe(self, measure: str | int, rows: Sequence[Row]) -> tuple[Recipe | FoldedRecipe | None, str | None]:
         """The pooled spread over seeds or folds that these rows belong to, or why there is none."""
         if any(unit.seed is None for row in rows for unit in row.units):
             return None, NOT_TRAINED

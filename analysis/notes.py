@@ -9,9 +9,13 @@ import polars as pl
 from analysis.folder import CHANGES, DONE, Results
 from analysis.intervals import MEASURES, MIN_VIDEOS, PRIMARY, supported_classes, task_intervals, videos_of_classes
 from analysis.render import decimal
+from analysis.settings import settings_line
 from analysis.statistics import LEVEL_TEXT
 from analysis.units import scored_clips, task_rows
+from omnimer_ray.config import flat
 from omnimer_ray.corpora.clips import LABELS
+
+DECODING = {"free": "greedy, free text", "constrained": "forced choice among the labels"}
 
 
 def notes(results: Results, task: str) -> list[str]:
@@ -26,11 +30,24 @@ def notes(results: Results, task: str) -> list[str]:
     )
     excluded = f"{len(corpus.excluded)} ({', '.join(corpus.excluded)})" if corpus.excluded else "none"
     lines.append(f"Excluded clips: {excluded}.")
-    lines += [_supported(results, task), _questions(results, task), _registration(results)]
+    lines += [_runs(results, task), _supported(results, task), _questions(results, task), _registration(results), settings_line(results)]
     lines += [f"{note[0].upper()}{note[1:]}." for note in corpus.notes]
     lines += [f"{variant}: {note}." for variant, note in plan.notes.items()]
     lines += [_probabilities(results, task), _checks(results, task)]
     return [line for line in lines if line] + [f"Missing: {line}." for line in missing_runs(results, task)]
+
+
+def _runs(results: Results, task: str) -> str:
+    """Seeds, how answers were decoded, and how often the reported part was looked at."""
+    done = results.runs.filter((pl.col("task") == task) & (pl.col("outcome") == DONE))
+    if done.is_empty():
+        return ""
+    seeds = ", ".join(map(str, done["seed"].drop_nulls().unique().sort())) or "none"
+    ways = {str(flat(results.settings(signature)).get("evaluation.decoding")) for signature in done["signature"]} & DECODING.keys()
+    decoding = f" Answers: {' and '.join(DECODING[way] for way in sorted(ways))}." if ways else ""
+    opened = done["validation_opened"].drop_nulls().unique().sort().to_list()
+    looks = f" Each run opened the {results.plan.corpus.reported} part {'; '.join(opened)}." if opened else ""
+    return f"Seeds: {seeds}.{decoding}{looks}"
 
 
 def _probabilities(results: Results, task: str) -> str:
@@ -78,13 +95,19 @@ def _supported(results: Results, task: str) -> str:
 
 def _questions(results: Results, task: str) -> str:
     """What the intervals are about, and why the recipe has none."""
-    intervals = task_intervals(results, task)
-    rows = [row.variant for row in task_rows(results, task) if row.units and row.units[0].seed is not None]
-    reasons = dict.fromkeys(intervals.row(name, PRIMARY).recipe.reason or "" for name in rows)
-    missing = f" No interval for a recipe: {'; '.join(filter(None, reasons))}." if any(reasons) else ""
+    intervals, rows = task_intervals(results, task), [row for row in task_rows(results, task) if row.units]
+    models: dict[str, list[str]] = {}
+    for row in rows:
+        if reason := intervals.row(row.variant, PRIMARY).models.reason:
+            models.setdefault(reason, []).append(row.variant)
+    trained = [row.variant for row in rows if row.units[0].seed is not None]
+    recipe = dict.fromkeys(filter(None, (intervals.row(name, PRIMARY).recipe.reason for name in trained)))
+    without = [f"{', '.join(names)} ({reason})" for reason, names in models.items()] if intervals.supported else []
+    lacking = f" No interval for these models: {'; '.join(without)}." if without else ""
+    lacking += f" No interval for a recipe: {'; '.join(recipe)}." if recipe else ""
     return (
         f"{LEVEL_TEXT} models: for these trained models on other videos of this kind. {LEVEL_TEXT} recipe: for training again with other seeds, too. "
-        f"±: standard deviation over seeds. n: finished seeds. An unparsed answer counts as wrong.{missing}"
+        f"±: standard deviation over seeds. n: finished seeds. An unparsed answer counts as wrong.{lacking}"
     )
 
 

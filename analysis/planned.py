@@ -68,9 +68,14 @@ class Plan(Loose):
     contrasts: tuple[tuple[str, str], ...] = ()  # (row, reference) that the sweep registers
 
     @property
+    def baseline(self) -> str | None:
+        """The row that others are compared with."""
+        return self.reference or ("Base" if "Base" in self.variants else None)
+
+    @property
     def compared(self) -> tuple[tuple[str, str], ...]:
         """The plan's contrasts, then every other row against the reference."""
-        reference = self.reference or ("Base" if "Base" in self.variants else None)
+        reference = self.baseline
         listed = {name for pair in self.contrasts for name in pair} if self.contrasts else {reference}
         rest = [(name, reference) for name in self.variants if reference and name not in listed and name != reference]
         return (*self.contrasts, *rest)

@@ -1,20 +1,13 @@
-"""Tables as printed: cells, Markdown, CSV and terminal text; the last of the three steps load, reduce, render.
-
-The same predictions give the same bytes: fixed formats, no times, no paths of this machine.
-"""
+"""Tables as printed: the one model of a table, and how its cells are written; `formats` writes it as Markdown, LaTeX, HTML and text."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
-
-import polars as pl
-
-from analysis.folder import Results
-from analysis.units import scored_clips
-from omnimer_ray.markdown import code, escaped, table
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 GAP = "–"  # a missing run
+SIGNIFICANT = "†"  # behind a score whose registered difference is significant after correction
+Emphasis = Literal["best", "second", "faint"]
 
 
 class Grid(NamedTuple):
@@ -24,6 +17,7 @@ class Grid(NamedTuple):
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     explanations: tuple[str, ...] = ()  # of its headings, printed below
+    emphasis: Mapping[tuple[int, int], Emphasis] = {}  # of cells, by row and column
 
 
 def probability(value: float | None) -> str:
@@ -59,57 +53,27 @@ def finished_of(n: int, planned: int | None) -> str:
     return "" if planned is None else str(n) if n == planned else f"{n}/{planned}"
 
 
-def compact(grid: Grid) -> Grid:
-    """The table without the columns about the recipe if no row has anything to say about it."""
+def compact(grid: Grid, optional: Collection[str]) -> Grid:
+    """The table without those `optional` columns, by parts of their headings, in which no row has anything to say."""
     kept = [
         place
         for place, heading in enumerate(grid.headings)
-        if "recipe" not in heading or any(row[place] not in (GAP, "") for row in grid.rows)
+        if not any(part in heading for part in optional) or any(row[place] not in (GAP, "") for row in grid.rows)
     ]
     rows = tuple(tuple(row[place] for place in kept) for row in grid.rows)
-    return grid._replace(headings=tuple(grid.headings[place] for place in kept), rows=rows)
+    emphasis = {(row, kept.index(column)): found for (row, column), found in grid.emphasis.items() if column in kept}
+    return grid._replace(headings=tuple(grid.headings[place] for place in kept), rows=rows, emphasis=emphasis)
+
+
+def best_two(values: Sequence[float | None]) -> dict[int, Emphasis]:
+    """The places of the highest and the second highest values, ties included; none if all are the same."""
+    levels = sorted({round(value, 9) for value in values if value is not None}, reverse=True)
+    if len(levels) < 2:
+        return {}
+    names: dict[float, Emphasis] = {levels[0]: "best", levels[1]: "second"}
+    return {place: names[level] for place, value in enumerate(values) if value is not None and (level := round(value, 9)) in names}
 
 
 def marked(grid: Grid, stand_ins: Collection[str]) -> Grid:
     """The table with a title that names stand-ins, so that it is seen wherever the table is shown."""
     return grid._replace(title=grid.title + " (stand-in numbers)") if stand_ins else grid
-
-
-def markdown(grid: Grid, notes: Sequence[str], signatures: Sequence[str], command: str) -> str:
-    """A Markdown page: title, table, notes, signatures and command."""
-    rows = [(escaped(first), *rest) for first, *rest in grid.rows]  # the other cells are numbers or fixed words
-    tail = [f"- {escaped(line)}" for line in (*notes, "Signatures: " + "; ".join(signatures) + ".")]
-    return "\n".join([f"# {grid.title}", "", table(grid.headings, rows, numbers=True), "", *tail, f"- Command: {code(command)}", ""])
-
-
-def terminal(grid: Grid) -> str:
-    """The table as aligned plain text."""
-    widths = [max(len(row[column]) for row in (grid.headings, *grid.rows)) for column in range(len(grid.headings))]
-    lines = [_aligned(row, widths) for row in (grid.headings, *grid.rows)]
-    return "\n".join([grid.title, lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
-
-
-def csv(results: Results, table: pl.DataFrame, task: str) -> str:
-    """The table's columns with six decimals, and its provenance in every row; a missing value is empty."""
-    plan, scored = results.plan, scored_clips(results, task)
-    about = {
-        "clips": scored.height,
-        "scored_videos": scored["source_video"].n_unique(),
-        "excluded_clips": len(plan.corpus.excluded),
-        "corpus": f"{plan.corpus.name} {plan.corpus.fingerprint}",
-        "base": f"{plan.base.name} {plan.base.revision}",
-        "stand_in": "; ".join(results.stand_ins),
-        "command": plan.command,
-    }
-    flat = table.with_columns(
-        *([pl.col("signatures").list.join(" ")] if "signatures" in table.columns else []),
-        *(pl.lit(value).alias(name) for name, value in about.items()),
-    )
-    return flat.write_csv(float_precision=6)
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = (
-        cell.ljust(width) if index == 0 else cell.rjust(width) for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "  ".join([first, *rest]).rstrip()

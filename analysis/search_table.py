@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
+from analysis.formats import pages
 from analysis.planned import Loose, Plan, read_plan
-from analysis.render import GAP, Grid, decimal, markdown, marked
+from analysis.render import GAP, Grid, decimal, marked
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.records import read_json, write_atomically
@@ -59,7 +60,7 @@ def search_pages(folder: Path) -> dict[str, str]:
     notes = [*(f"STAND-IN: {notice}" for notice in notices), *ABOUT, *_reasons(trials)]
     signatures = [f"{trial.number}: {trial.signature}" for trial in trials if trial.signature]
     return {
-        "search.md": markdown(marked(search_grid(trials), notices), notes, signatures, plan.command),
+        **pages("search", marked(search_grid(trials), notices), notes, signatures, plan.command),
         "search.csv": _csv(search_table(trials), plan, "; ".join(notices)),
     }
 

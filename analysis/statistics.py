@@ -39,10 +39,15 @@ class Counts(NamedTuple):
         return _score(self.hits.sum(-2), self.mass.sum(-2), self.weights)
 
     @property
+    def without_each_video(self) -> Any:
+        """(..., V): the score of all videos but one."""
+        hits, mass = (part.sum(-2, keepdims=True) - part for part in (self.hits, self.mass))
+        return _score(hits, mass, self.weights)
+
+    @property
     def influences(self) -> Any:
         """(..., V): pseudo-values of the delete-one-video jackknife, less their mean."""
-        hits, mass = (part.sum(-2, keepdims=True) - part for part in (self.hits, self.mass))
-        without = _score(hits, mass, self.weights)
+        without = self.without_each_video
         return -(without.shape[-1] - 1) * (without - without.mean(-1, keepdims=True))
 
     @property
@@ -119,21 +124,14 @@ class Recipe:
         """`values` (R, S), `influences` (R, S, V)."""
         self.values, self.influences, self.df = values, influences, df
 
-    def row(self, row: int) -> Estimate:
-        """The mean of a row."""
-        return self._estimate(float(self.values[row].mean()), self.influences[row].mean(0), paired=False)
-
-    def difference(self, row: int, *, minus: int) -> Estimate:
-        """One row less another."""
-        value = self.values[row].mean() - self.values[minus].mean()
-        return self._estimate(float(value), (self.influences[row] - self.influences[minus]).mean(0), paired=True)
-
-    def _estimate(self, value: float, influences: NDArray[Any], *, paired: bool) -> Estimate:
+    def combination(self, weights: NDArray[Any]) -> Estimate:
+        """The weighted sum (R,) of the means of the rows: a row, or a contrast, whose weights add up to 0."""
+        value, influences = float(weights @ self.values.mean(1)), np.tensordot(weights, self.influences.mean(1), 1)
         if reason := _no_interval(influences, self.df):
             return Estimate(value, reason=reason)
         (num_rows, num_seeds, num_videos), videos = self.influences.shape, video_variance(influences)
-        df = (num_rows - 1) * (num_seeds - 1) if paired else num_rows * (num_seeds - 1)
-        factor = 2 if paired else 1
+        paired, factor = _is_contrast(weights), (weights**2).sum()
+        df = (num_rows - paired) * (num_seeds - 1)
         seeds = factor * (_centred(self.values, paired) ** 2).sum() / (df * num_seeds)
         both = factor * (_centred(self.influences, paired) ** 2).sum() / (df * (num_videos - 1) * num_videos * num_seeds)
         excess = seeds if seeds > both else 0.0  # of the spread over seeds, what the videos do not explain
@@ -150,26 +148,23 @@ class FoldedRecipe:
         self.numbers = np.unique(folds)
         self.parts = np.stack([influences[:, folds == fold].sum(1) for fold in self.numbers], 1) / influences.shape[1]  # (R, F)
 
-    def row(self, row: int) -> Estimate:
-        """A row's score."""
-        return self._estimate(float(self.values[row]), self.influences[row], self.parts[row], paired=False)
-
-    def difference(self, row: int, *, minus: int) -> Estimate:
-        """One row less another."""
-        parts = self.parts[row] - self.parts[minus]
-        value = float(self.values[row] - self.values[minus])
-        return self._estimate(value, self.influences[row] - self.influences[minus], parts, paired=True)
-
-    def _estimate(self, value: float, influences: NDArray[Any], parts: NDArray[Any], *, paired: bool) -> Estimate:
+    def combination(self, weights: NDArray[Any]) -> Estimate:
+        """The weighted sum (R,) of the rows' scores: a row, or a contrast, whose weights add up to 0."""
+        value, influences, parts = float(weights @ self.values), weights @ self.influences, weights @ self.parts
         if reason := _no_interval(influences, self.df):
             return Estimate(value, reason=reason)
         num_rows, num_folds = self.parts.shape
-        df = (num_rows - 1) * (num_folds - 1) if paired else num_rows * (num_folds - 1)
+        paired = _is_contrast(weights)
+        df = (num_rows - paired) * (num_folds - 1)
         own = num_folds / (num_folds - 1) * ((parts - parts.mean()) ** 2).sum()
-        pooled = (2 if paired else 1) * num_folds * (_centred(self.parts, paired) ** 2).sum() / df
+        pooled = (weights**2).sum() * num_folds * (_centred(self.parts, paired) ** 2).sum() / df
         videos = float(video_variance(influences))
         variance = max(videos, own, pooled)
         return _estimate(value, variance, self.df if variance == videos else df)
+
+
+def _is_contrast(weights: NDArray[Any]) -> bool:
+    return abs(float(weights.sum())) < 1e-9
 
 
 def _labels(support: NDArray[Any]) -> Any:

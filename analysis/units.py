@@ -6,23 +6,26 @@ counts if all its runs are done; otherwise its cell is empty. The majority-class
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from analysis.folder import DONE, Results
 from analysis.planned import scored_splits
 from analysis.statistics import video_counts
 from omnimer_ray.corpora.clips import LABELS
-from omnimer_ray.metrics import Scores, majority_label, scores
+from omnimer_ray.metrics import Classes, Scores, majority_label, scores, scores_of
 from omnimer_ray.tasks.lenient import read_leniently
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAJORITY = "majority class"
+MAJORITY, PRIOR = "majority class", "class prior"
+ECE_BINS = 10  # of equal width
 HUMAN = {f"human label of {modality}": f"{modality}_sentiment" for modality in ("text", "audio", "video")}  # reference rows of sentiment
 
 
@@ -30,13 +33,15 @@ class Unit(NamedTuple):
     """The answers per clip, in the order of clip ids, and their scores."""
 
     seed: int | None
+    clips: tuple[str, ...]  # their ids, in the order of the answers
     gold: tuple[str, ...]
-    predicted: tuple[str | None, ...]
+    predicted: tuple[str | None, ...]  # empty for expected counts
     videos: tuple[str, ...]  # source video of each clip
     folds: tuple[int, ...] | None  # the fold of each source video, in the order of counts; None without folds
     scores: Scores
     counts: NDArray[Any]  # (V, 3, L), see statistics.video_counts
     lenient: Scores  # with the unparsed answers that a lenient reading reads
+    ece: float | None = None  # expected calibration error of the probabilities of labels; None if an answer has none
 
 
 class Row(NamedTuple):
@@ -54,7 +59,7 @@ class Row(NamedTuple):
 def task_rows(results: Results, task: str) -> tuple[Row, ...]:
     """The reference rows, then every variant that the plan gives to the task, in the plan's order."""
     planned = [row for row in results.plan.rows if row.task == task]
-    rows = [Row(MAJORITY, _majority(results, task), None, ()), *_human(results, task)]
+    rows = [Row(MAJORITY, _majority(results, task), None, ()), Row(PRIOR, _prior(results, task), None, ()), *_human(results, task)]
     for variant in results.plan.variants:
         mine = [row for row in planned if row.variant == variant]
         seeds = sorted({row.seed for row in mine}, key=lambda seed: -1 if seed is None else seed)
@@ -79,12 +84,13 @@ def scored_run(results: Results, task: str, signature: str, seed: int | None) ->
 
 def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
     """`frame` has the columns clip, gold, prediction, answer (null: none to read) and source_video, a row per clip."""
-    columns = frame.sort("clip").select("gold", "prediction", "source_video", "answer")
+    columns = frame.sort("clip").select("clip", "gold", "prediction", "source_video", "answer")
     fold_of = dict(frame.select("source_video", "fold").iter_rows()) if "fold" in frame.columns else {}
-    gold, predicted, videos, answers = (tuple(columns[name].to_list()) for name in columns.columns)
+    clips, gold, predicted, videos, answers = (tuple(columns[name].to_list()) for name in columns.columns)
     read = [read_leniently(text, task) if label is None and text else label for label, text in zip(predicted, answers, strict=True)]
     return Unit(
         seed,
+        clips,
         gold,
         predicted,
         videos,
@@ -92,7 +98,22 @@ def scored(seed: int | None, frame: pl.DataFrame, task: str) -> Unit:
         scores(gold=gold, predicted=predicted, labels=LABELS[task]),
         video_counts(gold=gold, predicted=predicted, videos=videos, labels=LABELS[task]),
         scores(gold=gold, predicted=read, labels=LABELS[task]),
+        calibration_error(frame, task) if "probabilities" in frame.columns else None,
     )
+
+
+def calibration_error(frame: pl.DataFrame, task: str) -> float | None:
+    """Expected calibration error of the most probable labels: mean distance of confidence and accuracy over ECE_BINS bins, weighted by clips.
+
+    (Guo et al. 2017.) The probabilities are over the closed set of answers.
+    """
+    if frame.is_empty() or frame["probabilities"].has_nulls():
+        return None
+    probabilities = np.array(frame["probabilities"].to_list())
+    confidence = probabilities.max(1)
+    right = np.array(LABELS[task])[probabilities.argmax(1)] == frame["gold"].to_numpy()
+    places = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    return float(sum(abs((confidence - right)[places == place].sum()) for place in range(ECE_BINS)) / len(right))
 
 
 def scored_clips(results: Results, task: str) -> pl.DataFrame:
@@ -113,19 +134,49 @@ def _unit(results: Results, task: str, seed: int | None, signatures: list[str]) 
 
 def _majority(results: Results, task: str) -> tuple[Unit, ...]:
     """The unit that always answers the most frequent training label; with folds, the most frequent label of each fold's training part."""
+    parts = [
+        held_out.with_columns(pl.lit(majority_label(train, labels=LABELS[task])).alias("prediction"))
+        for held_out, train in _parts(results, task)
+    ]
+    return (scored(None, pl.concat(parts), task),) if parts else ()
+
+
+def _prior(results: Results, task: str) -> tuple[Unit, ...]:
+    """The unit that answers each label as often as training has it, at random: the counts that it expects, and so scores without chance."""
+    parts = list(_parts(results, task))
+    if not parts:
+        return ()
+    unit, places = (
+        scored(None, pl.concat(held_out for held_out, _ in parts), task),
+        sorted({v for part, _ in parts for v in part["source_video"]}),
+    )
+    counts = unit.counts.copy()
+    for held_out, train in parts:
+        share = np.array([train.count(label) for label in LABELS[task]]) / len(train)
+        for video in held_out["source_video"].unique():
+            support = counts[places.index(video), 2]
+            counts[places.index(video), 0], counts[places.index(video), 1] = support * share, support.sum() * share
+    right, answered, support = counts.sum(0)
+    expected = scores_of(Classes(right, answered, support), LABELS[task])
+    return (unit._replace(predicted=(), counts=counts, scores=expected, lenient=expected),)
+
+
+def _parts(results: Results, task: str) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """Clips that are scored, and the training labels of those who answer them: one pair, or one for each fold; none without both.
+
+    The clips have the columns that `scored` needs, without a prediction.
+    """
     folds = results.plan.corpus.folds
     labelled = results.clips.filter(pl.col(task).is_not_null())
     pool = labelled.filter(pl.col("split").is_in(scored_splits(results.plan)))
-    parts = []
+    found = []
     for held_out in [pool] if folds is None else [_held_out(results, task, pool, fold) for fold in range(folds)]:
         train = labelled.filter(pl.col("split") == "train") if folds is None else pool.join(held_out, on="clip", how="anti")
         if held_out.is_empty() or train.is_empty():
-            return ()
-        answer = pl.lit(majority_label(train[task].to_list(), labels=LABELS[task]))
-        parts.append(
-            held_out.select("clip", pl.col(task).alias("gold"), answer.alias("prediction"), "source_video", pl.lit(None).alias("answer"))
-        )
-    return (scored(None, pl.concat(parts), task),)
+            return
+        empty = (pl.lit(None, pl.String).alias(name) for name in ("prediction", "answer"))
+        found.append((held_out.select("clip", pl.col(task).alias("gold"), "source_video", *empty), train[task].to_list()))
+    yield from found
 
 
 def _human(results: Results, task: str) -> list[Row]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LEAST = 1e-9  # of a count, so that 0 / 0 is 0
 UNPARSED = "unparsed"  # scikit-learn's label for None; never one of the labels
 
 
@@ -27,17 +28,17 @@ class Classes(NamedTuple):
     @property
     def precision(self) -> Any:
         """Per class, (..., L)."""
-        return self.right / self.predicted.clip(1)
+        return self.right / self.predicted.clip(LEAST)
 
     @property
     def recall(self) -> Any:
         """Per class, (..., L)."""
-        return self.right / self.support.clip(1)
+        return self.right / self.support.clip(LEAST)
 
     @property
     def f1(self) -> Any:
         """Per class, (..., L); 2 right / (predicted + support) equals 2PR / (P + R)."""
-        return 2 * self.right / (self.predicted + self.support).clip(1)
+        return 2 * self.right / (self.predicted + self.support).clip(LEAST)
 
 
 class Metric(NamedTuple):
@@ -85,10 +86,15 @@ def scores(*, gold: Sequence[str], predicted: Sequence[str | None], labels: Sequ
     answers = [UNPARSED if answer is None else answer for answer in predicted]
     matrix = confusion_matrix(list(gold), answers, labels=[*labels, UNPARSED])  # (L + 1, L + 1), gold x predicted
     classes = Classes(right=matrix.diagonal()[:-1], predicted=matrix.sum(0)[:-1], support=matrix.sum(1)[:-1])
+    return scores_of(classes, labels, answers.count(UNPARSED))
+
+
+def scores_of(classes: Classes, labels: Sequence[str], unparsed: int = 0) -> Scores:
+    """Scores of (L,) counts, which need not be whole numbers."""
     return Scores(
         values={metric.name: float(metric.formula(classes)) for metric in METRICS},
-        unparsed=answers.count(UNPARSED),
-        num_clips=len(gold),
+        unparsed=unparsed,
+        num_clips=round(float(classes.support.sum())),
         labels=tuple(labels),
         precision=tuple(classes.precision.tolist()),
         recall=tuple(classes.recall.tolist()),

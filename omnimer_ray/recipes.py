@@ -10,7 +10,11 @@ from collections.abc import Callable
 from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
 from omnimer_ray.errors import BaseModelError
 
-GIVEN = ("epochs", "global_batch", "lora.rank")  # the settings marked [P] in config.py; the other numbers are assumed
+GIVEN = {
+    "epochs": 5.0,
+    "global_batch": 128,
+    "lora.rank": 8,
+}  # the settings marked [P] in config.py, as the paper has them; the other numbers are assumed
 
 
 def omnimer_qwen7b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:

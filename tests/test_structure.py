@@ -50,7 +50,7 @@ TORCH_SIDE = {
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
 OF_A_SPACE = {"config", "recipes", "planning.space", "planning.search_space"}
-OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "records", "corpora.clips", "tasks.lenient"}
+OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "records", "corpora.clips", "recipes", "tasks.lenient"}
 
 
 def module_of(path: Path) -> str:

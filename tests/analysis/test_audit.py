@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from analysis.audit import Paper, Table, averages, counts, headlines, impossible, read_paper, report_lines, rights, sums
+from analysis import load
+from analysis.audit import (
+    Paper,
+    Table,
+    averages,
+    counts,
+    headlines,
+    impossible,
+    of_results,
+    read_csv,
+    read_paper,
+    report_lines,
+    rights,
+    sums,
+)
 from analysis.audit import _cut as cut
 from analysis.audit import _rounded as rounded
+from omnimer_ray.errors import ResultsError
 
 SUPPORTS = {"neutral": 262, "positive": 40, "negative": 54}
 
@@ -33,7 +50,9 @@ def table_of(row: Row, decimals: int = 3) -> Paper:
         tables=(
             Table(
                 name="T",
-                task="t",
+                about="t",
+                corpus="c",
+                task="sentiment",
                 supports=SUPPORTS,
                 accuracy=(round(sum(row.right.values()) / 356, decimals),),
                 macro_f1=(round(sum(scores.values()) / 3, decimals),),
@@ -112,3 +131,42 @@ def test_the_report_has_all_findings() -> None:
         "What the gains rest on: 4",
     ]
     assert "  IV and VI, All Aux (Multi-stage), macro F1 0.454: the classes give 0.4169" in lines
+
+
+COLUMNS = "row,class,support,f1,accuracy,macro_f1,weighted_f1"
+
+
+def test_any_table_is_audited_as_a_csv(tmp_path: Path) -> None:
+    """Two right of three neutral clips, none of one other: macro F1 .333 with nothing answered wrongly; .5 is printed."""
+    file = tmp_path / "theirs.csv"
+    file.write_text(f"{COLUMNS}\nA,neutral,3,0.8,0.5,0.5,0.6\nA,positive,1,0,0.5,0.5,0.6\n")
+    lines = list(report_lines(read_csv(file)))
+    assert lines[:2] == ["Averages that the classes do not give: 1", "  theirs.csv, A, macro F1 0.500: the classes give 0.4000"]
+    assert lines[2] == "Cells that no counts of answers give: 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("row,class\n", "has no column 'support'; a line per row and class needs row, class, support, f1, accuracy, macro_f1, weighted_f1"),
+        (f"{COLUMNS}\nA,a,1,0,0,0,0\nA,a,1,0,0,0,0\n", "has 2 lines, not one for each of 1 rows and 1 classes"),
+        (f"{COLUMNS}\nA,a,1,x,0,0,0\n", "has a cell that is no number \\(could not convert string to float: 'x'\\)"),
+    ],
+)
+def test_a_csv_that_is_no_table_is_named(tmp_path: Path, text: str, error: str) -> None:
+    (tmp_path / "theirs.csv").write_text(text)
+    with pytest.raises(ResultsError, match=error):
+        read_csv(tmp_path / "theirs.csv")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match=r"none\.csv cannot be read as a CSV"):
+        read_csv(tmp_path / "none.csv")
+
+
+def test_our_own_tables_have_no_finding(realistic: Callable[..., Path]) -> None:
+    papers = list(of_results(load(realistic(seeds=(0, 1)))))
+    assert [paper.tables[0].about for paper in papers] == ["mini sentiment", "mini emotion"]
+    assert papers[0].rows[:3] == ("Zero-shot", "Base, seed 0", "Base, seed 1")
+    for paper in papers:
+        assert [*averages(paper), *impossible(paper)] == []

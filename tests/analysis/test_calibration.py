@@ -40,7 +40,7 @@ def test_levels_and_coverage_are_nominal(shape: CorpusShape, num_seeds: int, num
 def test_more_seeds_and_more_videos_find_smaller_differences(shape: CorpusShape) -> None:
     task, _ = shape.cell("sentiment", 1, None)
     few, many = (power(task, Design(videos, seeds), lambda line: None) for videos, seeds in ((16, 1), (100, 3)))
-    assert few.keys() == {(score, "models") for score in task.scores}
+    assert few.keys() == {(score, "models") for score in (*task.scores, *task.supported)}
     for score in task.scores:
         small, large = many[score, "models"], few[score, "models"]
         assert small is not None
@@ -62,6 +62,8 @@ def test_lines_name_what_cannot_be_found(shape: CorpusShape) -> None:
     )
     assert "for these models" in emotion
     assert "recipe" not in sentiment
+    assert "F1 of" not in sentiment
+    assert "; F1 of negative " in next(power_lines(shape, 1, None, lambda line: None, classes=True))
     lone = shape._replace(clips=shape.clips.filter(shape.clips["source_video"] == "v00"))
     assert (
         next(power_lines(lone, 1, None, print)) == "sentiment, one split of 1 videos, 1 seed: nothing can be found, one video is no sample."

@@ -187,3 +187,12 @@ def test_folds_that_changed_during_the_sweep_raise_an_error(tmp_path: Path) -> N
 def test_fold_without_answers_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"holds no answers to 'sentiment' on corpus 'mini'"):
         load(write_folds(tmp_path, {("Base", 0): [], ("Base", 1): [], ("Text", 0): [], ("Text", 1): []}))
+
+
+def test_all_runs_with_faults_are_named_together(small: Path) -> None:
+    runs = [small / "runs" / row(variant, "sentiment")["signature"] for variant in ("Base", "Base + Text Aux")]
+    (runs[0] / "record.json").write_text("{")
+    (runs[1] / "predictions.parquet").write_bytes(b"nothing")
+    with pytest.raises(ResultsError, match=r"^2 faults: ") as error:
+        load(small)
+    assert all(str(run) in str(error.value) for run in runs)

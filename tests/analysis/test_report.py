@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -13,7 +14,9 @@ from results_folders import HTML_TRANSCRIPT, VARIANTS
 
 from analysis import load, write_all
 from analysis.figures import figures
-from analysis.report import gallery, jpeg_uri, ledger_grid, report
+from analysis.grids import yield_grid
+from analysis.report import gallery, jpeg_uri, report
+from omnimer_ray.corpora.clips import SENTIMENTS
 
 STAND_IN = "media are generated <i>here</i>"
 
@@ -44,10 +47,17 @@ def written(realistic: Callable[..., Path]) -> tuple[Path, list[Path]]:
 
 def test_all_files_are_written_at_their_documented_paths(written: tuple[Path, list[Path]]) -> None:
     folder, files = written
-    kinds = {"tables": ("", "_per_class", "_differences"), "figures": ("_scores", "_differences", "_per_class", "_confusions")}
-    expected = {f"tables/{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in kinds["tables"] for form in ("md", "csv")}
-    expected |= {f"figures/{task}{kind}.png" for task in ("sentiment", "emotion") for kind in kinds["figures"]} | {"report.html"}
-    expected |= {"tables/emotion_as_sentiment.md", "tables/emotion_as_sentiment.csv"}
+    tasks, forms = ("sentiment", "emotion"), ("md", "tex", "html", "csv")
+    kinds = ("", "_per_class", "_differences", "_conflicts", "_influence")
+    named = {f"tables/{task}{kind}" for task in tasks for kind in kinds} | {"tables/emotion_as_sentiment", "costs/costs"}
+    expected = {f"{name}.{form}" for name in named for form in forms} | {
+        "report.html",
+        "tables/sentiment_flips.csv",
+        "tables/emotion_flips.csv",
+    }
+    expected |= {f"tables/{name}.{form}" for name in ("claims", "supervision") for form in forms[:3]}
+    drawn = {f"{task}_{kind}" for task in tasks for kind in ("scores", "differences", "per_class", "confusions")} | {"corpus_labels"}
+    expected |= {f"figures/{name}.{form}" for name in drawn for form in ("png", "svg")}
     assert {str(file.relative_to(folder)) for file in files} == expected
     assert files[-1].name == "report.html"
     assert all(file.stat().st_size for file in files)
@@ -68,7 +78,7 @@ def test_same_records_give_the_same_bytes(written: tuple[Path, list[Path]]) -> N
 def test_page_loads_no_external_resource_and_runs_no_script(written: tuple[Path, list[Path]]) -> None:
     page = Page(written[1][-1].read_text(encoding="utf-8"))
     assert not {"script", "link", "iframe", "object", "b", "i"} & set(page.tags)
-    assert all(address.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#")) for address in page.addresses)
+    assert all(address.startswith(("data:image/svg+xml;base64,", "data:image/jpeg;base64,", "#")) for address in page.addresses)
     assert "default-src 'none'" in written[1][-1].read_text(encoding="utf-8")
 
 
@@ -89,7 +99,8 @@ def test_page_shows_question_finished_runs_and_missing_runs(written: tuple[Path,
     ):
         assert expected in text
     assert text.index(STAND_IN) < text.index("Sentiment: scores")
-    assert text.count("(stand-in numbers)") == 2 * 3 + 1 + 1, "the note is beside each table"
+    tables = len(list((written[0] / "tables").glob("*.md")))
+    assert text.count("(stand-in numbers)") == tables + 2, "the note is beside each table, and beside the cases of each task"
     assert "python -m omnimer_ray.sweep ablations" in text
 
 
@@ -116,20 +127,26 @@ def test_thumbnail_that_is_not_a_jpeg_is_not_shown() -> None:
 
 
 def test_ledger_is_summed_per_instruction(realistic: Callable[..., Path], small: Path) -> None:
-    grid = ledger_grid(load(realistic()).ledger)
+    grid = yield_grid(load(realistic()).ledger)
     assert grid is not None
-    assert grid.headings == ("instruction", "agreed", "constrained", "rejected", "clips")
-    assert [line[0] for line in grid.rows] == ["facial_expression", "prosody", "text_keywords"]
-    for _, *made, clips in grid.rows:
+    assert grid.headings == ("instruction", "label", "agreed", "constrained", "rejected", "clips")
+    whole = [line for line in grid.rows if line[1] == "all"]
+    assert [line[0] for line in whole] == ["facial_expression", "prosody", "text_keywords"]
+    for instruction, _, *made, clips in whole:
+        parts = [line for line in grid.rows if line[0] == instruction and line[1] != "all"]
+        assert [line[1] for line in parts] == list(SENTIMENTS)
         assert clips == "192"
-        assert sum(int(cell.split(" ")[0]) for cell in made) == 192
-    assert ledger_grid(load(small).ledger) is None
+        assert sum(int(cell.split(" ")[0]) for cell in made) == 192 == sum(int(line[-1]) for line in parts)
+    assert yield_grid(load(small).ledger) is None
 
 
 def test_figures_are_images_of_a_readable_size_and_contrast(small: Path) -> None:
     images = figures(load(small))
-    assert set(images) == {f"sentiment_{kind}.png" for kind in ("scores", "differences", "per_class", "confusions")}
-    for image in images.values():
+    names = {f"sentiment_{kind}" for kind in ("scores", "differences", "per_class", "confusions")} | {"corpus_labels"}
+    assert set(images) == {f"{name}.{form}" for name in names for form in ("png", "svg")}
+    for name in names:
+        image, drawing = images[f"{name}.png"], ElementTree.fromstring(images[f"{name}.svg"])
+        assert "prefers-color-scheme: dark" in next(drawing.iter("{http://www.w3.org/2000/svg}style")).text
         opened = Image.open(io.BytesIO(image))
         assert 400 < opened.width < 2000
         assert opened.convert("L").getextrema()[0] < 60 < 250 < opened.convert("L").getextrema()[1]
@@ -140,7 +157,7 @@ def test_dollar_signs_in_a_name_are_not_parsed_as_a_formula(small: Path) -> None
     (small / "plan.json").write_text(
         plan.replace("Base + Text Aux", "$\\\\frac$ _x_ $").replace('"stand_in": null', '"stand_in": "costs $5 and $\\\\bad$"')
     )
-    assert len(write_all(small)) == 6 + 4 + 1
+    assert (small / "figures" / "sentiment_scores.svg") in write_all(small)
 
 
 def test_folder_without_runs_gives_a_page(small: Path) -> None:

@@ -39,7 +39,7 @@ TABLE = r"""# Search: trials (stand-in numbers)
 - Trial 2: out of memory (no more).
 - Trial 3 is the same run as trial 0.
 - Signatures: 0: aa; 1: bb; 2: cc; 3: aa; 4: dd.
-- Command: `python -m omnimer_ray.sweep ablations`
+- Runs: `python -m omnimer_ray.sweep ablations`; this table: `python -m analysis tables FOLDER`
 """
 
 
@@ -56,7 +56,7 @@ def searched(small: Path) -> Path:
 
 def test_the_table_as_printed(searched: Path) -> None:
     paths = write_search(searched)
-    assert [path.name for path in paths] == ["search.md", "search.csv"]
+    assert [path.name for path in paths] == ["search.md", "search.tex", "search.html", "search.csv"]
     assert paths[0].read_text() == TABLE
 
 
@@ -73,7 +73,7 @@ def test_it_is_rebuilt_with_the_others_and_changes_none_of_them(searched: Path) 
     assert paths["search.md"].decode() == TABLE
     (searched / "trials.json").unlink()
     without = {path.name: path.read_bytes() for path in write_all(searched)}
-    assert paths.keys() - without.keys() == {"search.md", "search.csv"}
+    assert paths.keys() - without.keys() == {"search.md", "search.tex", "search.html", "search.csv", "search.png", "search.svg"}
     assert [name for name in without if without[name] != paths[name]] == ["report.html"]
     assert b'<h2 id="search">Search: trials (stand-in numbers)</h2>' in paths["report.html"]
     assert b"Search: trials" not in without["report.html"]

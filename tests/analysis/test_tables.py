@@ -12,11 +12,13 @@ from results_folders import BASE, GOLD, TEXT, row, write_clips, write_plan, writ
 
 from analysis import load
 from analysis.ablation import difference_table, score_schema, score_table
-from analysis.grids import DIFFERENCE_NOTE, LENGTH_NOTE, RECOVERABLE_NOTE, score_grid
+from analysis.formats import markdown
+from analysis.grids import DIFFERENCE_NOTE, FORMULAS, LENGTH_NOTE, PER_CLASS_NOTE, RECOVERABLE_NOTE, SCORE_NOTE, score_grid
 from analysis.notes import notes
 from analysis.per_class import per_class_table
-from analysis.render import bounds, decimal, finished_of, markdown, mean_count, with_spread
+from analysis.render import bounds, decimal, finished_of, mean_count, with_spread
 from analysis.sweep_tables import tables, terminal_tables
+from analysis.units import calibration_error
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.markdown import escaped
 from omnimer_ray.metrics import scores
@@ -25,6 +27,7 @@ SIGNATURES = {variant: row(variant, "sentiment")["signature"] for variant in ("B
 NOTES = f"""
 - Scored on the validation split: 6 clips of 3 source videos. Corpus mini (c0ffee); base tiny (beef).
 - Excluded clips: none.
+- Seeds: 0.
 - macro F1 (supported): mean F1 over the classes on at least 10 source videos: none; too few for an interval: negative 1, neutral 2, positive 1. \
 Macro F1 over all classes is descriptive.
 - 95 % models: for these trained models on other videos of this kind. 95 % recipe: for training again with other seeds, too. ±: standard deviation over seeds. \
@@ -32,7 +35,7 @@ n: finished seeds. An unparsed answer counts as wrong. No interval for a recipe:
 - No contrast is registered: this folder's runs began before registrations existed, so every comparison is exploratory.
 - Missing: sentiment, All Aux (Hybrid), seed 0: missing.
 - Signatures: Base: {SIGNATURES["Base"]}; Base + Text Aux: {SIGNATURES["Base + Text Aux"]}; All Aux (Hybrid): {SIGNATURES["All Aux (Hybrid)"]}.
-- Command: `python -m omnimer_ray.sweep ablations`
+- Runs: `python -m omnimer_ray.sweep ablations`; this table: `python -m analysis tables FOLDER`
 """
 
 
@@ -45,14 +48,15 @@ def test_the_score_table_as_text(small: Path) -> None:
     assert tables(load(small))["sentiment.md"] == (
         """# Sentiment: scores
 
-|  | macro F1 (supported) | 95 % models | accuracy | 95 % models | macro F1 | weighted F1 | UAR | steps | main items | unparsed | recoverable | n |
-| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
-| majority class | – | – | .500 | [.000, 1.000] | .222 | .333 | .333 |  |  | 0 | 0 |  |
-| Base | – | – | .500 | [.000, 1.000] | .444 | .556 | .389 | 12 | 96 | 1 | 0 | 1 |
-| Base + Text Aux | – | – | .833 | [.116, 1.000] | .667 | .833 | .667 | 12 | 96 | 1 | 0 | 1 |
-| All Aux (Hybrid) | – | – | – | – | – | – | – | – | – | – | – | 0/1 |
+|  | macro F1 (supported) | 95 % models | macro F1 | accuracy | weighted F1 | UAR | steps | main items | unparsed | recoverable | n |
+| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
+| majority class | – | – | .222 | .500 | .333 | .333 |  |  | 0 | 0 |  |
+| class prior | – | – | .265 | .389 | .323 | .333 |  |  | 0 | 0 |  |
+| Base | – | – | <ins>.444</ins> | <ins>.500</ins> | <ins>.556</ins> | <ins>.389</ins> | 12 | 96 | 1 | 0 | 1 |
+| Base + Text Aux | – | – | **.667** | **.833** | **.833** | **.667** | 12 | 96 | 1 | 0 | 1 |
+| All Aux (Hybrid) | – | – | – | – | – | – | – | – | – | – | 0/1 |
 """
-        + explained_by(LENGTH_NOTE, RECOVERABLE_NOTE)
+        + explained_by(SCORE_NOTE, FORMULAS, LENGTH_NOTE, RECOVERABLE_NOTE)
     )
 
 
@@ -65,11 +69,12 @@ def test_the_per_class_table_as_text(small: Path) -> None:
 | clips | 2 | 3 | 1 |  |
 | source videos | 1 | 2 | 1 |  |
 | majority class | .000 | .667 | .000 |  |
+| class prior | .000 | .571 | .222 |  |
 | Base | .667 | .667 | .000 | 1 |
 | Base + Text Aux | 1.000 | 1.000 | .000 | 1 |
 | All Aux (Hybrid) | – | – | – | 0/1 |
 """
-        + NOTES
+        + explained_by(PER_CLASS_NOTE)
     )
 
 
@@ -80,6 +85,10 @@ def test_every_table_of_a_stand_in_is_marked(small: Path) -> None:
         if name.endswith(".md"):
             assert text.splitlines()[0].endswith(" (stand-in numbers)"), name
             assert "- STAND-IN: drawn faces\n" in text, name
+        elif name.endswith(".html"):
+            assert " (stand-in numbers)</h1>" in text, name
+        elif name.endswith(".tex"):
+            assert r" (stand-in numbers)}\label" in text, name
         else:
             assert all(line["stand_in"] == "drawn faces" for line in stdlib_csv.DictReader(io.StringIO(text))), name
     titles = [line for line in terminal_tables(small).splitlines() if line.startswith("Sentiment: ")]
@@ -105,12 +114,13 @@ def test_the_tables_on_a_terminal(small: Path) -> None:
     text = terminal_tables(small)
     assert text.startswith("""\
 Sentiment: scores
-                  macro F1 (supported)  95 % models  accuracy    95 % models  macro F1  weighted F1   UAR  steps  main items  unparsed  recoverable    n
---------------------------------------------------------------------------------------------------------------------------------------------------------
-majority class                       –            –      .500  [.000, 1.000]      .222         .333  .333                            0            0
-Base                                 –            –      .500  [.000, 1.000]      .444         .556  .389     12          96         1            0    1
-Base + Text Aux                      –            –      .833  [.116, 1.000]      .667         .833  .667     12          96         1            0    1
-All Aux (Hybrid)                     –            –         –              –         –            –     –      –           –         –            –  0/1
+                  macro F1 (supported)  95 % models  macro F1  accuracy  weighted F1   UAR  steps  main items  unparsed  recoverable    n
+-----------------------------------------------------------------------------------------------------------------------------------------
+majority class                       –            –      .222      .500         .333  .333                            0            0
+class prior                          –            –      .265      .389         .323  .333                            0            0
+Base                                 –            –      .444      .500         .556  .389     12          96         1            0    1
+Base + Text Aux                      –            –      .667      .833         .833  .667     12          96         1            0    1
+All Aux (Hybrid)                     –            –         –         –            –     –      –           –         –            –  0/1
 
 Sentiment: F1 per class
                   negative  neutral  positive    n
@@ -118,14 +128,15 @@ Sentiment: F1 per class
 clips                    2        3         1
 source videos            1        2         1
 majority class        .000     .667      .000
+class prior           .000     .571      .222
 """)
     assert text.endswith("Missing: sentiment, All Aux (Hybrid), seed 0: missing.")
 
 
 def test_every_row_of_a_csv_has_its_provenance(small: Path) -> None:
     rows = list(stdlib_csv.DictReader(io.StringIO(tables(load(small))["sentiment.csv"])))
-    assert [line["variant"] for line in rows] == ["majority class", "Base", "Base + Text Aux", "All Aux (Hybrid)"]
-    base, missing = rows[1], rows[3]
+    assert [line["variant"] for line in rows] == ["majority class", "class prior", "Base", "Base + Text Aux", "All Aux (Hybrid)"]
+    base, missing = rows[2], rows[4]
     assert (base["accuracy"], base["accuracy_std"], base["macro_f1"], base["weighted_f1"], base["unparsed"]) == (
         "0.500000",
         "",
@@ -149,13 +160,13 @@ def test_the_same_predictions_give_the_same_bytes_wherever_the_folder_lies(small
     assert tables(load(moved)) == before
 
 
-def test_a_folder_without_any_run_has_the_majority_row_alone(small: Path) -> None:
+def test_a_folder_without_any_run_has_the_reference_rows_alone(small: Path) -> None:
     for run in (small / "runs").iterdir():
         (run / "record.json").unlink()
     table = score_table(load(small), "sentiment")
-    assert table["n"].to_list() == [1, 0, 0, 0]
-    assert table["accuracy"].to_list() == [0.5, None, None, None]
-    assert per_class_table(load(small), "sentiment")["support"].to_list() == [2, 3, 1] * 4
+    assert table["n"].to_list() == [1, 1, 0, 0, 0]
+    assert table["accuracy"].to_list() == [0.5, pytest.approx(7 / 18), None, None, None]
+    assert per_class_table(load(small), "sentiment")["support"].to_list() == [2, 3, 1] * 5
 
 
 def seeded(folder: Path, seeds: dict[int, dict[str, str | None] | None]) -> Path:
@@ -177,7 +188,7 @@ def seeded(folder: Path, seeds: dict[int, dict[str, str | None] | None]) -> Path
 
 
 def test_seeds_are_averaged_and_their_spread_is_shown_from_two_on(tmp_path: Path) -> None:
-    zero_shot, base = score_table(load(seeded(tmp_path, {0: BASE, 1: TEXT})), "sentiment").rows(named=True)[1:]
+    zero_shot, base = score_table(load(seeded(tmp_path, {0: BASE, 1: TEXT})), "sentiment").rows(named=True)[2:]
     assert (zero_shot["n"], zero_shot["accuracy_std"]) == (1, None)
     assert (base["n"], base["planned"]) == (2, 2)
     assert base["accuracy"] == pytest.approx((3 + 5) / 12)
@@ -191,8 +202,8 @@ def test_a_missing_seed_shows_in_n(tmp_path: Path) -> None:
     results = load(seeded(tmp_path, {0: BASE, 1: None, 2: TEXT}))
     text = tables(results)["sentiment.md"]
     line = next(line for line in text.splitlines() if line.startswith("| Base"))
-    assert line.startswith("| Base | – | – | .667 ± .236 | ")
-    assert line.endswith(" | .556 ± .157 | .694 ± .196 | .528 ± .196 | 12 | 96 | 1 | 0 | 2/3 |")
+    assert line.startswith("| Base | – | – | **.556 ± .157** | **.667 ± .236** | ")
+    assert line.endswith(" | **.694 ± .196** | **.528 ± .196** | 12 | 96 | 1 | 0 | 2/3 |")
     assert "- Missing: sentiment, Base, seed 1: missing.\n" in text
 
 
@@ -245,6 +256,7 @@ def test_a_missing_fold_leaves_a_gap_and_the_majority_answers_each_folds_own_tra
     table = score_table(load(tmp_path), "sentiment")
     assert table.select("variant", "n", "planned", "accuracy").rows() == [
         ("majority class", 1, None, 0),
+        ("class prior", 1, None, 0),
         ("Base", 1, 1, 0.5),
         ("Text", 0, 1, None),
     ]
@@ -254,9 +266,11 @@ def test_a_missing_fold_leaves_a_gap_and_the_majority_answers_each_folds_own_tra
 def test_the_note_names_exclusions_limit_and_stand_ins(realistic: Callable[..., Path]) -> None:
     results = load(realistic(failed=("Base",), stand_in="faces are drawn", excluded=["clip_a", "clip_b"], limit=300))
     files = tables(results)
-    assert set(files) == {
-        f"{task}{kind}.{form}" for task in ("sentiment", "emotion") for kind in ("", "_per_class", "_differences") for form in ("md", "csv")
-    } | {"emotion_as_sentiment.md", "emotion_as_sentiment.csv"}
+    kinds = ("", "_per_class", "_differences", "_conflicts")  # without Base nothing differs from it
+    named = {f"{task}{kind}" for task in ("sentiment", "emotion") for kind in kinds} | {"emotion_as_sentiment"}
+    forms = {f"{name}.{form}" for name in named for form in ("md", "tex", "html", "csv")}
+    single = {f"{name}.{form}" for name in ("claims", "supervision") for form in ("md", "tex", "html")}
+    assert set(files) == forms | single
     for name, text in files.items():
         assert "faces are drawn" in text, name
     assert "- STAND-IN: faces are drawn\n" in files["emotion.md"]
@@ -269,9 +283,9 @@ def test_text_from_outside_cannot_break_markdown(small: Path) -> None:
     results = load(small)
     grid = score_grid(score_table(results, "sentiment").with_columns(pl.lit("a | <b>\n# c `d`").alias("variant")), "sentiment")
     text = markdown(grid, ["see [x](http://x)"], ["s"], "run ``x`` `y`\nrm")
-    assert "| a \\| \\<b\\> # c \\`d\\` | – | – | .500" in text
+    assert "| a \\| \\<b\\> # c \\`d\\` | – | – | .222 | .500" in text
     assert "- see \\[x\\](http://x)" in text
-    assert "- Command: ``` run ``x`` `y` rm ```\n" in text
+    assert "- Runs: ``` run ``x`` `y` rm ```; this table: `python -m analysis tables FOLDER`\n" in text
     assert escaped("two\nlines") == "two lines"
 
 
@@ -308,7 +322,7 @@ def test_answers_that_a_lenient_reading_reads_are_counted_and_scored_beside_the_
     texts = {0: {"v5": '{"sentiment": "Positif"'}, 1: {"v4": "Negative.", "v5": "not positive"}}
     for seed, answers in {0: BASE, 1: {**TEXT, "v4": None}}.items():
         write_run(folder, row("Base", "sentiment", seed), {clip: (GOLD[clip], answers[clip]) for clip in GOLD}, texts=texts[seed])
-    cells = score_table(load(folder), "sentiment").row(2, named=True)
+    cells = score_table(load(folder), "sentiment").row(3, named=True)
     assert (cells["unparsed"], cells["recoverable"]) == (1.5, 1)
     with_them = [{**BASE, "v5": "positive"}, {**TEXT, "v4": "negative"}]
     expected = [scores(gold=list(GOLD.values()), predicted=list(one.values()), labels=LABELS["sentiment"]).macro_f1 for one in with_them]
@@ -336,6 +350,7 @@ def test_the_labels_of_single_modalities_and_their_vote_are_reference_rows_of_se
     table = score_table(load(tmp_path), "sentiment")
     assert table.select("variant", "accuracy", "planned").rows() == [
         ("majority class", 0.25, None),
+        ("class prior", 0.25, None),
         ("human label of text", 0.5, None),
         ("human label of audio", 0.25, None),
         ("human label of video", 0.75, None),
@@ -343,4 +358,27 @@ def test_the_labels_of_single_modalities_and_their_vote_are_reference_rows_of_se
         ("Base", 1.0, 1),
     ]
     write_clips(tmp_path, [{**rows[0], "text_sentiment": None}, *rows[1:], {**rows[0], "clip": "t", "split": "train"}])
-    assert score_table(load(tmp_path), "sentiment")["variant"].to_list() == ["majority class", "Base"]
+    assert score_table(load(tmp_path), "sentiment")["variant"].to_list() == ["majority class", "class prior", "Base"]
+
+
+def test_a_row_without_variation_has_no_interval_and_the_note_says_why(realistic: Callable[..., Path]) -> None:
+    folder = realistic()
+    planned = row("Zero-shot", "sentiment", None)
+    clips = load(folder).clips.filter(pl.col("split") == "validation").select("clip", "sentiment")
+    write_run(folder, planned, {clip: (gold, gold) for clip, gold in clips.iter_rows()})
+    results = load(folder)
+    cells = score_table(results, "sentiment").filter(pl.col("variant") == "Zero-shot").row(0, named=True)
+    assert (cells["supported_macro_f1"], cells["supported_macro_f1_low"]) == (1, None)
+    assert any("No interval for these models: Zero-shot (all source videos agree)." in line for line in notes(results, "sentiment"))
+
+
+def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:
+    """Two bins: confidence .95 and right, .95 and wrong; .55 and right. |.95 - .5| * 2/3 + |.55 - 1| / 3."""
+    frame = pl.DataFrame(
+        {
+            "probabilities": [[0.95, 0.05, 0.0], [0.95, 0.05, 0.0], [0.2, 0.25, 0.55]],
+            "gold": ["negative", "neutral", "positive"],
+        }
+    )
+    assert calibration_error(frame, "sentiment") == pytest.approx(0.45)
+    assert calibration_error(frame.with_columns(probabilities=pl.Series([None, *frame["probabilities"][1:]])), "sentiment") is None

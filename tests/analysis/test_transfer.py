@@ -76,6 +76,8 @@ def test_scores_on_both_corpora_stand_beside_each_other(folder: Path) -> None:
     assert cells == [
         ("majority class", "mini", "mini", 0.5),
         ("majority class", "mini", "spoken", 0.5),
+        ("class prior", "mini", "mini", 0.5),
+        ("class prior", "mini", "spoken", 0.5),
         ("Base", "mini", "mini", 0.833),
         ("Base", "mini", "spoken", 0.5),
     ]

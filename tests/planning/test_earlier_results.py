@@ -1,6 +1,7 @@
 """Results of an earlier version keep their keys, and a sweep finds them: nothing of them is lost."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,15 @@ def test_the_base_name_is_in_no_hash_and_a_mixture_is_one_value() -> None:
     assert hashed({"base": {"name": "tiny", "revision": "beef"}, "mixture": weights}) == {"base": {"revision": "beef"}, "mixture": weights}
 
 
-def cells_and_notes(page: str) -> tuple[dict[tuple[int, str, int], str], set[str]]:
-    """Cells by row, heading and the heading's occurrence; and the lines below the table."""
+def cells_and_notes(page: str) -> tuple[dict[tuple[str, str, int], str], set[str]]:
+    """Cells by row, heading and the heading's occurrence, without emphasis; and the lines below the table."""
     lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ") or line.startswith("|  |")
+        [re.sub(r"\*\*|</?ins>", "", cell).strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| ") or line.startswith("|  |")
     ]
     names = [(heading, lines[0][:column].count(heading)) for column, heading in enumerate(lines[0])]
-    cells = {(number, *name): cell for number, line in enumerate(lines[2:]) for name, cell in zip(names, line, strict=True)}
+    cells = {(line[0], *name): cell for line in lines[2:] for name, cell in zip(names, line, strict=True)}
     return cells, {line for line in page.splitlines() if not line.startswith("|")}
 
 
@@ -74,9 +77,9 @@ def test_earlier_results_are_read_and_give_the_same_tables() -> None:
     scores_alone = {key: cell for key, cell in earlier_cells.items() if key[1] != LEVEL_TEXT}
     assert len(scores_alone) == 4 * 6
     assert {key: cells.get(key) for key in scores_alone} == scores_alone
-    about_intervals = {line for line in earlier_notes if line.startswith((f"- {LEVEL_TEXT}: ", "- Few videos of a class: "))}
-    assert len(about_intervals) == 2
-    assert earlier_notes - about_intervals <= notes
+    changed = {line for line in earlier_notes if line.startswith((f"- {LEVEL_TEXT}: ", "- Few videos of a class: ", "- Command: "))}
+    assert len(changed) == 3
+    assert earlier_notes - changed <= notes
     assert (
         "- No contrast is registered: this folder's runs began before registrations existed, so every comparison is exploratory." in notes
     )

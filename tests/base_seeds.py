@@ -1,0 +1,14 @@
+"""Base alone, for many seeds: a real null for the tests of the analysis.
+
+Run:   python -m omnimer_ray.sweep tests/base_seeds.py --seeds 24
+Feeds: python -m analysis calibrate FOLDER --row Base
+Cost:  2 trained runs a seed.
+"""
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.planning.space import SearchSpace
+
+
+def space(recipe: RunConfig) -> SearchSpace:
+    """One row: nothing differs but the seed."""
+    return SearchSpace(baseline=recipe, variants={"Base": {}})
