@@ -18,7 +18,7 @@ from omnimer_ray.config import RunConfig, stage_epochs
 from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
-from omnimer_ray.errors import ConfigError, ResultsError, StorageError, SweepStoppedError
+from omnimer_ray.errors import ConfigError, MachineError, ResultsError, StorageError, SweepStoppedError
 from omnimer_ray.execution.failures import ends_sweep
 from omnimer_ray.execution.lease import Lease, Leases, holder
 from omnimer_ray.execution.progress import Progress, console_logger, describe
@@ -50,8 +50,14 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     console = console or Console()
     _check_place(request)
     log = console_logger(console)
-    sweep = prepare(request)
-    at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
+    sweep = prepare(request, to_plan=dry_run)
+    at_once = None
+    try:
+        at_once = None if sweep.profile.address else concurrency(sweep.profile, local_resources())
+    except MachineError as error:  # a plan for another machine is a plan
+        if not dry_run:
+            raise
+        log(f"machine  not this one: {error}")
     _check_stages(sweep)
     check_ledgers(sweep)
     if sweep.search is not None:
@@ -65,11 +71,13 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
     fit = forecast.memory(sweep)
     log(f"memory   {fit.text}")
     log(f"time     {forecast.time_left(sweep, at_once)[1]}")
+    if dry_run and not sweep.base.is_tiny:
+        description.log_all([f"card     {line}" for line in forecast.cards_that_fit(sweep)], log)
     if dry_run:
         return DONE
     lease: Lease | None = None
     folder = sweep.folder if request.results.is_absolute() else request.results  # on a cluster a relative path is refused as given
-    refuse([*quick_findings(sweep.profile, folder), *([fit] if sweep.base.folder else [])])
+    refuse([*quick_findings(sweep.profile, folder), *([fit] if sweep.base.shape else [])])
     log(f"resume   {request.command}")  # also if this process is killed, as Ray does if its own node process dies
     try:
         with _terminable(), Lease(sweep.folder) as lease:

@@ -109,7 +109,7 @@ def test_a_machine_that_is_not_fit_is_refused_before_anything_starts(
 ) -> None:
     """By the quick doctor: a full disk and a missing package, and a worker's memory."""
     usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(launch, "prepare", lambda request: sweep._replace(base=locate("tiny")))
+    monkeypatch.setattr(launch, "prepare", lambda request, **named: sweep._replace(base=locate("tiny")))
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(2**40, 2**40 - 2**27, 2**27))
     monkeypatch.setattr(importlib.metadata, "version", lambda name: raise_missing() if name == "qwen-omni-utils" else version(name))
     monkeypatch.setattr(work, "available_gib", lambda: 0.1)
@@ -130,7 +130,7 @@ def raise_missing() -> str:
 
 
 def test_a_base_that_is_not_downloaded_is_reported_and_not_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "prepare", lambda request: sweep)
+    monkeypatch.setattr(launch, "prepare", lambda request, **named: sweep)
     monkeypatch.setattr(launch, "quick_findings", lambda profile, results: [])
     monkeypatch.setattr(launch, "_run", lambda *rest: 0)
     console = Console(file=io.StringIO(), width=200)
@@ -176,7 +176,7 @@ def test_every_relative_path_that_workers_read_is_refused_inside_a_ray_job(
 def test_a_relative_folder_is_refused_in_a_ray_job(given: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     joined = given._replace(profile=given.profile.model_copy(update={"address": "auto"}))
-    monkeypatch.setattr(launch, "prepare", lambda request: joined)
+    monkeypatch.setattr(launch, "prepare", lambda request, **named: joined)
     with pytest.raises(
         MachineError, match="storage: --results results is relative; give an absolute path that all machines of the cluster"
     ):
@@ -206,7 +206,7 @@ def test_the_error_names_stages_that_cannot_run(sweep: Sweep, changes: dict[str,
 @pytest.fixture
 def given(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """The sweep that any request comes to."""
-    monkeypatch.setattr(launch, "prepare", lambda request: sweep)
+    monkeypatch.setattr(launch, "prepare", lambda request, **named: sweep)
     return sweep
 
 

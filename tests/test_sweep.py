@@ -92,6 +92,28 @@ def test_planning_loads_neither_torch_nor_ray(dry_run: tuple["subprocess.Complet
     assert dry_run[0].stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(("size", "gib"), [("7B", "22.6"), ("3B", "13.0")])
+def test_the_real_bases_are_planned_for_another_machine_without_network_and_download(
+    shared_cache: Path, tmp_path: Path, size: str, gib: str
+) -> None:
+    line = [sys.executable, "-m", "omnimer_ray.sweep", "ablations", "--base", f"Qwen/Qwen2.5-Omni-{size}", "--machine", "rtx3090_x4"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    ended = subprocess.run(
+        [*line, "--results", str(tmp_path / "results"), "--dry-run"], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+    assert ended.returncode == 0, ended.stderr
+    printed = ended.stdout.splitlines()
+    assert f"base     Qwen/Qwen2.5-Omni-{size}, revision unknown until downloaded" in printed
+    assert f"card     rtx3090: fits; a worker needs about {gib} GiB of 24.0 for items of up to 9070 tokens" in printed
+    assert any(text.startswith("machine  not this one: the profile asks for ") for text in printed)
+    assert any("by arithmetic, not measured: " in text for text in printed)
+    assert not (tmp_path / "results").exists()
+    begun = subprocess.run([*line, "--results", str(tmp_path / "results")], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert begun.returncode == 2
+    assert f"run `hf download Qwen/Qwen2.5-Omni-{size}`" in begun.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_an_error_is_a_line_and_not_a_traceback() -> None:
     ended = command("ablation")
     assert ended.returncode == 2

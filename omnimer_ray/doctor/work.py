@@ -14,7 +14,6 @@ from omnimer_ray.machine.cards import Card
 from omnimer_ray.machine.memory import estimate, longest_item, refusal, setup_of
 from omnimer_ray.machine.profile import MachineProfile, Resources, concurrency, usable
 from omnimer_ray.model.bases import Base, download_command, locate
-from omnimer_ray.model.dimensions import read_shape
 from omnimer_ray.recipes import recipe_for
 
 CARD_GIB = {"GeForce-RTX-3090": 24.0}  # of the cards that profiles name
@@ -68,11 +67,13 @@ def fits(
 
     Without configs the base's recipe is used; without `offered` a worker's memory on a CPU is unknown.
     """
-    if found is None or found.folder is None:
-        return Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")
+    missing = Finding("fits", False, "the base's config.json is not here, so its memory cannot be estimated")
+    if found is None:
+        return missing
     try:
         configs = configs or [recipe_for(found.name, found.width)(CorpusConfig(name="any", fingerprint="any"), found.config())]
-        shape = read_shape(found.folder)
+        if (shape := found.shape) is None:
+            return missing
         there = _memory_of_a_worker(profile, offered, cards)
     except OmniMERError as error:
         return Finding("fits", False, str(error))

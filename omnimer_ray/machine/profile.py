@@ -82,6 +82,11 @@ def load_profile(name: str) -> MachineProfile:
     return parse(MachineProfile, _read(path), f"machine profile {path}")
 
 
+def shipped_profiles() -> dict[str, MachineProfile]:
+    """The profiles of `cluster/` by their names."""
+    return {file.stem: load_profile(file.stem) for file in sorted(PROFILES.glob("*.yaml")) if _is_profile(file)}
+
+
 def concurrency(profile: MachineProfile, offered: Resources) -> int:
     """Number of runs that fit at the same time. Raises MachineError if not even one fits."""
     workers = max(1, profile.workers_per_run)

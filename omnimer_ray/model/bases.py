@@ -16,12 +16,13 @@ from omnimer_ray.config import BaseConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import BaseModelError, MachineError, MissingExtraError, OmniMERError, near
+from omnimer_ray.model.dimensions import HUB_SHAPES, Shape, read_shape
 from omnimer_ray.records import read_json
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parents[1] / "tiny" / "weights"
 TINY_NOTICE = "the tiny Thinker, a stand-in of the same architecture"
-HUB_WIDTHS = {"Qwen/Qwen2.5-Omni-7B": 3584, "Qwen/Qwen2.5-Omni-3B": 2048}  # known without a download
+UNKNOWN = "unknown until downloaded"  # the revision of a base that is only planned with
 SUFFIXES = (".json", ".safetensors", ".txt", ".jinja", ".model")  # suffixes of the files that are loaded, and therefore hashed
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")  # names before transformers 5 and since
 MODEL_TYPES = ("qwen2_5_omni", "qwen2_5_omni_thinker")
@@ -46,13 +47,21 @@ class Base(NamedTuple):
         return self.name == TINY and self.stand_in is not None
 
     @property
+    def shape(self) -> Shape | None:
+        """Sizes from its config.json, or of a base that is known without a download; None of any other."""
+        return read_shape(self.folder) if self.folder else HUB_SHAPES.get(self.name)
+
+    @property
     def commit(self) -> str | None:
         """Hub commit, which other machines can download; None for a folder, whose revision is a hash of its contents."""
         return self.revision if "/" in self.name else None
 
 
-def locate(name: str) -> Base:
-    """Resolve `tiny`, a folder with a checkpoint, or a hub name (NAME or NAME@COMMIT). Raises BaseModelError for any other name."""
+def locate(name: str, *, to_plan: bool = False) -> Base:
+    """Resolve `tiny`, a folder with a checkpoint, or a hub name (NAME or NAME@COMMIT). Raises BaseModelError for any other name.
+
+    `to_plan`: a base of HUB_SHAPES that is neither here nor can be asked for is returned with the revision UNKNOWN.
+    """
     if name == TINY:
         return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
@@ -61,10 +70,10 @@ def locate(name: str) -> Base:
     repository, at, revision = name.partition("@")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or bool(at) != bool(revision):
         raise BaseModelError(
-            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {next(iter(HUB_WIDTHS))!r} or NAME@COMMIT; "
-            f"{near(name, (TINY, *HUB_WIDTHS))}"
+            f"base {name!r} is neither 'tiny', nor a folder, nor a hub name like {next(iter(HUB_SHAPES))!r} or NAME@COMMIT; "
+            f"{near(name, (TINY, *HUB_SHAPES))}"
         )
-    return _on_hub(repository, revision or None)
+    return _on_hub(repository, revision or None, to_plan)
 
 
 def find_on_this_node(base: Base) -> Base:
@@ -103,7 +112,7 @@ def _in_folder(folder: Path, name: str) -> Base:
         ) from None
 
 
-def _on_hub(name: str, revision: str | None) -> Base:
+def _on_hub(name: str, revision: str | None, to_plan: bool) -> Base:
     """Resolve a revision (default: `main`) from the local hub cache, or else by a request to the hub."""
     hub = _hub()
     if folder := _cached(name, revision or "main"):
@@ -111,15 +120,21 @@ def _on_hub(name: str, revision: str | None) -> Base:
     try:
         info = hub.HfApi().model_info(name, revision=revision, timeout=10)
     except Exception as error:  # the hub client raises many types; all mean that the base is not available now
+        if to_plan and name in HUB_SHAPES:
+            return Base(name, None, revision or UNKNOWN, None, HUB_SHAPES[name].width)
         raise BaseModelError(
             f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE} and could not be "
             f"fetched from the hub ({type(error).__name__}); run `{download_command(name, revision)}` with network access, or give a folder"
-            + ("" if name in HUB_WIDTHS else f"; {near(name, (TINY, *HUB_WIDTHS))}")
+            + ("" if name in HUB_SHAPES else f"; {near(name, (TINY, *HUB_SHAPES))}")
         ) from None
     if info.config is not None:  # the hub's extract of config.json
         _check_type(info.config, name)
     folder = _cached(name, info.sha)  # a download by commit leaves no reference to `main` in the cache
-    return Base(name, folder, info.sha, None, _check(folder, name) if folder else HUB_WIDTHS.get(name))
+    return Base(name, folder, info.sha, None, _check(folder, name) if folder else _known_width(name))
+
+
+def _known_width(name: str) -> int | None:
+    return HUB_SHAPES[name].width if name in HUB_SHAPES else None
 
 
 def _snapshot(base: Base) -> Path:
@@ -220,7 +235,7 @@ def _check_type(config: Any, name: str) -> None:
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in MODEL_TYPES:
         raise BaseModelError(
-            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_WIDTHS)}"
+            f"base {name!r} is a checkpoint of type {kind!r}, not Qwen2.5-Omni ({' or '.join(MODEL_TYPES)}); bases: 'tiny', {', '.join(HUB_SHAPES)}"
         )
 
 

@@ -67,6 +67,12 @@ class Shape(NamedTuple):
         return {"language": self.layers, "audio": self.audio_layers, "vision": self.vision_layers}[tower]
 
 
+HUB_SHAPES = {  # known without a download; all other sizes are the classes' defaults
+    "Qwen/Qwen2.5-Omni-7B": Shape(vision_width=1280),
+    "Qwen/Qwen2.5-Omni-3B": Shape(2048, 36, 16, 2, 11008, 151936, audio_out=2048, vision_width=1280, vision_out=2048),
+}
+
+
 class Target(NamedTuple):
     """Linear projections in every layer of a tower to which LoRA can be added."""
 

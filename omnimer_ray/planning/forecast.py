@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.doctor import Finding
-from omnimer_ray.doctor.work import fits
+from omnimer_ray.doctor.work import CARD_GIB, fits
 from omnimer_ray.machine.cards import nvidia_cards
 from omnimer_ray.machine.flops import ASSUMED_SEC, ASSUMED_SHARE, answered_item, trained_item, typical_item
-from omnimer_ray.machine.profile import MachineProfile, local_resources, pace
-from omnimer_ray.model.dimensions import read_shape
+from omnimer_ray.machine.profile import MachineProfile, local_resources, pace, shipped_profiles
 from omnimer_ray.planning.extents import Extent, duration, extent, extents_of
 from omnimer_ray.planning.search_space import Search, drawn_runs, ledger_units, read_trials, units_of
 from omnimer_ray.planning.setup import Sweep
@@ -42,6 +41,14 @@ def memory(sweep: Sweep) -> Finding:
     return fits(sweep.profile, sweep.base, local_resources() if here else None, cards, configs)
 
 
+def cards_that_fit(sweep: Sweep) -> list[str]:
+    """A line for each profile of `cluster/` whose card's memory is known: whether the plan's largest run fits it."""
+    configs = [run.config for run in sweep.plan.runs.values()]
+    profiles = {name: profile for name, profile in shipped_profiles().items() if profile.accelerator_type in CARD_GIB}
+    found = {name: fits(profile, sweep.base, None, [], configs) for name, profile in profiles.items()}
+    return [f"{name}: {'fits' if finding.ok else 'does not fit'}; {finding.text}" for name, finding in found.items()]
+
+
 def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
     """Seconds for all units without an outcome, trials included, and the line to print; None if nothing was measured."""
     rates = measured(read_costs(sweep.request.results, f"{sweep.corpus.name}-{sweep.recipe.base.name}"), sweep.profile)
@@ -61,10 +68,10 @@ def time_left(sweep: Sweep, at_once: int | None) -> tuple[float | None, str]:
 
 def _by_arithmetic(sweep: Sweep, at_once: int | None) -> str:
     """Hours from counted operations and a share of the profile's peak, marked as not measured; empty if the peak is not known."""
-    peak, folder = sweep.profile.peak_tflops, sweep.base.folder
-    if peak is None or folder is None or sweep.search is not None:
+    peak, shape = sweep.profile.peak_tflops, sweep.base.shape
+    if peak is None or shape is None or sweep.search is not None:
         return ""
-    shape, extents = read_shape(folder), extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
+    extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
     operations = 0.0
     for unit in sweep.plan.units:
         if sweep.outcome(unit) is None:

@@ -152,12 +152,12 @@ class Sweep(NamedTuple):
         return stage is not None and (self.folder / "stages" / stage.key).exists()
 
 
-def prepare(request: Request) -> Sweep:
-    """Read everything that the plan depends on; starts nothing."""
+def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
+    """Read everything that the plan depends on; starts nothing. `to_plan`: the base need not be here, see `locate`."""
     request = request.absolute()
     file = find_space(request.space)
     profile = load_profile(request.machine)
-    base = locate(request.base)
+    base = locate(request.base, to_plan=to_plan)
     corpus = read_corpus(request, generate=False)
     chosen = {"name": corpus.name, "fingerprint": corpus.fingerprint, "limit": request.limit, "folds": request.folds}
     identity = parse(CorpusConfig, {**chosen, "reported": corpus.reported, "unfixed": corpus.unfixed}, "corpus")

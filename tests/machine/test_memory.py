@@ -16,10 +16,9 @@ from omnimer_ray.errors import BaseModelError, ConfigError
 from omnimer_ray.machine.memory import GIB, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import TINY_FOLDER
-from omnimer_ray.model.dimensions import FIELDS, PLACEMENTS, Shape, Target, lora_parameters, parameters, read_shape
+from omnimer_ray.model.dimensions import FIELDS, HUB_SHAPES, PLACEMENTS, Shape, Target, lora_parameters, parameters, read_shape
 
-QWEN_7B = Shape(vision_width=1280)
-QWEN_3B = Shape(2048, 36, 16, 2, 11008, 151936, audio_out=2048, vision_width=1280, vision_out=2048)
+QWEN_7B, QWEN_3B = HUB_SHAPES.values()
 PAIR = Setup(workers=2)
 
 

@@ -15,6 +15,7 @@ from small_hub import COMMIT, OTHER, cached, point_at, serving
 
 from omnimer_ray.errors import BaseModelError, MachineError, MissingExtraError
 from omnimer_ray.model.bases import TINY_FOLDER, Base, confirm, find_on_this_node, locate
+from omnimer_ray.model.dimensions import HUB_SHAPES, read_shape
 
 HUB_NAME = "Qwen/Qwen2.5-Omni-7B"
 NODE = platform.node()
@@ -189,6 +190,20 @@ def test_an_unavailable_hub_name_is_not_proposed_as_an_alternative_to_itself(tmp
     with pytest.raises(BaseModelError) as raised:
         locate(HUB_NAME)
     assert str(raised.value).endswith(f"; run `hf download {HUB_NAME}` with network access, or give a folder")
+
+
+def test_a_known_base_can_be_planned_with_before_it_is_downloaded() -> None:
+    base = locate(HUB_NAME, to_plan=True)
+    assert base == Base(HUB_NAME, None, "unknown until downloaded", None, 3584)
+    assert base.shape == HUB_SHAPES[HUB_NAME]
+    assert locate(f"{HUB_NAME}@{COMMIT}", to_plan=True).revision == COMMIT
+    with pytest.raises(BaseModelError, match="could not be fetched from the hub"):
+        locate("some/omni", to_plan=True)
+
+
+def test_the_shape_of_a_base_that_is_here_is_read_from_it() -> None:
+    assert locate("tiny").shape == read_shape(TINY_FOLDER)
+    assert Base("some/omni", None, COMMIT, None).shape is None
 
 
 @pytest.mark.parametrize(("name", "width"), [(HUB_NAME, 3584), ("Qwen/Qwen2.5-Omni-3B", 2048), ("some/omni", None)])

@@ -1,0 +1,253 @@
+"""What a sweep costs trial by trial, and what it costs here: process seconds of alternating rounds, and counts of a run apart.
+
+Run:   python -m benchmarks.sweep_cost              (an hour on two cores; --rounds 1 --limit 24 for a look)
+
+Arms: A, one process a trial as with a common trainer: media decoded for every item, mel features padded to 300 s, full logits, recompute, one answer
+at a time, no shared stage. B, the same with decoded media kept, logits of answers only and no recompute. C, `python -m omnimer_ray.sweep`.
+All arms train the same items in the same steps, on the same base and clips; the gate compares adapters and answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import psutil
+import typer
+
+from benchmarks.counting import COUNTS, counted
+from benchmarks.double import distance
+from benchmarks.naive import Task, Ways, execute
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.execution.handout import write_manifest
+from omnimer_ray.markdown import table
+from omnimer_ray.planning.setup import Request, Sweep, prepare, read_corpus
+from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run
+from omnimer_ray.tasks.supervision import read_entries
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+SPACE = Path(__file__).with_name("cost_space.py")
+MICRO_BATCH = 8
+WAYS = {"A": Ways(on_the_fly=True, full_logits=True, recompute=True), "B": Ways(on_the_fly=False, full_logits=False, recompute=False)}
+SUBREAPER = 36  # prctl: orphans of our children become ours, so that their seconds are counted
+SAMPLE_SEC = 0.2  # what a process does after its last sample is not counted
+SAME = 1e-8  # relative L2 of what training changed, in float64
+
+
+class Cost(NamedTuple):
+    """Of one arm in one round."""
+
+    process_sec: float  # of all its processes
+    wall_sec: float
+
+
+@app.command()
+def main(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    limit: Annotated[int, typer.Option(help="Clips of mini.", min=16)] = 48,
+    out: Annotated[Path, typer.Option(help="Scratch folder and results; emptied first.")] = Path("results/sweep_cost"),
+) -> None:
+    """Run the gate, the rounds and the counts; write sweep_cost.json and sweep_cost.md."""
+    shutil.rmtree(out, ignore_errors=True)
+    out = out.absolute()
+    out.mkdir(parents=True)
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    sweep = prepared(out / "plan", limit)
+    costs: dict[str, list[Cost]] = {arm: [] for arm in "ABC"}
+    for number in range(rounds):
+        for arm in "ABC" if number % 2 == 0 else "CBA":
+            place = out / f"{arm}{number}"
+            costs[arm].append(_measured(_runner(arm, place, sweep, limit)))
+            print(
+                f"round {number + 1}, arm {arm}: {costs[arm][-1].process_sec:.0f} process seconds, {costs[arm][-1].wall_sec:.0f} s",
+                flush=True,
+            )
+    gate = compared(sweep, out)
+    counts = {arm: count(arm, out / f"count_{arm}", sweep) for arm in "ABC"}
+    found = {
+        "limit": limit,
+        "runs": len(sweep.plan.runs),
+        "gate": gate,
+        "costs": {arm: [cost._asdict() for cost in values] for arm, values in costs.items()},
+        "counts": counts,
+        "unique": unique(sweep),
+    }
+    (out / "sweep_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / "sweep_cost.md").write_text(page(found), encoding="utf-8")
+    print(page(found))
+
+
+def prepared(results: Path, limit: int) -> Sweep:
+    """The plan that all arms follow, with its clips' media."""
+    request = Request(str(SPACE), "mini", "tiny", "laptop", results, limit, 1, None, None, (), False, "")
+    sweep = prepare(request)
+    return sweep._replace(corpus=read_corpus(sweep.request, generate=True))
+
+
+def tasks(sweep: Sweep, place: Path, ways: Ways) -> list[Task]:
+    """The processes of a naive sweep, in their order."""
+    place.mkdir(parents=True)
+    write_manifest(place / "manifest.json", sweep.corpus.clips)
+    common: tuple[Any, ...] = (sweep.base, place / "manifest.json", place / "ledgers", place / "cache", place, ways, MICRO_BATCH)
+    parts = {unit.part.key: unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)}
+    works: list[Run | LedgerPart] = [*parts.values(), *sweep.plan.runs.values()]
+    return [Task(work, *common) for work in works]
+
+
+def _runner(arm: str, place: Path, sweep: Sweep, limit: int) -> Callable[[], None]:
+    """What an arm does, from nothing to all answers."""
+    if arm in WAYS:
+
+        def naive() -> None:
+            for number, task in enumerate(tasks(sweep, place, WAYS[arm])):
+                file = place / f"{number}.pickle"
+                file.write_bytes(pickle.dumps(task))
+                subprocess.run(
+                    [sys.executable, "-m", "benchmarks.naive", str(file)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                )
+
+        return naive
+
+    def ours() -> None:
+        cache = place / "cache" / "omnimer_ray"
+        cache.mkdir(parents=True)
+        for kept in ("mini", "hashes"):  # the clips themselves are made once, for all arms
+            shutil.copytree(default_cache() / kept, cache / kept)
+        words = [str(SPACE), "--limit", str(limit), "--seeds", "1", "--results", str(place / "results")]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache")}
+        with (place / "log.txt").open("w") as log:
+            subprocess.run([sys.executable, "-m", "omnimer_ray.sweep", *words], check=True, env=environment, stdout=log, stderr=log)
+
+    return ours
+
+
+def _measured(run: Callable[[], None]) -> Cost:
+    """Seconds of a call's processes; they are read every SAMPLE_SEC, because Ray's daemons do not wait for their children, whose seconds would be lost."""
+    seconds: dict[tuple[int, float], float] = {}
+    ended = threading.Event()
+    watcher = threading.Thread(target=_sample, args=(seconds, ended), daemon=True)
+    began = time.monotonic()
+    watcher.start()
+    try:
+        run()
+    finally:
+        wall = time.monotonic() - began
+        ended.set()
+        watcher.join()
+    return Cost(sum(seconds.values()), wall)
+
+
+def _sample(seconds: dict[tuple[int, float], float], ended: threading.Event) -> None:
+    me = psutil.Process()
+    while not ended.wait(SAMPLE_SEC):
+        for process in me.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                seconds[process.pid, process.create_time()] = times.user + times.system
+
+
+def compared(sweep: Sweep, out: Path) -> dict[str, Any]:
+    """The gate: A and B train alike in float64; supervision and answers of A and B are those of C."""
+    ours, theirs = out / "C0" / "results", _answers_of_ours(sweep, out / "C0")
+    gate: dict[str, Any] = {"relative L2 of A and B in float64": distance(sweep, ours / "ledgers", out / "gate", WAYS["A"], WAYS["B"])}
+    for arm in WAYS:
+        found = {
+            signature: json.loads((out / f"{arm}0" / f"{signature}.json").read_text(encoding="utf-8"))["answers"] for signature in theirs
+        }
+        wrong = sum(theirs[signature][clip] != label for signature, answers in found.items() for clip, label in answers.items())
+        gate[f"answers of {arm} that are not C's"] = f"{wrong} of {sum(map(len, theirs.values()))}"
+        gate[f"supervision of {arm} is C's"] = _ledger(sweep, out / f"{arm}0" / "ledgers") == _ledger(sweep, ours / "ledgers")
+    gate["passed"] = gate["relative L2 of A and B in float64"] < SAME and all(
+        gate[f"supervision of {arm} is C's"] and gate[f"answers of {arm} that are not C's"].startswith("0 ") for arm in WAYS
+    )
+    return gate
+
+
+def _answers_of_ours(sweep: Sweep, place: Path) -> dict[str, dict[str, str | None]]:
+    import polars as pl
+
+    files = {file.parent.name: file for file in (place / "results").glob("*/*/runs/*/predictions.parquet")}
+    return {signature: dict(pl.read_parquet(files[signature]).select("clip", "prediction").iter_rows()) for signature in sweep.plan.runs}
+
+
+def _ledger(sweep: Sweep, folder: Path) -> dict[tuple[str, str], str | None]:
+    """(instruction, clip) -> answer of every entry."""
+    parts = {unit.part.key: unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)}.values()
+    return {(part.kind, clip): entry["answer"] for part in parts for clip, entry in read_entries(folder / part.key, part.kind).items()}
+
+
+def count(arm: str, place: Path, sweep: Sweep) -> dict[str, float]:
+    """What an arm does, counted in this process."""
+    with counted(flops=True) as counts:
+        if arm in WAYS:
+            for task in tasks(sweep, place, WAYS[arm]):
+                execute(task)
+        else:
+            _in_this_process(sweep, place)
+    return dict(counts)
+
+
+def _in_this_process(sweep: Sweep, place: Path) -> None:
+    """The units of our sweep, one after the other, without Ray."""
+    from dataclasses import replace
+
+    from omnimer_ray.execution.driver import make_job
+    from omnimer_ray.execution.worker import Worker
+    from omnimer_ray.training.loop import init_single_process_group
+
+    init_single_process_group()
+    job = replace(make_job(sweep._replace(ledgers=place / "ledgers"), place / "results", sweep.corpus.clips), cache=place / "cache")
+    for unit in sweep.plan.units:
+        Worker(job, unit, 0, 1, (), time.time()).execute()
+
+
+def unique(sweep: Sweep) -> dict[str, int]:
+    """How often each kind of work is needed at least."""
+    clips = len(sweep.corpus.clips)
+    return {"decodes": 2 * clips, "mel computations": clips, "vision tower passes": clips}
+
+
+def page(found: dict[str, Any]) -> str:
+    """The tables."""
+    costs = {arm: [Cost(**cost) for cost in values] for arm, values in found["costs"].items()}
+    middle = {arm: median(cost.process_sec for cost in values) for arm, values in costs.items()}
+    rows = []
+    for arm, values in costs.items():
+        seconds = sorted(cost.process_sec for cost in values)
+        walls = sorted(cost.wall_sec for cost in values)
+        ratio = f"{middle[arm] / middle['C']:.2f}"
+        rows.append((arm, f"{middle[arm]:.0f} [{seconds[0]:.0f}, {seconds[-1]:.0f}]", f"{median(walls):.0f}", ratio))
+    counts, lines = found["counts"], []
+    for name in (*COUNTS, "operations"):
+        ratios = (f"{counts[arm][name] / counts['C'][name]:.2f}" if counts["C"][name] else "" for arm in "AB")
+        lines.append((name, *(f"{counts[arm][name]:,.0f}" for arm in "ABC"), *ratios, str(found["unique"].get(name, ""))))
+    return "\n".join(
+        [
+            f"# The cost of a sweep: {found['runs']} runs on {found['limit']} clips",
+            "",
+            "STAND-IN: generated clips, the tiny Thinker. Seconds are those of processes, of a machine that may be shared; counts are exact.",
+            "",
+            f"Gate {'passed' if found['gate']['passed'] else 'FAILED: the numbers below compare nothing'}: {json.dumps(found['gate'])}",
+            "",
+            table(("arm", "process seconds, median [range]", "seconds", "to C"), rows, numbers=True),
+            "",
+            table(("counted in a run apart", "A", "B", "C", "A to C", "B to C", "needed"), lines, numbers=True),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    app()

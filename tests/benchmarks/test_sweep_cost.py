@@ -1,0 +1,108 @@
+"""The naive ways compute the same, what is counted is what is done, and orphans' seconds are not lost."""
+
+import ctypes
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.counting import COUNTS, attention_formulas, watch
+from benchmarks.double import in_double
+from benchmarks.naive import FullLogits, padded_mel
+from benchmarks.sweep_cost import SUBREAPER, _measured, page
+from benchmarks.thinker_memory import noise
+from omnimer_ray.config import LoraConfig
+from omnimer_ray.machine.memory import Item
+from omnimer_ray.media.load import log_mel
+from omnimer_ray.model.bases import locate
+from omnimer_ray.model.inputs import collate, labels
+from omnimer_ray.model.lora import place_lora, trainable
+from omnimer_ray.model.thinker import Thinker, load_thinker
+from omnimer_ray.training.loop import AnswerLoss
+
+
+@pytest.fixture
+def thinker() -> Thinker:
+    return load_thinker(locate("tiny"), "fp32")
+
+
+def test_padded_mel_features_cut_by_their_mask_are_ours() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 16000 + 77).astype(np.float32)
+    assert np.abs(padded_mel(wave) - log_mel(wave)).max() < 1e-6
+
+
+def test_full_logits_and_recompute_change_nothing_in_float64(thinker: Thinker) -> None:
+    """The gradients of a batch with padding, in both ways."""
+    model = place_lora(thinker.model, LoraConfig(rank=4), 0)[0].double().train()
+    for name, tensor in trainable(model).items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(tensor, generator=torch.Generator().manual_seed(1))
+    encoded = [noise(thinker, Item(40, 10, 300, answer), answer) for answer in (6, 9)]
+    inputs, targets = collate(encoded, thinker.processor.tokenizer.pad_token_id, "right"), labels(encoded)
+    inputs = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
+    gradients = []
+    with in_double():
+        for loss in (AnswerLoss(model), FullLogits(model)):
+            if isinstance(loss, FullLogits):
+                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            loss(inputs, targets).sum().backward()
+            gradients.append({name: tensor.grad.clone() for name, tensor in trainable(model).items() if tensor.grad is not None})
+            model.zero_grad()
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert gradient.dtype == torch.float64
+        assert (gradient - gradients[1][name]).norm() <= 1e-10 * gradient.norm(), name
+
+
+def test_what_passes_the_model_is_counted(thinker: Thinker) -> None:
+    counts = dict.fromkeys(COUNTS, 0.0)
+    watch(thinker.model, counts)
+    encoded = [noise(thinker, Item(40, 10, 300, answer), answer) for answer in (6, 9)]
+    inputs = collate(encoded, thinker.processor.tokenizer.pad_token_id, "right")
+    with torch.no_grad():
+        AnswerLoss(thinker.model)(inputs, labels(encoded))
+    length = inputs["input_ids"].shape[1]
+    assert counts["token passes, padding included"] == 2 * length
+    assert counts["of them padding"] == 3
+    assert counts["vocabulary rows"] == 6 + 9
+    assert counts["vision tower passes"] == counts["audio tower passes"] == 2
+    assert counts["decode steps"] == 0
+
+
+def test_the_attention_kernel_is_counted_as_by_hand() -> None:
+    """Two products of (7, 4) and (4, 9) for 2 x 3 heads: 2 * 2 * 6 * 7 * 9 * 4; five in the backward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    query, key, value = (torch.randn(2, 3, length, 4, requires_grad=True) for length in (7, 9, 9))
+    with FlopCounterMode(display=False, custom_mapping=attention_formulas()) as counter:
+        torch.nn.functional.scaled_dot_product_attention(query, key, value).sum().backward()
+    assert counter.get_total_flops() == (2 + 5) * 2 * 6 * 7 * 9 * 4
+
+
+def test_the_seconds_of_orphans_are_counted() -> None:
+    """The child ends at once; its own child works for a second."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    work = "import time; end = time.process_time() + 1.0\nwhile time.process_time() < end: pass"
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {work!r}]); time.sleep(0.5)"
+
+    def run() -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(3)"], check=True)
+
+    assert _measured(run).process_sec > 0.7
+
+
+def test_the_page_compares_medians_and_says_when_the_gate_failed() -> None:
+    costs = {
+        arm: [{"process_sec": factor * sec, "wall_sec": 9.0} for sec in (10, 11, 30)] for arm, factor in (("A", 3), ("B", 2), ("C", 1))
+    }
+    counts = {arm: dict.fromkeys((*COUNTS, "operations"), 4.0) for arm in "ABC"}
+    counts["C"]["decodes"] = 2.0
+    found = {"limit": 20, "runs": 6, "gate": {"passed": True}, "costs": costs, "counts": counts, "unique": {"decodes": 2}}
+    text = page(found)
+    assert "| A | 33 [30, 90] | 9 | 3.00 |" in text
+    assert "| decodes | 4 | 4 | 2 | 2.00 | 2.00 | 2 |" in text
+    assert "STAND-IN" in text
+    assert "Gate FAILED: the numbers below compare nothing" in page({**found, "gate": {"passed": False}})
