@@ -32,7 +32,7 @@ def cases(results: Results, task: str, number: int = CASES) -> list[dict[str, An
     if best is None or reference is None or not {best, reference} <= rows:
         return []
     found = flips(results, task, best, minus=reference)
-    found = found.filter(pl.col("seed") == found["seed"].min())
+    found = found.filter(pl.col("seed").eq_missing(found["seed"].min()))
     clips = {clip["clip"]: clip for clip in results.clips.iter_rows(named=True)}
     chosen = []
     for right in (best, reference):

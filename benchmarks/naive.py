@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 import torch.nn.functional as F
 
@@ -93,26 +95,65 @@ class FullLogits(AnswerLoss):
         return losses.sum(1)
 
 
-def execute(task: Task) -> dict[str, Any]:
-    """Do a process's work; what it found is written to `task.out`."""
+class Seconds:
+    """Seconds of this process, by what it did; `media` includes those of the child process that decodes."""
+
+    def __init__(self) -> None:
+        self.of = dict.fromkeys(("start", "media", "training", "evaluation", "supervision"), 0.0)
+        self.at = 0.0  # process_time() counts from the start of the process
+        self.inside = 0.0  # of media since the last entry
+
+    def add(self, name: str) -> None:
+        """What was done since the last entry."""
+        now = time.process_time()
+        self.of[name] += now - self.at - self.inside
+        self.of["media"] += self.inside
+        self.at, self.inside = now, 0.0
+
+    def watch(self, encoder: Encoder) -> None:
+        """Count what an encoder spends on media."""
+        make = encoder.media_tensors
+
+        def timed(clip: Clip) -> MediaTensors:
+            began = time.process_time()
+            found = make(clip)
+            self.inside += time.process_time() - began
+            return found
+
+        encoder.media_tensors = timed  # type: ignore[method-assign]
+
+    def all(self) -> dict[str, float]:
+        """The seconds, children's included."""
+        children = (child.cpu_times() for child in psutil.Process().children(recursive=True))
+        return {**self.of, "media": self.of["media"] + sum(times.user + times.system for times in children)}
+
+
+def execute(task: Task) -> dict[str, float]:
+    """Do a process's work; what it found is written to `task.out`. Returns its seconds by what it did."""
     torch.set_num_threads(1)
+    seconds = Seconds()
     thinker = load_thinker(task.base, task.work.config.base.precision)
     encoder = _encoder(thinker, task.work.config, task.cache, task.ways)
+    seconds.watch(encoder)
     clips = read_manifest(task.manifest, task.work.config)
+    seconds.add("start")
     if isinstance(task.work, LedgerPart):
         part, file = task.work, task.ledgers / task.work.key / f"{task.work.kind}.0.0.jsonl"
         answer = auxiliary_answerer(thinker, encoder, part.kind, part.config.supervision)
         build(answer, eligible(clips, part.kind), part.kind, part.config, 1, file, lambda *done: None)
-        return {}
+        seconds.add("supervision")
+        return seconds.all()
     run, losses = task.work, list[float]()
     model = place_lora(thinker.model, run.config.lora, run.config.seed)[0]
     thinker = thinker._replace(model=model)
     for stage in run.stages:
         losses += _train(thinker, encoder, make_schedule(stage, clips, task.ledgers), stage.config, clips, task.ways, task.micro_batch)
+    seconds.add("training")
     model.eval()
     found = {"losses": losses, "answers": _answers(thinker, encoder, run, clips)}
     (task.out / f"{run.signature}.json").write_text(json.dumps(found), encoding="utf-8")
-    return found
+    seconds.add("evaluation")
+    return seconds.all()
 
 
 def changed_by(sweep: Sweep, run: Run, ledgers: Path, cache: Path, ways: Ways, steps: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -174,4 +215,5 @@ def _answers(thinker: Any, encoder: Encoder, run: Run, clips: list[Clip]) -> dic
 
 
 if __name__ == "__main__":
-    execute(pickle.loads(Path(sys.argv[1]).read_bytes()))
+    file = Path(sys.argv[1])
+    file.with_suffix(".json").write_text(json.dumps(execute(pickle.loads(file.read_bytes()))), encoding="utf-8")

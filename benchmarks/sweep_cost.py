@@ -4,7 +4,8 @@ Run:   python -m benchmarks.sweep_cost              (an hour on two cores; --rou
 
 Arms: A, one process a trial as with a common trainer: media decoded for every item, mel features padded to 300 s, full logits, recompute, one answer
 at a time, no shared stage. B, the same with decoded media kept, logits of answers only and no recompute. C, `python -m omnimer_ray.sweep`.
-All arms train the same items in the same steps, on the same base and clips; the gate compares adapters and answers.
+All arms train the same items in the same steps, on the same base and clips; the gate compares adapters and answers. Then C in one process without
+Ray, and the same less one lever at a time. What arithmetic predicts is printed first.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ import typer
 
 from benchmarks.counting import COUNTS, counted
 from benchmarks.double import distance
+from benchmarks.levers import levers, run_here
 from benchmarks.naive import Task, Ways, execute
+from benchmarks.predicted import compared as prediction
+from benchmarks.predicted import of_a_main_item, operations
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.execution.handout import write_manifest
 from omnimer_ray.markdown import table
@@ -65,6 +69,7 @@ def main(
     out.mkdir(parents=True)
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     sweep = prepared(out / "plan", limit)
+    print(f"Predicted for a trained main item of the 7B, 1e12 operations:\n\n{of_a_main_item()}\n", flush=True)
     costs: dict[str, list[Cost]] = {arm: [] for arm in "ABC"}
     for number in range(rounds):
         for arm in "ABC" if number % 2 == 0 else "CBA":
@@ -74,14 +79,17 @@ def main(
                 f"round {number + 1}, arm {arm}: {costs[arm][-1].process_sec:.0f} process seconds, {costs[arm][-1].wall_sec:.0f} s",
                 flush=True,
             )
-    gate = compared(sweep, out)
-    counts = {arm: count(arm, out / f"count_{arm}", sweep) for arm in "ABC"}
+    predicted = predict(sweep, out / "C0")
+    print(f"Predicted operations: {predicted}", flush=True)
     found = {
         "limit": limit,
         "runs": len(sweep.plan.runs),
-        "gate": gate,
+        "gate": compared(sweep, out),
         "costs": {arm: [cost._asdict() for cost in values] for arm, values in costs.items()},
-        "counts": counts,
+        "split": {arm: split(out / f"{arm}0") for arm in "ABC"},
+        "counts": {arm: count(arm, out / f"count_{arm}", sweep) for arm in "ABC"},
+        "levers": without(sweep, out / "levers", rounds),
+        "predicted": predicted,
         "unique": unique(sweep),
     }
     (out / "sweep_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -195,22 +203,47 @@ def count(arm: str, place: Path, sweep: Sweep) -> dict[str, float]:
             for task in tasks(sweep, place, WAYS[arm]):
                 execute(task)
         else:
-            _in_this_process(sweep, place)
+            run_here(sweep, place, levers()["ours"])
     return dict(counts)
 
 
-def _in_this_process(sweep: Sweep, place: Path) -> None:
-    """The units of our sweep, one after the other, without Ray."""
-    from dataclasses import replace
+def without(sweep: Sweep, place: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    """C in this process, and less one lever at a time: seconds of alternating rounds, and counts of a run apart."""
+    found: dict[str, dict[str, Any]] = {name: {"sec": []} for name in levers()}
+    for number in range(rounds):
+        for name in found if number % 2 == 0 else reversed(found):
+            found[name]["sec"].append(run_here(sweep, place / f"{number} {name}", levers()[name]))
+            print(f"round {number + 1}, {name}: {found[name]['sec'][-1]:.0f} s of this process", flush=True)
+    for name, entry in found.items():
+        with counted(flops=True) as counts:
+            run_here(sweep, place / f"counted {name}", levers()[name])
+        entry["counts"] = dict(counts)
+    return found
 
-    from omnimer_ray.execution.driver import make_job
-    from omnimer_ray.execution.worker import Worker
-    from omnimer_ray.training.loop import init_single_process_group
 
-    init_single_process_group()
-    job = replace(make_job(sweep._replace(ledgers=place / "ledgers"), place / "results", sweep.corpus.clips), cache=place / "cache")
-    for unit in sweep.plan.units:
-        Worker(job, unit, 0, 1, (), time.time()).execute()
+def predict(sweep: Sweep, place: Path) -> dict[str, float]:
+    """Operations of each arm by arithmetic, from the supervision of our sweep."""
+    from omnimer_ray.model.inputs import Encoder
+    from omnimer_ray.model.thinker import load_thinker
+
+    config = sweep.recipe
+    encoder = Encoder(load_thinker(sweep.base, config.base.precision).processor, config, place / "cache" / "omnimer_ray")
+    return operations(sweep, place / "results" / "ledgers", encoder)
+
+
+def split(place: Path) -> dict[str, float]:
+    """Seconds by what they were spent on: of an arm's processes, or of our units (whose clock is the wall's)."""
+    found: dict[str, float] = {}
+    for file in [*place.glob("[0-9]*.json"), *place.glob("results/*/*/runs/*/cost.json"), *place.glob("results/*/*/stages/*/cost.json")]:
+        entry = json.loads(file.read_text(encoding="utf-8"))
+        names = (
+            {"startup_sec": "start", "training_sec": "training", "evaluation_sec": "evaluation"}
+            if "pace" in entry
+            else dict.fromkeys(entry)
+        )
+        for name, shown in names.items():
+            found[shown or name] = found.get(shown or name, 0.0) + float(entry.get(name, 0.0))
+    return found
 
 
 def unique(sweep: Sweep) -> dict[str, int]:
@@ -233,20 +266,48 @@ def page(found: dict[str, Any]) -> str:
     for name in (*COUNTS, "operations"):
         ratios = (f"{counts[arm][name] / counts['C'][name]:.2f}" if counts["C"][name] else "" for arm in "AB")
         lines.append((name, *(f"{counts[arm][name]:,.0f}" for arm in "ABC"), *ratios, str(found["unique"].get(name, ""))))
+    parts = sorted({name for values in found["split"].values() for name in values})
+    parted = [(arm, *(f"{found['split'][arm].get(name, 0.0):.0f}" for name in parts)) for arm in costs]
+    gate = found["gate"]
     return "\n".join(
         [
             f"# The cost of a sweep: {found['runs']} runs on {found['limit']} clips",
             "",
             "STAND-IN: generated clips, the tiny Thinker. Seconds are those of processes, of a machine that may be shared; counts are exact.",
             "",
-            f"Gate {'passed' if found['gate']['passed'] else 'FAILED: the numbers below compare nothing'}: {json.dumps(found['gate'])}",
+            f"Gate {'passed' if gate['passed'] else 'FAILED: the numbers below compare nothing'}: {json.dumps(gate)}",
             "",
             table(("arm", "process seconds, median [range]", "seconds", "to C"), rows, numbers=True),
             "",
+            "Where the seconds of the first round went (A, B: of processes; C: of the units' clocks, beside the driver, supervision and Ray):",
+            "",
+            table(("arm", *parts), parted, numbers=True),
+            "",
             table(("counted in a run apart", "A", "B", "C", "A to C", "B to C", "needed"), lines, numbers=True),
+            "",
+            "Operations by arithmetic, before the counting:",
+            "",
+            prediction(found["predicted"], counts),
+            "",
+            "C in one process without Ray, and less one lever at a time:",
+            "",
+            _lever_table(found["levers"]),
             "",
         ]
     )
+
+
+def _lever_table(found: dict[str, dict[str, Any]]) -> str:
+    """One line per lever; ratios to ours."""
+    shown = ("operations", "decodes", "vision tower passes", "token passes, padding included", "vocabulary rows", "decode steps")
+    ours, lines = found["ours"], []
+    for name, entry in found.items():
+        seconds = sorted(entry["sec"])
+        ratio = f"{median(seconds) / median(ours['sec']):.2f}"
+        counted_here = (f"{entry['counts'][what]:,.0f}" for what in shown[1:])
+        times = f"{entry['counts']['operations'] / ours['counts']['operations']:.2f}"
+        lines.append((name, f"{median(seconds):.0f} [{seconds[0]:.0f}, {seconds[-1]:.0f}]", ratio, times, *counted_here))
+    return table(("less one lever", "process seconds", "to ours", "operations, to ours", *shown[1:]), lines, numbers=True)
 
 
 if __name__ == "__main__":

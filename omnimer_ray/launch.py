@@ -29,7 +29,7 @@ from omnimer_ray.outputs.model_card import write_card
 from omnimer_ray.outputs.registration import register, to_register
 from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.outputs.yields import yield_lines
-from omnimer_ray.planning import description, forecast
+from omnimer_ray.planning import description, forecast, kept_outputs
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
@@ -70,6 +70,8 @@ def run(request: Request, dry_run: bool, console: Console | None = None) -> int:
         description.log_all(description.search_lines(sweep.search, sweep.corpus, read_trials(sweep.folder)), log)
     fit = forecast.memory(sweep)
     log(f"memory   {fit.text}")
+    if line := kept_outputs.planned(sweep):
+        log(f"vision   {line}")
     log(f"time     {forecast.time_left(sweep, at_once)[1]}")
     if dry_run and not sweep.base.is_tiny:
         description.log_all([f"card     {line}" for line in forecast.cards_that_fit(sweep)], log)
@@ -174,7 +176,7 @@ def _run_search(sweep: Sweep, console: Console) -> int:
 
     log = console_logger(console)
     write_plan(sweep)
-    _prepare_clips(sweep, log)
+    sweep = _prepare_clips(sweep, log)
     code = run_trials(sweep, console)
     log(f"trials: {write_search(sweep.folder)[0]}")
     if code != DONE:
@@ -194,7 +196,7 @@ def _run(sweep: Sweep, console: Console) -> int:
         write_plan(sweep)
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
-        _prepare_clips(sweep, log)
+        sweep = _prepare_clips(sweep, log)
         _register(sweep, log)
         ended = _execute(sweep, console)
     else:
@@ -223,14 +225,20 @@ def _can_start(plan: Plan, outcomes: dict[str, str | None]) -> bool:
     return any(outcome is None and name not in blocked for name, outcome in outcomes.items())
 
 
-def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> None:
-    """Decode and check all media; clips.parquet is written first of all, so that the folder of a running sweep can be loaded."""
+def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> Sweep:
+    """Decode and check all media; clips.parquet is written first of all, so that the folder of a running sweep can be loaded.
+
+    Returns the sweep with the place of the vision tower's outputs, whose size is known now.
+    """
     from omnimer_ray.media.prepare import prepare_media
 
-    for media in dict.fromkeys(run.config.media for run in sweep.plan.runs.values()):
+    tokens = dict.fromkeys((run.config.media for run in sweep.plan.runs.values()), 0)
+    for media in tokens:
         for clips in (sweep.corpus.clips, *(other.scored for other in sweep.others)):
-            prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
+            tokens[media] += prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
+    configs = [(config, tokens[config.media]) for config in kept_outputs.distinct(sweep.plan)]
+    return sweep._replace(features=kept_outputs.place(sweep, configs, log))
 
 
 def _register(sweep: Sweep, log: Callable[[str], None]) -> None:

@@ -334,7 +334,7 @@ def test_a_sweep_whose_folder_was_taken_over_stops_and_names_it(given: Sweep, mo
 
 
 def test_the_folder_of_a_running_sweep_can_be_loaded(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnimer_ray.media.prepare.prepare_media", lambda *given: None)
+    monkeypatch.setattr("omnimer_ray.media.prepare.prepare_media", lambda *given: 0)
     monkeypatch.setattr("omnimer_ray.media.prepare.thumbnails", lambda *given: b"")
     write_plan(sweep)
     launch._prepare_clips(sweep, print)

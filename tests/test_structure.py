@@ -40,6 +40,7 @@ TORCH_SIDE = {
     "model.lora",
     "model.scoring",
     "model.thinker",
+    "model.vision_outputs",
     "search.runner",
     "search.study",
     "tiny.build",

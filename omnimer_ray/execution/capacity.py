@@ -1,13 +1,15 @@
 """Free resources of a Ray cluster: whether another worker group can start now, and the missing resources if it cannot.
 
-Each unit requests its own small number of bytes of memory. The number identifies the unit's placement group, so that the groups of
-other drivers are not counted, and a started unit is known to have no resources yet if its group is not placed.
+Each worker group requests its own small number of bytes of memory. The number identifies the unit's placement group, so that the groups of
+other drivers are not counted, and a started unit is known to have no resources yet if its group is not placed. Trials that do the work
+themselves request the same number for all units of a sweep, because Tune hands a process on to the next trial only if both ask for the same.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,8 +34,8 @@ class Room(NamedTuple):
     waits_for: str | None = None
 
 
-def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, starting: int) -> Room:
-    """Decide whether one more worker group fits. `starting` of the `running` units have no resources allocated yet.
+def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, starting: int, idle: int = 0) -> Room:
+    """Decide whether one more worker group fits. `starting` of the `running` units have no resources yet; `idle` processes wait for a unit.
 
     If this sweep's own units fill the cluster, no reason is reported: the next unit starts when one of them ends.
     """
@@ -42,7 +44,7 @@ def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, star
         limit = min(limit, profile.max_concurrent_runs)
     if running >= limit > 0:
         return Room(False)
-    if limit and num_groups(profile, (node.free for node in nodes)) > starting:
+    if limit and num_groups(profile, (node.free for node in nodes)) + idle > starting:
         return Room(True)
     return Room(False, describe_shortage(profile, nodes))
 
@@ -78,13 +80,14 @@ class Capacity:
     def __init__(self, profile: MachineProfile, session: str, report: Callable[[str | None], None]) -> None:
         """`report` is called each time with the reason why no unit can start, or None."""
         self.profile, self.session, self.report = profile, session, report
-        self.nodes, self.held, self.read_at = list[Node](), set[float](), float("-inf")
+        self.nodes, self.held, self.read_at = list[Node](), Counter[float](), float("-inf")
 
     def __call__(self, running: Collection[Unit]) -> bool:
         if time.monotonic() - self.read_at >= READ_EVERY_SEC:
             self.nodes, self.held, self.read_at = live_nodes(), held_tags(), time.monotonic()
-        starting = sum(placement_group_tag(unit, self.session) not in self.held for unit in running)
-        room = find_room(self.profile, self.nodes, len(running), starting)
+        tags: Counter[float] = Counter(placement_group_tag(self.profile, unit, self.session) for unit in running)
+        idle = 0 if self.profile.workers_per_run else self.held[trial_tag(self.session)] - len(running)
+        room = find_room(self.profile, self.nodes, len(running), (tags - self.held).total(), max(0, idle))
         self.report(room.waits_for)
         return room.fits
 
@@ -98,29 +101,38 @@ def live_nodes() -> list[Node]:
     return [Node(node["Resources"], free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
 
 
-def held_tags() -> set[float]:
-    """Tags of the placement groups whose resources are allocated."""
-    return {bundle["memory"] for group in _groups().values() if group["state"] == "CREATED" for bundle in _tagged(group)}
+def held_tags() -> Counter[float]:
+    """How many placement groups with each tag have their resources."""
+    created = (group for group in _groups().values() if group["state"] == "CREATED")
+    return Counter(tag for group in created for tag in {bundle["memory"] for bundle in _tagged(group)})
 
 
-def placement_group_tag(unit: Unit, session: str) -> int:
+def placement_group_tag(profile: MachineProfile, unit: Unit, session: str) -> int:
     """Bytes of memory that a unit's workers request: a negligible amount that identifies the unit's placement group."""
-    return 1 + zlib.crc32(f"{session} {unit.id}".encode()) % 2**20
+    return _tag(session, unit.id) if profile.workers_per_run else trial_tag(session)
 
 
-def remove_placement_group(unit: Unit, session: str) -> None:
-    """Remove the placement group of a unit whose trial has ended.
+def trial_tag(session: str) -> int:
+    """Bytes of memory that each trial of a sweep requests if it does the work itself."""
+    return _tag(session, "trial")
 
-    Ray keeps a worker group's, with its cores and cards, until the driver ends, if the group's set-up failed, or if the trial's or the
-    controller's process died and no dashboard runs. Tune keeps a trial's own for up to 10 minutes if no other trial runs: it waits for
-    the searcher's next unit before it stops the actor, and that unit would wait for the same cores.
+
+def _tag(session: str, name: str) -> int:
+    return 1 + zlib.crc32(f"{session} {name}".encode()) % 2**20
+
+
+def remove_placement_group(profile: MachineProfile, unit: Unit, session: str) -> None:
+    """Remove the placement group of a worker group whose trial has ended.
+
+    Ray keeps it, with its cores and cards, until the driver ends, if the group's set-up failed, or if the trial's or the controller's
+    process died and no dashboard runs. A trial that does the work itself keeps its group for the next unit.
     """
     import ray
     from ray.util.placement_group import PlacementGroup
     from ray.util.placement_group import remove_placement_group as remove
 
-    tag = placement_group_tag(unit, session)
-    for name, group in _groups().items() if ray.is_initialized() else ():
+    tag = placement_group_tag(profile, unit, session)
+    for name, group in _groups().items() if ray.is_initialized() and profile.workers_per_run else ():
         if group["state"] != "REMOVED" and any(bundle["memory"] == tag for bundle in _tagged(group)):
             remove(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 

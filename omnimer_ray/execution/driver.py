@@ -49,7 +49,16 @@ class Outcome(NamedTuple):
 def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning | None = None) -> Job:
     """Return what the units of a sweep share; workers receive no clips but `clips`."""
     session = f"{os.getpid()}-{int(time.time())}"
-    job = Job(folder.resolve(), sweep.ledgers.resolve(), default_cache(), sweep.base, sweep.profile, session, pruning)
+    job = Job(
+        folder.resolve(),
+        sweep.ledgers.resolve(),
+        default_cache(),
+        sweep.base,
+        sweep.profile,
+        session,
+        pruning,
+        sweep.features and sweep.features.resolve(),
+    )
     write_manifest(job.work / "manifest.json", clips)
     for other in sweep.others:
         write_manifest(job.other_file(other.fingerprint), other.scored)
@@ -147,12 +156,13 @@ def execute(searcher: PlanSearcher, job: Job) -> Outcome:
     searcher.classify_dead = lambda trial_id, unit, attempts: classify_dead_trial(job, unit, attempts, errors.read(trial_id))
     searcher.has_room = Capacity(job.profile, job.session, searcher.watcher.wait)
     searcher.record_failed = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
-    searcher.release = lambda unit: remove_placement_group(unit, job.session)
+    searcher.release = lambda unit: remove_placement_group(job.profile, unit, job.session)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), partial(_trial_resources, job.profile, job.session))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
+    reused = not job.profile.workers_per_run  # a trial that does the work itself hands its process, with all that it imported, to the next
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=MAX_TRIALS, reuse_actors=False),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=MAX_TRIALS, reuse_actors=reused),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(job.work), verbose=0, failure_config=tune.FailureConfig(max_failures=0), callbacks=[errors]
         ),
@@ -193,7 +203,7 @@ def _trial_resources(profile: MachineProfile, session: str, config: dict[str, An
     """
     if profile.workers_per_run:
         return tune.PlacementGroupFactory([{"memory": 1}])
-    tag = placement_group_tag(config["unit"], session)
+    tag = placement_group_tag(profile, config["unit"], session)
     requested = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": tag}
     return tune.PlacementGroupFactory([{name: amount for name, amount in requested.items() if amount}])
 

@@ -28,6 +28,7 @@ class Job:
     profile: MachineProfile
     session: str  # of the driver, for unique names
     pruning: Pruning | None = None  # of a search's trials
+    features: Path | None = None  # where the vision tower's outputs are kept; None: the tower runs at every step
 
     @property
     def work(self) -> Path:

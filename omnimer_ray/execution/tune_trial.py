@@ -63,7 +63,7 @@ def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
     import ray.train.torch
 
     profile = job.profile
-    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(unit, job.session)}
+    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(profile, unit, job.session)}
     return ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job, "unit": unit, "attempts": attempts, "began": time.time()},

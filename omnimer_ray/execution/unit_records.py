@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -91,6 +93,18 @@ def environment_info(num_workers: int) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         **peak_memory(),
     }
+
+
+def start_measuring_peak_memory() -> None:
+    """Free what an earlier unit of this process has left, and forget its peaks."""
+    import torch
+
+    gc.collect()
+    with contextlib.suppress(OSError):  # not Linux, or a container that forbids it: the peak is that of all its units
+        Path("/proc/self/clear_refs").write_text("5")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory() -> dict[str, float | None]:

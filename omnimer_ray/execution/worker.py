@@ -15,7 +15,7 @@ from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.execution.handout import Job, read_clips, read_manifest
-from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
+from omnimer_ray.execution.unit_records import run_record, stage_record, start_measuring_peak_memory, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.inference.model import about_adapter
 from omnimer_ray.metrics import scores
@@ -47,14 +47,17 @@ def _work(job: Job, unit: Unit, attempts: Sequence[dict[str, Any]], began: float
     import torch
     import torch.distributed as dist
 
-    from omnimer_ray.training.loop import init_single_process_group
+    from omnimer_ray.training.loop import init_single_process_group, leave_single_process_group
 
+    start_measuring_peak_memory()
     init_single_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()  # a process may do several units
     worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), attempts, began, beat)
-    return worker.execute()
+    try:
+        return worker.execute()
+    finally:
+        if not job.profile.workers_per_run:  # this process may do other units
+            leave_single_process_group()
 
 
 class Worker:
@@ -135,8 +138,29 @@ class Worker:
         from omnimer_ray.model.thinker import load_thinker
 
         thinker = load_thinker(self.base, self.config.base.precision, self.device)
+        encoder = Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
+        if self.job.features is not None:
+            self._use_kept_outputs(self.job.features, thinker, encoder)
         self.timings["startup_sec"] = time.time() - self.began
-        return thinker, Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
+        return thinker, encoder
+
+    def _use_kept_outputs(self, features: Path, thinker: Thinker, encoder: Encoder) -> None:
+        """Let the vision tower see each clip that it has not seen yet, each rank its share; then the tower is not needed any more."""
+        from omnimer_ray.model.vision_outputs import VisionOutputs, is_frozen, use
+
+        if not is_frozen(self.config):
+            return
+        outputs, write = VisionOutputs(features, self.config, self.job.cache), self._progress("clips seen by the vision tower")
+
+        def report(done: int, total: int) -> None:
+            self.beat()
+            write(done, total)
+
+        others = [read_clips(self.job.other_file(other.fingerprint)) for other in self.config.evaluation.also]
+        clips = [clip for part in (self.clips, *others) for clip in part]
+        outputs.fill(thinker, encoder, clips[self.rank :: self.num_workers], report)
+        _barrier()
+        use(outputs, thinker, encoder)
 
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
         """Return the base with the stage's adapter, trained now or loaded if it is recorded, and whether the training finished."""

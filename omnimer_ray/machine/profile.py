@@ -34,6 +34,7 @@ class MachineProfile(Frozen):
     recompute: bool = False  # gradient checkpointing: slower, needs much less memory
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
     cache_gib: float = Field(1.0, gt=0)  # media cached in a worker's memory
+    features_gib: float = Field(32.0, ge=0)  # of the frozen vision tower's outputs kept beside the results; 0: none, it runs at every step
     peak_tflops: float | None = Field(None, gt=0)  # of a card in the base's precision; only a forecast before anything is measured uses it
     threads_per_worker: int = Field(1, ge=1)  # threads of torch
     step_timeout_sec: float = Field(900, gt=0)  # a worker that finishes no micro-batch and no answer within this time is killed as hung

@@ -136,6 +136,15 @@ def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
     return found
 
 
+def frames_hash(clip: Clip, cache: Path) -> str:
+    """Hash of what a clip's frames are made from, whatever the media settings. Raises MachineError if its file cannot be read."""
+    video = clip.video_path if "video" in clip.tracks else None
+    try:
+        return content_hash({"video": source_hash(video, cache) if video else None, "version": MEDIA_VERSION})
+    except Fault as fault:
+        raise MachineError(f"{clip.id}: {fault.what}, on {platform.node()}; {fault.remedy}") from None
+
+
 def _audio_file(clip: Clip, source: AudioSource) -> Path | None:
     """Return the file that a clip's sound is read from."""
     match source:

@@ -26,20 +26,26 @@ class Seen(NamedTuple):
 
     faults: list[str]
     suspicious: list[str]
+    video_tokens: int = 0
 
 
-def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, log: Callable[[str], None]) -> None:
-    """Fill the media cache, and log suspicious findings. Raises one CorpusError with the faults of all clips, one per line."""
+def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, processes: int, log: Callable[[str], None]) -> int:
+    """Fill the media cache, and log suspicious findings; returns the number of video tokens of all clips.
+
+    Raises one CorpusError with the faults of all clips, one per line.
+    """
     if not clips:
-        return
+        return 0
     faults: list[str] = []
     suspicious: list[str] = []
+    tokens = 0
     last = time.monotonic()
     # Spawned, not forked: the caller holds threads.
     with ProcessPoolExecutor(min(processes, len(clips)), mp_context=multiprocessing.get_context("spawn")) as pool:
         for done, seen in enumerate(pool.map(partial(_look, media=media, cache=cache), clips, chunksize=4), 1):
             faults.extend(seen.faults)
             suspicious.extend(seen.suspicious)
+            tokens += seen.video_tokens
             if time.monotonic() - last > REPORT_EVERY_SEC:
                 last = time.monotonic()
                 log(f"media: {done} of {len(clips)} clips decoded and checked")
@@ -49,6 +55,7 @@ def prepare_media(clips: Sequence[Clip], media: MediaConfig, cache: Path, proces
         log(f"suspicious: {len(suspicious) - MOST_LINES} more clips; python -m omnimer_ray.corpora check lists them")
     if faults:
         raise CorpusError(f"{len(faults)} of {len(clips)} clips cannot be used:\n" + "\n".join(faults))
+    return tokens
 
 
 def thumbnails(clip: Clip, media: MediaConfig, cache: Path) -> bytes:
@@ -78,4 +85,4 @@ def _look(clip: Clip, media: MediaConfig, cache: Path) -> Seen:
         loaded = load_media(clip, media, cache)
     except MediaError as error:
         return Seen([str(error)], [])
-    return Seen([], suspicious_lengths(clip.id, Lengths(loaded.video_sec, loaded.audio_sec)))
+    return Seen([], suspicious_lengths(clip.id, Lengths(loaded.video_sec, loaded.audio_sec)), loaded.num_video_tokens)

@@ -1,12 +1,13 @@
 """Model inputs and labels from a conversation and media; collation; token counts.
 
-Shapes: B items in a micro-batch, L tokens of the longest item, A answer tokens, P vision patches, M mel frames.
+Shapes: B items in a micro-batch, L tokens of the longest item, A answer tokens, P vision patches of 1176 values, M mel frames. Where the
+vision tower's outputs are kept, they take the place of the pixels: (P / 4, D), D the width of the language model.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Encoded(NamedTuple):
 
     input_ids: torch.Tensor  # (L,) long: prompt, then answer and <|im_end|> if there is an answer
     answer_start: int  # L if there is no answer
-    pixels: torch.Tensor | None  # (P, 1176) float32
+    pixels: torch.Tensor | None  # (P, 1176) float32, or the tower's outputs
     grid: torch.Tensor | None  # (3,) long: time, height, width in patches
     seconds_per_grid: float  # between two temporal patches
     mel: torch.Tensor | None  # (128, M) float32
@@ -63,6 +64,12 @@ class Encoder:
         )
         self.tokenizer = processor.tokenizer
         self._recent: OrderedDict[tuple[str, Path | None, Path | None], MediaTensors] = OrderedDict()
+        self._read_outputs: Callable[[Clip, int], torch.Tensor] | None = None
+
+    def use_outputs(self, read: Callable[[Clip, int], torch.Tensor]) -> None:
+        """From now on give the vision tower's kept outputs instead of pixels; `read` returns those of a clip with so many video tokens."""
+        self._read_outputs = read
+        self._recent.clear()
 
     def encode(
         self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None, seen: Sequence[Modality] | None = None
@@ -114,6 +121,12 @@ class Encoder:
         return ids
 
     def _tensors(self, clip: Clip, media: ClipMedia) -> MediaTensors:
+        pixels, grid = self._processed(clip, media) if self._read_outputs is None else self._kept(self._read_outputs, clip, media)
+        seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
+        return MediaTensors(pixels, grid, seconds, torch.from_numpy(media.mel), media.num_video_tokens, media.num_audio_tokens)
+
+    def _processed(self, clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels and grid of a clip's frames."""
         frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
         # The frames already have their final size: resizing again would triple the number of tokens of small frames.
         out = self.processor.video_processor(
@@ -126,16 +139,19 @@ class Encoder:
                 f"{clip.id}: the base's processor makes {num_video_tokens} video tokens of frames {tuple(frames.shape)} where the formula gives "
                 f"{media.num_video_tokens}; its preprocessor_config.json is not Qwen2.5-Omni's"
             )
-        seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
-        return MediaTensors(
-            out["pixel_values_videos"], grid, seconds, torch.from_numpy(media.mel), num_video_tokens, media.num_audio_tokens
-        )
+        return out["pixel_values_videos"], grid
+
+    def _kept(self, read: Callable[[Clip, int], torch.Tensor], clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
+        """Kept outputs and grid of a clip's frames."""
+        video, (frames, height, width, _) = self.processor.video_processor, media.frames.shape
+        grid = torch.tensor([frames // video.temporal_patch_size, height // video.patch_size, width // video.patch_size])
+        return read(clip, media.num_video_tokens), grid
 
 
 def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Batch items of one kind into model inputs. `side` is the padding side: 'right' for training, 'left' for generation.
 
-    input_ids, attention_mask (B, L); pixel_values_videos (sum P, 1176); video_grid_thw (B, 3); video_second_per_grid (B,);
+    input_ids, attention_mask (B, L); pixel_values_videos (sum P, 1176), or kept outputs (sum P / 4, D); video_grid_thw (B, 3); video_second_per_grid (B,);
     input_features (B, 128, M); feature_attention_mask (B, M).
     """
     length = max(len(item.input_ids) for item in items)

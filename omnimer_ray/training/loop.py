@@ -87,9 +87,15 @@ def learning_rate(settings: OptimizerConfig, step: int, num_steps: int) -> float
 
 
 def init_single_process_group(backend: str = "gloo") -> None:
-    """Initialise a single-process group if none is initialised; it exists until the process exits."""
+    """Initialise a single-process group if none is initialised."""
     if not dist.is_initialized():
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+
+
+def leave_single_process_group() -> None:
+    """Destroy the group, and what DeepSpeed remembers of it: an engine on a new group would use groups that are gone."""
+    if "deepspeed" in sys.modules and sys.modules["deepspeed"].comm.is_initialized():
+        sys.modules["deepspeed"].comm.destroy_process_group()
 
 
 def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:

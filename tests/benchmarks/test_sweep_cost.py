@@ -1,8 +1,11 @@
 """The naive ways compute the same, what is counted is what is done, and orphans' seconds are not lost."""
 
 import ctypes
+import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +13,16 @@ import torch
 
 from benchmarks.counting import COUNTS, attention_formulas, watch
 from benchmarks.double import in_double
-from benchmarks.naive import FullLogits, padded_mel
-from benchmarks.sweep_cost import SUBREAPER, _measured, page
+from benchmarks.naive import FullLogits, Seconds, padded_mel
+from benchmarks.predicted import ARMS, of_a_main_item, trained
+from benchmarks.sweep_cost import SUBREAPER, _measured, main, page
 from benchmarks.thinker_memory import noise
 from omnimer_ray.config import LoraConfig
+from omnimer_ray.machine.flops import forward
 from omnimer_ray.machine.memory import Item
 from omnimer_ray.media.load import log_mel
 from omnimer_ray.model.bases import locate
+from omnimer_ray.model.dimensions import HUB_SHAPES
 from omnimer_ray.model.inputs import collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import Thinker, load_thinker
@@ -100,9 +106,69 @@ def test_the_page_compares_medians_and_says_when_the_gate_failed() -> None:
     }
     counts = {arm: dict.fromkeys((*COUNTS, "operations"), 4.0) for arm in "ABC"}
     counts["C"]["decodes"] = 2.0
-    found = {"limit": 20, "runs": 6, "gate": {"passed": True}, "costs": costs, "counts": counts, "unique": {"decodes": 2}}
+    found = {
+        "limit": 20,
+        "runs": 6,
+        "gate": {"passed": True},
+        "costs": costs,
+        "counts": counts,
+        "unique": {"decodes": 2},
+        "split": {"A": {"start": 7.0, "media": 3.0}, "B": {"start": 7.0}, "C": {"start": 1.0}},
+        "predicted": {"A": 4.4, "B": 4.0, "C": 3.6},
+        "levers": {
+            "ours": {"sec": [3.0, 1.0, 2.0], "counts": counts["C"]},
+            "less one": {"sec": [6.0, 4.0, 5.0], "counts": {**counts["A"], "operations": 6.0}},
+        },
+    }
     text = page(found)
     assert "| A | 33 [30, 90] | 9 | 3.00 |" in text
     assert "| decodes | 4 | 4 | 2 | 2.00 | 2.00 | 2 |" in text
+    assert "| A | 3 | 7 |" in text  # media, start
+    assert "| A | 0.000 | 0.000 | +10.0% |" in text
+    assert "| less one | 5 [4, 6] | 2.50 | 1.50 | 4 |" in text
     assert "STAND-IN" in text
     assert "Gate FAILED: the numbers below compare nothing" in page({**found, "gate": {"passed": False}})
+
+
+def test_arithmetic_counts_each_part_as_often_as_an_arm_computes_it() -> None:
+    shape, item = HUB_SHAPES["Qwen/Qwen2.5-Omni-7B"], Item(200, 135, 640, 32)
+    once = forward(shape, item)
+    naive, tuned, ours = (trained(shape, item, ARMS[arm]) for arm in "ABC")
+    assert naive["language"] == 3 * once["language"]
+    assert naive["head"] == pytest.approx(2 * once["head"] * item.total / item.answer)
+    assert tuned == {"language": 2 * once["language"], "audio": 2 * once["audio"], "vision": once["vision"], "head": 2 * once["head"]}
+    assert ours == {**tuned, "vision": 0}
+    assert "| 640 | C | " in of_a_main_item()
+
+
+def test_seconds_of_media_are_not_those_of_training() -> None:
+    class Encoder:
+        def media_tensors(self, clip: object) -> None:
+            work(0.2)
+
+    def work(sec: float) -> None:
+        end = time.process_time() + sec
+        while time.process_time() < end:
+            pass
+
+    seconds, encoder = Seconds(), Encoder()
+    seconds.watch(encoder)  # type: ignore[arg-type]
+    seconds.add("start")
+    encoder.media_tensors(None)
+    work(0.1)
+    seconds.add("training")
+    found = seconds.all()
+    assert found["media"] >= 0.2
+    assert 0.1 <= found["training"] < 0.2
+    assert found["start"] > 0 == found["evaluation"]
+
+
+@pytest.mark.slow
+def test_the_whole_command(tmp_path: Path, shared_cache: Path) -> None:
+    main(rounds=1, limit=16, out=tmp_path / "cost")
+    found = json.loads((tmp_path / "cost" / "sweep_cost.json").read_text(encoding="utf-8"))
+    assert found["gate"]["passed"]
+    ours, needed = found["counts"]["C"], found["unique"]
+    assert all(ours[name] <= 1.05 * needed[name] for name in needed)
+    shared, alone = (found["levers"][name]["counts"]["operations"] for name in ("ours", "no stage shared"))
+    assert shared < alone

@@ -13,13 +13,14 @@ from PIL import Image
 
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import CorpusError
+from omnimer_ray.media.load import load_media
 from omnimer_ray.media.prepare import prepare_media, thumbnails
 
 MEDIA = tiny_config().media
 
 
 def test_no_clips_need_no_processes(tmp_path: Path) -> None:
-    prepare_media([], MEDIA, tmp_path, 2, lambda line: None)
+    assert prepare_media([], MEDIA, tmp_path, 2, lambda line: None) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -45,7 +46,8 @@ def test_suspicious_lengths_are_logged_before_a_sweep(corpus: Corpus, tmp_path: 
     line = f"suspicious: {one.id}: 2.2 s of video and 7.0 s of sound; do the two files belong together?"
     assert logged == [line] * 10 + ["suspicious: 2 more clips; python -m omnimer_ray.corpora check lists them"]
     logged.clear()
-    prepare_media([one], MEDIA, tmp_path / "cache", 1, logged.append)
+    tokens = load_media(one, MEDIA, tmp_path / "cache").num_video_tokens
+    assert prepare_media([one, one], MEDIA, tmp_path / "cache", 1, logged.append) == 2 * tokens > 0
     assert logged == []
 
 

@@ -30,7 +30,7 @@ def sweep(tmp_path: Path) -> Sweep:
 
 
 def test_a_sweep_registers_its_contrasts_with_their_power_before_it_runs(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnimer_ray.media.prepare.prepare_media", lambda *given: None)
+    monkeypatch.setattr("omnimer_ray.media.prepare.prepare_media", lambda *given: 0)
     monkeypatch.setattr("omnimer_ray.media.prepare.thumbnails", lambda *given: b"")
     write_plan(sweep)
     launch._prepare_clips(sweep, print)

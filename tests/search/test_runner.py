@@ -71,7 +71,7 @@ def searched(sweep: Sweep, monkeypatch: pytest.MonkeyPatch, code: int) -> tuple[
         confirmed.append(sweep)
         return launch.DONE
 
-    monkeypatch.setattr(launch, "_prepare_clips", lambda sweep, log: None)
+    monkeypatch.setattr(launch, "_prepare_clips", lambda sweep, log: sweep)
     monkeypatch.setattr(runner, "run_trials", lambda sweep, console: code)
     monkeypatch.setattr(launch, "_run", confirm)
     return launch._run_search(sweep, Console(file=io.StringIO())), confirmed
