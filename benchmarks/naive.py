@@ -216,4 +216,4 @@ def _answers(thinker: Any, encoder: Encoder, run: Run, clips: list[Clip]) -> dic
 
 if __name__ == "__main__":
     file = Path(sys.argv[1])
-    file.with_suffix(".json").write_text(json.dumps(execute(pickle.loads(file.read_bytes()))), encoding="utf-8")
+    file.with_suffix(".sec.json").write_text(json.dumps(execute(pickle.loads(file.read_bytes()))), encoding="utf-8")

@@ -122,9 +122,9 @@ def _runner(arm: str, place: Path, sweep: Sweep, limit: int) -> Callable[[], Non
             for number, task in enumerate(tasks(sweep, place, WAYS[arm])):
                 file = place / f"{number}.pickle"
                 file.write_bytes(pickle.dumps(task))
-                subprocess.run(
-                    [sys.executable, "-m", "benchmarks.naive", str(file)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-                )
+                words = [sys.executable, "-m", "benchmarks.naive", str(file)]
+                with (place / "log.txt").open("a") as log:
+                    subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
 
         return naive
 
@@ -210,6 +210,7 @@ def count(arm: str, place: Path, sweep: Sweep) -> dict[str, float]:
 def without(sweep: Sweep, place: Path, rounds: int) -> dict[str, dict[str, Any]]:
     """C in this process, and less one lever at a time: seconds of alternating rounds, and counts of a run apart."""
     found: dict[str, dict[str, Any]] = {name: {"sec": []} for name in levers()}
+    run_here(sweep, place / "to warm up", levers()["ours"])  # imports and DeepSpeed's operator
     for number in range(rounds):
         for name in found if number % 2 == 0 else reversed(found):
             found[name]["sec"].append(run_here(sweep, place / f"{number} {name}", levers()[name]))
@@ -234,7 +235,7 @@ def predict(sweep: Sweep, place: Path) -> dict[str, float]:
 def split(place: Path) -> dict[str, float]:
     """Seconds by what they were spent on: of an arm's processes, or of our units (whose clock is the wall's)."""
     found: dict[str, float] = {}
-    for file in [*place.glob("[0-9]*.json"), *place.glob("results/*/*/runs/*/cost.json"), *place.glob("results/*/*/stages/*/cost.json")]:
+    for file in [*place.glob("*.sec.json"), *place.glob("results/*/*/runs/*/cost.json"), *place.glob("results/*/*/stages/*/cost.json")]:
         entry = json.loads(file.read_text(encoding="utf-8"))
         names = (
             {"startup_sec": "start", "training_sec": "training", "evaluation_sec": "evaluation"}
