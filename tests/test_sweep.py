@@ -82,7 +82,8 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(dry_run: tuple["subprocess
     assert lines[0] == "ablations: Which auxiliary tasks help, and in which order? (OmniMER, Tables III to VI)"
     assert PLAN in lines
     assert any(line.startswith("         0 units recorded, 0 to resume, 20 new; ") for line in lines)
-    assert lines[-2].startswith("memory   a worker needs ")
+    assert lines[-3].startswith("memory   a worker needs ")
+    assert lines[-2].startswith("vision   the frozen tower sees each of 256 clips once; its outputs, ")
     assert lines[-1] == "time     no measured rates yet: no run of this corpus and base is finished on this profile"
     assert any(line.startswith("         STAND-IN: generated faces") for line in lines)
     assert not results.exists()

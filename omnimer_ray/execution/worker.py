@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, assert_never
 from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split
+from omnimer_ray.doctor.host import available_gib
 from omnimer_ray.execution.handout import Job, read_clips, read_manifest
 from omnimer_ray.execution.unit_records import run_record, stage_record, start_measuring_peak_memory, write_cost
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.inference.model import about_adapter
+from omnimer_ray.machine.memory import GIB, recompute_rule
+from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.metrics import scores
 from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
@@ -204,7 +207,9 @@ class Worker:
 
         profile, config = self.job.profile, stage.config
         micro_batch = fitting(profile.micro_batch, config.block, self.num_workers)
-        placement = Placement(micro_batch, profile.zero_stage, profile.recompute, profile.checkpoint_every, str(self.device))
+        off_card = ("vision",) if encoder.reads_outputs else ()
+        recompute = recompute_rule(profile, _memory_gib(profile), self.base.shape, config, off_card)
+        placement = Placement(micro_batch, profile.zero_stage, recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(thinker.model, config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
         if self.job.pruning is not None and isinstance(self.unit, RunUnit):  # the run's last stage, which has main items
@@ -359,6 +364,13 @@ def _device() -> Any:
     import torch
 
     return ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _memory_gib(profile: MachineProfile) -> float:
+    """This worker's memory, of its card or of the machine."""
+    import torch
+
+    return min(1.0, profile.gpus_per_worker) * torch.cuda.mem_get_info()[1] / GIB if torch.cuda.is_available() else available_gib()
 
 
 def _barrier() -> None:

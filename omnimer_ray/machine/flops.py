@@ -34,10 +34,11 @@ def forward(shape: Shape, item: Item) -> dict[str, float]:
     }
 
 
-def trained_item(shape: Shape, config: RunConfig, item: Item, recompute: bool) -> float:
+def trained_item(shape: Shape, config: RunConfig, item: Item, recompute: bool, keeps_outputs: bool = False) -> float:
     """Operations of one item in training: frozen weights need no gradient, so a backward pass costs as much as a forward pass.
 
-    A tower without LoRA has no backward pass; with recompute every other part has a second forward pass.
+    A tower without LoRA has no backward pass, and the vision tower's outputs may be kept; with recompute every other part has a second
+    forward pass.
     """
     targets, parts = PLACEMENTS[config.lora.placement], forward(shape, item)
     times = 3 if recompute else 2
@@ -45,7 +46,7 @@ def trained_item(shape: Shape, config: RunConfig, item: Item, recompute: bool) -
         "language": times,
         "head": 2,
         "audio": times if AUDIO_ATTENTION in targets else 1,
-        "vision": times if VISION_ATTENTION in targets else 1,
+        "vision": times if VISION_ATTENTION in targets else not keeps_outputs,
     }
     return sum(passes[name] * value for name, value in parts.items())
 

@@ -8,7 +8,8 @@ a CPU with the real classes, and tests/machine/test_memory.py measures them agai
 from __future__ import annotations
 
 import bisect
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import LoraConfig, RunConfig
@@ -28,6 +29,7 @@ from omnimer_ray.model.dimensions import (
 GIB = 2**30
 BYTES = {"fp32": 4, "bf16": 2}
 RESERVE_GIB = 1.0  # assumed, for the CUDA context, NCCL and fragmentation of the allocator
+WITHOUT_RECOMPUTE = 0.9  # [A] share of a worker's memory that a micro-batch may need by the estimate and be trained without recompute
 PROMPT_TOKENS = 512  # a generous upper bound for an instruction with its transcript
 COUNTED = {LANGUAGE_ATTENTION, AUDIO_ATTENTION, VISION_ATTENTION}  # targets that the formulas for LoRA cover
 SAVINGS: tuple[tuple[str, Any], ...] = (("evaluation_batch", 1), ("micro_batch", 1), ("recompute", True))  # cheapest first
@@ -148,8 +150,26 @@ def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
         micro_batch=profile.micro_batch,
         evaluation_batch=profile.evaluation_batch,
         zero_stage=profile.zero_stage,
-        recompute=profile.recompute,
+        recompute=bool(profile.recompute),
     )
+
+
+def recompute_rule(
+    profile: MachineProfile, gib: float, shape: Shape | None, config: RunConfig, off_card: Collection[str] = ()
+) -> Callable[[int, int], bool] | None:
+    """Whether a micro-batch of so many padded tokens an item, so many of them of sound, is recomputed on a worker with so much memory.
+
+    None: none is. Each is with `recompute: always`, or if the base's sizes are not known.
+    """
+    if not profile.recompute:
+        return None
+    limit = 0.0 if profile.recompute == "always" or shape is None else WITHOUT_RECOMPUTE * gib
+    setup = setup_of(profile, config)._replace(recompute=False, off_card=off_card)
+    return partial(_exceeds, limit, shape or Shape(), setup, longest_item(config).answer)
+
+
+def _exceeds(gib: float, shape: Shape, setup: Setup, answer: int, tokens: int, audio: int) -> bool:
+    return estimate(shape, setup, Item(tokens - audio - answer, audio, answer=answer)).training_gib > gib
 
 
 def longest_item(config: RunConfig) -> Item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -31,7 +31,7 @@ class MachineProfile(Frozen):
     evaluation_batch: int = Field(8, ge=1)  # answers decoded together
     ledger_shards: int = Field(1, ge=1)  # units that build one instruction's supervision side by side
     zero_stage: int = Field(2, ge=1, le=2)
-    recompute: bool = False  # gradient checkpointing: slower, needs much less memory
+    recompute: bool | Literal["always"] = False  # gradient checkpointing; true: of micro-batches that need it by the memory estimate
     checkpoint_every: int = Field(10, ge=1)  # optimizer steps
     cache_gib: float = Field(1.0, gt=0)  # media cached in a worker's memory
     features_gib: float = Field(32.0, ge=0)  # of the frozen vision tower's outputs kept beside the results; 0: none, it runs at every step
@@ -64,9 +64,15 @@ class Resources(NamedTuple):
 
 
 def smaller(profile: MachineProfile) -> MachineProfile:
-    """Profile for about half the memory: the next smaller micro-batch that divides the old one, so that blocks still split evenly."""
+    """Profile for about half the memory: the next smaller micro-batch that divides the old one, so that blocks still split evenly.
+
+    What was recomputed where the estimate says so is now recomputed always.
+    """
     half = next((size for size in range(profile.micro_batch // 2, 0, -1) if profile.micro_batch % size == 0), 1)
-    return profile.model_copy(update={"micro_batch": half, "evaluation_batch": max(1, profile.evaluation_batch // 2)})
+    recompute = "always" if profile.recompute else False
+    return profile.model_copy(
+        update={"micro_batch": half, "evaluation_batch": max(1, profile.evaluation_batch // 2), "recompute": recompute}
+    )
 
 
 def pace(profile: MachineProfile) -> str:

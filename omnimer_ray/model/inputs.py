@@ -33,6 +33,7 @@ class Encoded(NamedTuple):
     grid: torch.Tensor | None  # (3,) long: time, height, width in patches
     seconds_per_grid: float  # between two temporal patches
     mel: torch.Tensor | None  # (128, M) float32
+    num_audio_tokens: int = 0
 
 
 class MediaTensors(NamedTuple):
@@ -71,6 +72,11 @@ class Encoder:
         self._read_outputs = read
         self._recent.clear()
 
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether it gives the vision tower's kept outputs."""
+        return self._read_outputs is not None
+
     def encode(
         self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None, seen: Sequence[Modality] | None = None
     ) -> Encoded:
@@ -94,6 +100,7 @@ class Encoder:
             video.grid if video else None,
             video.seconds_per_grid if video else 0.0,
             audio.mel if audio else None,
+            audio.num_audio_tokens if audio else 0,
         )
 
     def num_answer_tokens(self, answer: str) -> int:

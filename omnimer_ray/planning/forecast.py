@@ -14,6 +14,7 @@ from omnimer_ray.doctor import Finding
 from omnimer_ray.doctor.work import CARD_GIB, fits
 from omnimer_ray.machine.cards import nvidia_cards
 from omnimer_ray.machine.flops import ASSUMED_SEC, ASSUMED_SHARE, answered_item, trained_item, typical_item
+from omnimer_ray.machine.memory import recompute_rule
 from omnimer_ray.machine.profile import MachineProfile, local_resources, pace, shipped_profiles
 from omnimer_ray.planning.extents import Extent, duration, extent, extents_of
 from omnimer_ray.planning.search_space import Search, drawn_runs, ledger_units, read_trials, units_of
@@ -72,11 +73,13 @@ def _by_arithmetic(sweep: Sweep, at_once: int | None) -> str:
     if peak is None or shape is None or sweep.search is not None:
         return ""
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
-    operations = 0.0
+    operations, card = 0.0, CARD_GIB.get(sweep.profile.accelerator_type or "", 0.0)
     for unit in sweep.plan.units:
         if sweep.outcome(unit) is None:
             work, item = extents[unit.id], typical_item(unit.config)
-            operations += work.steps * work.batch * trained_item(shape, unit.config, item, sweep.profile.recompute)
+            recompute = recompute_rule(sweep.profile, card, shape, unit.config)
+            again = recompute is not None and recompute(item.total, item.audio)
+            operations += work.steps * work.batch * trained_item(shape, unit.config, item, again, bool(sweep.profile.features_gib))
             operations += work.answers * answered_item(shape, item)
     cards = max(1, sweep.profile.workers_per_run)
     card_hours = operations / (peak * 1e12 * ASSUMED_SHARE) / 3600

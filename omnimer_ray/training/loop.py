@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, assert_never
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from omnimer_ray.config import LossAverage, OptimizerConfig
 from omnimer_ray.corpora.clips import Clip
@@ -54,7 +55,7 @@ class Placement:
 
     micro_batch: int
     zero_stage: int = 2
-    recompute: bool = False
+    recompute: Callable[[int, int], bool] | None = None  # by padded tokens and tokens of sound: layers compute again in the backward pass
     checkpoint_every: int = 50  # steps
     device: str = "cpu"
 
@@ -110,7 +111,7 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
     if shutil.which("ninja") is None:  # torch builds DeepSpeed's op with ninja, and this interpreter's environment may not be activated
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
-    if placement.recompute:
+    if placement.recompute is not None:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     parameters = list(trainable(model).values())
     count = sum(parameter.numel() for parameter in parameters)
@@ -222,6 +223,8 @@ def train_step(
         for items in micro_batches(block, placement.micro_batch, rank, workers):
             encoded = [encoder.encode(clips[item.clip], item.kind, item.answer, item.given) for item in items]
             targets = labels(encoded).to(placement.device)
+            if placement.recompute is not None:
+                set_recompute(engine, placement.recompute(targets.shape[1], max(item.num_audio_tokens for item in encoded)))
             losses = engine(collate(encoded, encoder.tokenizer.pad_token_id, "right", placement.device), targets)  # (B,)
             weights = torch.tensor([item.weight for item in items], device=losses.device)
             loss = _averaged(loss_average, losses * weights, (targets != IGNORED).sum(1)).sum() / total
@@ -232,6 +235,13 @@ def train_step(
             beat()
     dist.all_reduce(loss_sum)
     return StepResult(float(loss_sum), math.inf if engine.optimizer.overflow else float(engine.get_global_grad_norm()))
+
+
+def set_recompute(model: torch.nn.Module, on: bool) -> None:
+    """Whether the layers compute their activations again in the backward pass; the gradient is the same."""
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.gradient_checkpointing = on
 
 
 def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:

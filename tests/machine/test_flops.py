@@ -42,6 +42,7 @@ def test_training_costs_two_passes_and_recompute_a_third() -> None:
     without_vision = sum(once.values()) - once["vision"]
     assert trained_item(QWEN_7B, paper_config(), item, recompute=False) == pytest.approx(2 * without_vision + once["vision"])
     assert trained_item(QWEN_7B, paper_config(), item, recompute=True) > 2.5 * without_vision
+    assert trained_item(QWEN_7B, paper_config(), item, recompute=False, keeps_outputs=True) == pytest.approx(2 * without_vision)
     assert answered_item(QWEN_7B, item) == sum(once.values())
 
 

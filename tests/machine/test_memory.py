@@ -13,8 +13,18 @@ from making import paper_config, tiny_config
 
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.errors import BaseModelError, ConfigError
-from omnimer_ray.machine.memory import GIB, Item, Setup, estimate, longest_item, max_tokens, refusal, setup_of
-from omnimer_ray.machine.profile import MachineProfile
+from omnimer_ray.machine.memory import (
+    GIB,
+    Item,
+    Setup,
+    estimate,
+    longest_item,
+    max_tokens,
+    recompute_rule,
+    refusal,
+    setup_of,
+)
+from omnimer_ray.machine.profile import MachineProfile, smaller
 from omnimer_ray.model.bases import TINY_FOLDER
 from omnimer_ray.model.dimensions import FIELDS, HUB_SHAPES, PLACEMENTS, Shape, Target, lora_parameters, parameters, read_shape
 
@@ -90,6 +100,23 @@ def test_setup_and_longest_item_follow_from_profile_and_config() -> None:
     assert setup_of(profile, config) == Setup(config.lora, "bf16", 2, 2, 4, 2, True)
     assert longest_item(config) == Item(text=512, audio=750, video=30 * 256, answer=128)
     assert longest_item(tiny_config()) == Item(text=512, audio=200, video=8 * 16, answer=64)
+
+
+def test_only_micro_batches_that_need_it_are_recomputed() -> None:
+    """On 24 GiB the 7B's text and audio items fit without; a main item of 30 s does not. Nothing is known of a base without sizes."""
+    profile, config = MachineProfile(docs="test", gpus_per_worker=1, recompute=True), paper_config(base__precision="bf16")
+    text, audio, short, long = (400, 0), (535, 135), (1007, 135), (200 + 1260 + 750, 750)  # padded tokens, tokens of sound
+
+    def chosen(profile: MachineProfile, shape: Shape | None = QWEN_7B, off_card: tuple[str, ...] = ()) -> list[bool]:
+        rule = recompute_rule(profile, 24, shape, config, off_card)
+        assert rule is not None
+        return [rule(*item) for item in (text, audio, short, long)]
+
+    assert chosen(profile) == [False, False, True, True]
+    assert chosen(profile, off_card=("vision",)) == [False, False, True, True]
+    assert chosen(profile, None) == [True] * 4
+    assert chosen(smaller(profile)) == [True] * 4  # after an attempt that ran out of memory
+    assert recompute_rule(profile.model_copy(update={"recompute": False}), 24, QWEN_7B, config) is None
 
 
 @pytest.mark.parametrize(

@@ -218,3 +218,4 @@ def test_the_smaller_profile_halves_the_batches_and_divides_the_same_blocks(
     profile = MachineProfile(docs="test", micro_batch=micro_batch, evaluation_batch=evaluation_batch)
     assert (smaller(profile).micro_batch, smaller(profile).evaluation_batch) == expected
     assert smaller(profile).model_copy(update={"micro_batch": micro_batch, "evaluation_batch": evaluation_batch}) == profile
+    assert smaller(profile.model_copy(update={"recompute": True})).recompute == "always"

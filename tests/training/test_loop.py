@@ -35,7 +35,16 @@ from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.training import checkpoints, loop
-from omnimer_ray.training.loop import AnswerLoss, Placement, init_single_process_group, learning_rate, start_engine, stop_engine, train_step
+from omnimer_ray.training.loop import (
+    AnswerLoss,
+    Placement,
+    init_single_process_group,
+    learning_rate,
+    set_recompute,
+    start_engine,
+    stop_engine,
+    train_step,
+)
 from omnimer_ray.training.schedule import Item
 
 LIMIT = 1e-5  # relative L2, fp32
@@ -104,8 +113,34 @@ def test_an_engine_that_is_collected_late_leaves_the_next_one_its_parameters(par
     stop_engine(second)
 
 
-def test_recompute_gives_the_same_gradient(parts: Parts, expected: dict[tuple[str, bool], Step]) -> None:
-    assert_agrees(record_steps(parts, Placement(8, recompute=True), AVERAGES[2:]), expected, "recompute")
+def test_recompute_of_all_of_some_or_of_no_micro_batches_gives_the_same_gradient_bit_by_bit(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[bool] = []
+    monkeypatch.setattr(loop, "set_recompute", lambda model, on: (chosen.append(on), set_recompute(model, on)))
+    never, always = (record_steps(parts, Placement(8, recompute=rule), AVERAGES[2:]) for rule in (None, lambda tokens, audio: True))
+    assert chosen == [True] * 4  # a micro-batch of each kind
+    chosen.clear()
+    some = record_steps(parts, Placement(8, recompute=lambda tokens, audio: audio > 0), AVERAGES[2:])
+    assert set(chosen) == {False, True}
+    for steps in (always, some):
+        for key, step in never.items():
+            assert steps[key].loss == step.loss
+            assert all(torch.equal(steps[key].gradients[name], value) for name, value in step.gradients.items())
+
+
+def test_layers_that_are_recomputed_run_their_forward_pass_twice(parts: Parts) -> None:
+    model, encoder = adapted_thinker(parts)
+    passes: list[int] = []
+    model.get_base_model().model.language_model.layers[0].mlp.register_forward_pre_hook(lambda *given: passes.append(1))
+    items = [encoder.encode(clip, "emotion", gold_answer(clip, "emotion")) for clip in list(parts.clips.values())[:2]]
+    batch, targets = collate(items, encoder.tokenizer.pad_token_id, "right"), labels(items)
+    model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for on, expected in ((True, 2), (False, 1)):
+        set_recompute(model, on)
+        passes.clear()
+        AnswerLoss(model)(batch, targets).sum().backward()
+        assert len(passes) == expected
 
 
 def test_a_bf16_base_has_an_fp32_adapter(parts: Parts, expected: dict[tuple[str, bool], Step]) -> None:
