@@ -34,7 +34,7 @@ def counted(flops: bool) -> Iterator[dict[str, float]]:
     def loaded(*given: Any, **named: Any) -> Any:
         counts["model loads"] += 1
         thinker = load_thinker(*given, **named)
-        watch(thinker.model, counts)
+        watch(thinker.model, thinker.processor.tokenizer.pad_token_id, counts)
         return thinker
 
     def asked(operation: str, *given: Any) -> Any:
@@ -64,15 +64,13 @@ def counted(flops: bool) -> Iterator[dict[str, float]]:
             counts["operations"] = float(counter.get_total_flops())
 
 
-def watch(model: Any, counts: dict[str, float]) -> None:
+def watch(model: Any, pad_token: int, counts: dict[str, float]) -> None:
     """Hooks on the parts of a Thinker. A layer that is recomputed counts again, so tokens are those that pass the first layer."""
 
-    def on_language(module: Any, given: Any, named: dict[str, Any]) -> None:
-        read = named.get("inputs_embeds")
-        mask, length = named.get("attention_mask"), (named["input_ids"] if read is None else read).shape[1]
-        counts["decode steps"] += length == 1
-        if mask is not None and mask.dim() == 2 and mask.shape[1] == length:
-            counts["of them padding"] += int(mask.numel() - mask.sum())
+    def on_model(module: Any, given: Any, named: dict[str, Any]) -> None:
+        ids = named["input_ids"]
+        counts["decode steps"] += ids.shape[1] == 1
+        counts["of them padding"] += int((ids == pad_token).sum()) if ids.shape[1] > 1 else 0
 
     def on_layer(module: Any, given: Any, named: dict[str, Any]) -> None:
         states = given[0] if given else named["hidden_states"]
@@ -88,7 +86,7 @@ def watch(model: Any, counts: dict[str, float]) -> None:
         return hook
 
     parts = model.model
-    parts.language_model.register_forward_pre_hook(on_language, with_kwargs=True)
+    parts.register_forward_pre_hook(on_model, with_kwargs=True)
     parts.language_model.layers[0].register_forward_pre_hook(on_layer, with_kwargs=True)
     model.lm_head.register_forward_pre_hook(on_head)
     parts.visual.register_forward_pre_hook(on_tower("vision tower passes", "grid_thw"), with_kwargs=True)

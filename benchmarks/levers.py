@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from benchmarks.naive import FullLogits, OnTheFly
+from benchmarks.naive import FullLogits, OnTheFly, masked
+from omnimer_ray.model.inputs import collate
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import LedgerUnit, RunUnit, StageUnit, Unit
 
@@ -33,6 +34,11 @@ def answers_by_decoding(make: Callable[..., Any]) -> Callable[..., Any]:
     return answerer
 
 
+def with_mask(items: Any, pad_token: int, side: str, device: Any = "cpu") -> dict[str, Any]:
+    """A micro-batch whose padding is masked."""
+    return masked(collate(items, pad_token, side, device), items)
+
+
 def levers() -> dict[str, Lever]:
     """Name -> lever; the first is our sweep as it is, the last our sweep again."""
     from omnimer_ray.training.evaluation import answerer
@@ -43,6 +49,7 @@ def levers() -> dict[str, Lever]:
         "vision tower at every step": Lever(keeps_outputs=False),
         "media decoded for every item": Lever((("omnimer_ray.model.inputs.Encoder", OnTheFly),)),
         "logits of all positions": Lever((("omnimer_ray.training.loop.AnswerLoss", FullLogits),)),
+        "a mask over padding": Lever((("omnimer_ray.training.loop.collate", with_mask),)),
         "every layer recomputed": Lever(profile=(("recompute", "always"),)),
         "one answer at a time": Lever(profile=(("evaluation_batch", 1),)),
         "main answers generated": Lever(generated),

@@ -11,6 +11,7 @@ import json
 import pickle
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 from omnimer_ray.media.load import HOP, ClipMedia, _ask, _extractor, load_wave
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.generation import generate
-from omnimer_ray.model.inputs import IGNORED, Encoder, MediaTensors, collate, labels
+from omnimer_ray.model.inputs import IGNORED, Encoded, Encoder, MediaTensors, collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.planning.items import make_schedule
@@ -83,6 +84,12 @@ def padded_mel(wave: Any) -> Any:
     kept = int(made["attention_mask"][0].sum())
     assert kept == -(-len(wave) // HOP), (kept, len(wave))
     return made["input_features"][0, :, :kept].copy()
+
+
+def masked(inputs: dict[str, Any], encoded: Sequence[Encoded]) -> dict[str, Any]:
+    """The inputs with a mask over their padding, as processors make it."""
+    length = inputs["input_ids"].shape[1]
+    return {**inputs, "attention_mask": torch.stack([(torch.arange(length) < len(item.input_ids)).long() for item in encoded])}
 
 
 class FullLogits(AnswerLoss):
@@ -190,7 +197,7 @@ def _train(thinker: Any, encoder: Encoder, schedule: Any, config: Any, clips: li
             for items in micro_batches(block, micro_batch, 0, 1):
                 encoded = [encoder.encode(by_id[item.clip], item.kind, item.answer, item.given) for item in items]
                 targets = labels(encoded)
-                found = loss_of(collate(encoded, encoder.tokenizer.pad_token_id, "right"), targets)
+                found = loss_of(masked(collate(encoded, encoder.tokenizer.pad_token_id, "right"), encoded), targets)
                 weights = torch.tensor([item.weight for item in items])
                 loss = (found * weights / (targets != IGNORED).sum(1)).sum() / total
                 loss.backward()

@@ -61,6 +61,7 @@ class Cost(NamedTuple):
 def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     limit: Annotated[int, typer.Option(help="Clips of mini.", min=16)] = 48,
+    lever_rounds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path, typer.Option(help="Scratch folder and results; emptied first.")] = Path("results/sweep_cost"),
 ) -> None:
     """Run the gate, the rounds and the counts; write sweep_cost.json and sweep_cost.md."""
@@ -88,7 +89,7 @@ def main(
         "costs": {arm: [cost._asdict() for cost in values] for arm, values in costs.items()},
         "split": {arm: split(out / f"{arm}0") for arm in "ABC"},
         "counts": {arm: count(arm, out / f"count_{arm}", sweep) for arm in "ABC"},
-        "levers": without(sweep, out / "levers", rounds),
+        "levers": without(sweep, out / "levers", lever_rounds),
         "predicted": predicted,
         "unique": unique(sweep),
     }

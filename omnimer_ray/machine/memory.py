@@ -185,11 +185,10 @@ def _language_kept(shape: Shape, setup: Setup, tokens: int) -> float:
 
     A layer saves its norms' inputs in fp32 (2 D); queries, attention output, keys and values (2 D + 2 K); gate, its activation and up
     (3 I); the inputs of four LoRA projections (PEFT copies each to fp32 if the base is bf16) and their products (4 r, fp32); and in
-    fp32 a log-sum for each head and a scale for each norm. Frozen projections save nothing. If items are padded, a mask is saved, and
-    keys and values are repeated for all heads.
+    fp32 a log-sum for each head and a scale for each norm. Frozen projections save nothing. Training has no mask, see `model.inputs.collate`.
     """
-    size, padded = BYTES[setup.precision], setup.micro_batch > 1
-    attention = 2 * shape.width + (2 * shape.width + tokens if padded else 2 * shape.kv_width)
+    size = BYTES[setup.precision]
+    attention = 2 * shape.width + 2 * shape.kv_width
     inputs = 16 if setup.precision == "bf16" else 4  # bytes; in fp32, q, k and v share one input, and o's is the attention output
     single = 4 * (2 * shape.width + shape.heads + 2 + 4 * setup.lora.rank)
     layer = size * (attention + 3 * shape.mlp) + inputs * shape.width + single

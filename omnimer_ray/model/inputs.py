@@ -158,6 +158,7 @@ class Encoder:
 def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Batch items of one kind into model inputs. `side` is the padding side: 'right' for training, 'left' for generation.
 
+    Padding on the right has no mask: no token sees a later one, and without a mask attention skips what is ahead and repeats no keys.
     input_ids, attention_mask (B, L); pixel_values_videos (sum P, 1176), or kept outputs (sum P / 4, D); video_grid_thw (B, 3); video_second_per_grid (B,);
     input_features (B, 128, M); feature_attention_mask (B, M).
     """
@@ -169,7 +170,7 @@ def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.d
 
     batch: dict[str, Any] = {
         "input_ids": torch.stack([padded(item.input_ids, pad_token) for item in items]),
-        "attention_mask": torch.stack([padded(torch.ones_like(item.input_ids), 0) for item in items]),
+        "attention_mask": torch.stack([padded(torch.ones_like(item.input_ids), int(side == "right")) for item in items]),
     }
     if items[0].pixels is not None:
         batch["pixel_values_videos"] = torch.cat([item.pixels for item in items if item.pixels is not None])

@@ -64,7 +64,7 @@ def test_full_logits_and_recompute_change_nothing_in_float64(thinker: Thinker) -
 
 def test_what_passes_the_model_is_counted(thinker: Thinker) -> None:
     counts = dict.fromkeys(COUNTS, 0.0)
-    watch(thinker.model, counts)
+    watch(thinker.model, thinker.processor.tokenizer.pad_token_id, counts)
     encoded = [noise(thinker, Item(40, 10, 300, answer), answer) for answer in (6, 9)]
     inputs = collate(encoded, thinker.processor.tokenizer.pad_token_id, "right")
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_seconds_of_media_are_not_those_of_training() -> None:
 
 @pytest.mark.slow
 def test_the_whole_command(tmp_path: Path, shared_cache: Path) -> None:
-    main(rounds=1, limit=16, out=tmp_path / "cost")
+    main(rounds=1, limit=16, lever_rounds=1, out=tmp_path / "cost")
     found = json.loads((tmp_path / "cost" / "sweep_cost.json").read_text(encoding="utf-8"))
     assert found["gate"]["passed"]
     ours, needed = found["counts"]["C"], found["unique"]

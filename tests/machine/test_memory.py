@@ -216,6 +216,16 @@ def test_activations_saved_by_a_layer_follow_the_formula(precision: str, layers:
     assert measured == pytest.approx(estimated, rel=0.02)  # the difference: scales of norms, log-sums
 
 
+def test_padded_micro_batches_save_as_much_as_items_of_that_length() -> None:
+    import torch
+
+    setup, item = Setup(LoraConfig(rank=4, placement="thinker"), "fp32", micro_batch=2, recompute=False), Item(96, answer=0)
+    batch = {name: torch.cat([value, value]) for name, value in _batch(item).items()}  # as `collate` makes it: padding has no mask
+    fewer, more = (SMALL._replace(layers=SMALL.layers + extra) for extra in (1, 2))
+    measured = _kept_bytes(_model(more, "fp32", setup.lora), batch) - _kept_bytes(_model(fewer, "fp32", setup.lora), batch)
+    assert measured == pytest.approx(GIB * (estimate(more, setup, item).kept - estimate(fewer, setup, item).kept), rel=0.02)
+
+
 def test_lora_parameters_are_counted_exactly() -> None:
     for placement in ("thinker", "thinker+audio", "all"):
         lora = LoraConfig(rank=4, placement=placement)  # type: ignore[arg-type]

@@ -135,11 +135,11 @@ def test_labels_cover_exactly_the_answer(kind: Kind, given: str | None, encoder:
     rows = labels(items)
     inputs = collate(items, encoder.tokenizer.pad_token_id, "right")
     assert rows.shape == inputs["input_ids"].shape
-    for row, ids, mask, item, text, clip in zip(rows, inputs["input_ids"], inputs["attention_mask"], items, answers, clips, strict=True):
+    for row, ids, item, text, clip in zip(rows, inputs["input_ids"], items, answers, clips, strict=True):
         assert encoder.tokenizer.decode(row[row != IGNORED]) == text + END_OF_TURN
         assert torch.equal(row[row != IGNORED], ids[row != IGNORED])
         assert (row[: item.answer_start] == IGNORED).all()
-        assert (row[mask == 0] == IGNORED).all()
+        assert (row[len(item.input_ids) :] == IGNORED).all()
         assert torch.equal(item.input_ids[: item.answer_start], encoder.encode(clip, kind, given=given).input_ids)
         assert encoder.tokenizer.decode(item.input_ids[: item.answer_start]).endswith("<|im_start|>assistant\n")
         assert int((row != IGNORED).sum()) == encoder.num_answer_tokens(text)
@@ -166,8 +166,9 @@ def test_left_and_right_padding(encoder: Encoder, corpus: Corpus) -> None:
         for batch, columns in ((left, slice(-length, None)), (right, slice(length))):
             assert torch.equal(batch["input_ids"][row][columns], item.input_ids)
             assert batch["attention_mask"][row][columns].all()
-            assert int(batch["attention_mask"][row].sum()) == length
             assert int((batch["input_ids"][row] == pad).sum()) == max(lengths) - length
+        assert int(left["attention_mask"][row].sum()) == length
+        assert right["attention_mask"][row].all()  # no token sees a later one
         assert item.mel is not None
         frames = item.mel.shape[1]
         assert torch.equal(left["input_features"][row, :, :frames], item.mel)
