@@ -162,6 +162,7 @@ class Worker:
         others = [read_clips(self.job.other_file(other.fingerprint)) for other in self.config.evaluation.also]
         clips = [clip for part in (self.clips, *others) for clip in part]
         outputs.fill(thinker, encoder, clips[self.rank :: self.num_workers], report)
+        self._show_history()
         _barrier()
         use(outputs, thinker, encoder)
 
@@ -278,8 +279,7 @@ class Worker:
         thinker.model.eval()
         rows = self._predictions(thinker, encoder, config, self._progress("development clips"))
         thinker.model.train()
-        if self.rank == 0:
-            self.job.progress_file(self.unit).unlink(missing_ok=True)  # from here on the history shows the progress again
+        self._show_history()
         return scores(
             gold=[row["gold"] for row in rows], predicted=[row["prediction"] for row in rows], labels=LABELS[config.task]
         ).macro_f1
@@ -348,6 +348,11 @@ class Worker:
 
     def _write_cost(self, folder: Path) -> None:
         write_cost(folder, self.job.profile, time.time() - self.began, self.num_workers, self.attempts, self.timings)
+
+    def _show_history(self) -> None:
+        """From here on the history shows the unit's progress."""
+        if self.rank == 0:
+            self.job.progress_file(self.unit).unlink(missing_ok=True)
 
     def _progress(self, what: str) -> Callable[[int, int], None]:
         """Return a function that writes the unit's progress for the driver, as a file, because the nodes of a cluster share only the folder."""
