@@ -28,6 +28,7 @@ from typing import Annotated, Any, NamedTuple
 import psutil
 import typer
 
+from benchmarks.cost_figure import figure
 from benchmarks.counting import COUNTS, counted
 from benchmarks.double import distance
 from benchmarks.levers import levers, run_here
@@ -64,7 +65,7 @@ def main(
     lever_rounds: Annotated[int, typer.Option(min=1)] = 3,
     out: Annotated[Path, typer.Option(help="Scratch folder and results; emptied first.")] = Path("results/sweep_cost"),
 ) -> None:
-    """Run the gate, the rounds and the counts; write sweep_cost.json and sweep_cost.md."""
+    """Run the rounds, the gate, the counts and the levers; write sweep_cost.json, its tables (.md) and picture (.png, .svg)."""
     shutil.rmtree(out, ignore_errors=True)
     out = out.absolute()
     out.mkdir(parents=True)
@@ -95,6 +96,8 @@ def main(
     }
     (out / "sweep_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "sweep_cost.md").write_text(page(found), encoding="utf-8")
+    for name, data in figure(found).items():
+        (out / name).write_bytes(data)
     print(page(found))
 
 
@@ -291,7 +294,7 @@ def page(found: dict[str, Any]) -> str:
             "",
             prediction(found["predicted"], counts),
             "",
-            "C in one process without Ray, and less one lever at a time:",
+            "C in one process without Ray, and the same with one thing done naively:",
             "",
             _lever_table(found["levers"]),
             "",
@@ -309,7 +312,7 @@ def _lever_table(found: dict[str, dict[str, Any]]) -> str:
         counted_here = (f"{entry['counts'][what]:,.0f}" for what in shown[1:])
         times = f"{entry['counts']['operations'] / ours['counts']['operations']:.2f}"
         lines.append((name, f"{median(seconds):.0f} [{seconds[0]:.0f}, {seconds[-1]:.0f}]", ratio, times, *counted_here))
-    return table(("less one lever", "process seconds", "to ours", "operations, to ours", *shown[1:]), lines, numbers=True)
+    return table(("ours, but", "process seconds", "to ours", "operations, to ours", *shown[1:]), lines, numbers=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.cost_figure import figure
 from benchmarks.counting import COUNTS, attention_formulas, watch
 from benchmarks.double import in_double
 from benchmarks.naive import FullLogits, Seconds, padded_mel
@@ -117,15 +118,17 @@ def test_the_page_compares_medians_and_says_when_the_gate_failed() -> None:
         "predicted": {"A": 4.4, "B": 4.0, "C": 3.6},
         "levers": {
             "ours": {"sec": [3.0, 1.0, 2.0], "counts": counts["C"]},
-            "less one": {"sec": [6.0, 4.0, 5.0], "counts": {**counts["A"], "operations": 6.0}},
+            "one": {"sec": [6.0, 4.0, 5.0], "counts": {**counts["A"], "operations": 6.0}},
         },
     }
+    assert figure(found)["sweep_cost.png"].startswith(b"\x89PNG")
+    assert "ours, but one" in figure(found)["sweep_cost.svg"].decode()
     text = page(found)
     assert "| A | 33 [30, 90] | 9 | 3.00 |" in text
     assert "| decodes | 4 | 4 | 2 | 2.00 | 2.00 | 2 |" in text
     assert "| A | 3 | 7 |" in text  # media, start
     assert "| A | 0.000 | 0.000 | +10.0% |" in text
-    assert "| less one | 5 [4, 6] | 2.50 | 1.50 | 4 |" in text
+    assert "| one | 5 [4, 6] | 2.50 | 1.50 | 4 |" in text
     assert "STAND-IN" in text
     assert "Gate FAILED: the numbers below compare nothing" in page({**found, "gate": {"passed": False}})
 
