@@ -63,6 +63,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     limit: Annotated[int, typer.Option(help="Clips of mini.", min=16)] = 48,
     lever_rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seeds: Annotated[list[int], typer.Option(help="How cost grows: ours with so many seeds, of 6 runs each; may be repeated.")] = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Scratch folder and results; emptied first.")] = Path("results/sweep_cost"),
 ) -> None:
     """Run the rounds, the gate, the counts and the levers; write sweep_cost.json, its tables (.md) and picture (.png, .svg)."""
@@ -92,6 +93,7 @@ def main(
         "counts": {arm: count(arm, out / f"count_{arm}", sweep) for arm in "ABC"},
         "levers": without(sweep, out / "levers", lever_rounds),
         "predicted": predicted,
+        "growth": {count: _measured(_ours(out / f"C{count} seeds", limit, count))._asdict() for count in seeds},
         "unique": unique(sweep),
     }
     (out / "sweep_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -132,12 +134,18 @@ def _runner(arm: str, place: Path, sweep: Sweep, limit: int) -> Callable[[], Non
 
         return naive
 
+    return _ours(place, limit, 1)
+
+
+def _ours(place: Path, limit: int, seeds: int) -> Callable[[], None]:
+    """Our sweep with an empty cache."""
+
     def ours() -> None:
         cache = place / "cache" / "omnimer_ray"
         cache.mkdir(parents=True)
         for kept in ("mini", "hashes"):  # the clips themselves are made once, for all arms
             shutil.copytree(default_cache() / kept, cache / kept)
-        words = [str(SPACE), "--limit", str(limit), "--seeds", "1", "--results", str(place / "results")]
+        words = [str(SPACE), "--limit", str(limit), "--seeds", str(seeds), "--results", str(place / "results")]
         environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache")}
         with (place / "log.txt").open("w") as log:
             subprocess.run([sys.executable, "-m", "omnimer_ray.sweep", *words], check=True, env=environment, stdout=log, stderr=log)
@@ -298,8 +306,32 @@ def page(found: dict[str, Any]) -> str:
             "",
             _lever_table(found["levers"]),
             "",
+            *_growth(found),
         ]
     )
+
+
+def _growth(found: dict[str, Any]) -> list[str]:
+    """How cost grows with the number of runs; the naive arms' by their first rounds, because each of their runs costs as much as any other."""
+    if not found["growth"]:
+        return []
+    own, lines = found["runs"], []
+    middle = {arm: median(cost["process_sec"] for cost in found["costs"][arm]) for arm in "ABC"}
+    first = {arm: middle[arm] - found["split"][arm].get("supervision", 0.0) for arm in "AB"}
+    for seeds, cost in found["growth"].items():
+        ours = cost["process_sec"]
+        naive = [first[arm] * int(seeds) + found["split"][arm].get("supervision", 0.0) for arm in "AB"]
+        ratios = (f"{value / ours:.2f}" for value in naive)
+        lines.append(
+            (str(own * int(seeds)), f"{ours:.0f}", f"{ours / (own * int(seeds)):.1f}", *(f"{value:.0f}" for value in naive), *ratios)
+        )
+    heads = ("runs", "C, process seconds", "C, of a run", "A, computed", "B, computed", "A to C", "B to C")
+    return [
+        "How cost grows: C measured once for each number of runs, A and B computed from their rounds:",
+        "",
+        table(heads, lines, numbers=True),
+        "",
+    ]
 
 
 def _lever_table(found: dict[str, dict[str, Any]]) -> str:

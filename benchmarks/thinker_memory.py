@@ -49,6 +49,7 @@ class Setting(NamedTuple):
 
     recompute: bool
     micro_batch: int = 1
+    keeps_outputs: bool = False  # of the vision tower, which is not in memory then
 
 
 class Row(NamedTuple):
@@ -115,7 +116,7 @@ def _measure(name: str, video_tokens: list[int], items: int, folder: Path, devic
     sizes = read_shape(base.folder)
     config = _config(base.config(), base.width, precision)
     for tokens in video_tokens:
-        for setting in (Setting(True), Setting(False), Setting(True, 2)):
+        for setting in (Setting(True), Setting(False), Setting(True, 2), Setting(True, 1, True), Setting(False, 1, True)):
             thinker = load_thinker(base, precision, device)
             yield _train(name, sizes, thinker, config, setting, tokens, items, device)
             del thinker
@@ -139,16 +140,23 @@ def _train(name: str, sizes: Shape, thinker: Thinker, config: RunConfig, setting
 
     from omnimer_ray.model.inputs import collate, labels
     from omnimer_ray.model.lora import place_lora, trainable
+    from omnimer_ray.model.vision_outputs import remove_tower
     from omnimer_ray.training.loop import AnswerLoss
 
+    if setting.keeps_outputs:
+        remove_tower(thinker)
+        _free(device)
     item = Item(TEXT, int(25 * SEC), tokens, ANSWER)
     model = place_lora(thinker.model, config.lora, 0)[0].train()
     if setting.recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     optimizer, loss = torch.optim.AdamW(trainable(model).values(), lr=1e-4), AnswerLoss(model)
     encoded = [noise(thinker, item, seed) for seed in range(setting.micro_batch)]
+    if setting.keeps_outputs:
+        encoded = [one._replace(pixels=torch.randn(tokens, sizes.width)) for one in encoded]
     inputs, targets = collate(encoded, thinker.processor.tokenizer.pad_token_id, "right", device), labels(encoded).to(device)
-    setup = Setup(config.lora, config.base.precision, micro_batch=setting.micro_batch, recompute=setting.recompute)
+    off_card = ("vision",) if setting.keeps_outputs else ()
+    setup = Setup(config.lora, config.base.precision, micro_batch=setting.micro_batch, recompute=setting.recompute, off_card=off_card)
     planned = estimate(sizes, setup, item)
     kept = None if device == "cuda" else _kept(model, lambda: loss(inputs, targets).sum()) / GIB
 
@@ -159,8 +167,8 @@ def _train(name: str, sizes: Shape, thinker: Thinker, config: RunConfig, setting
 
     measured = _timed(step, items, device)
     sec = measured.sec and measured.sec / setting.micro_batch
-    work = f"training, micro-batch {setting.micro_batch}{', recompute' * setting.recompute}"
-    share = _share(trained_item(sizes, config, item, setting.recompute), sec, device)
+    work = f"training, micro-batch {setting.micro_batch}{', recompute' * setting.recompute}{', kept outputs' * setting.keeps_outputs}"
+    share = _share(trained_item(sizes, config, item, setting.recompute, setting.keeps_outputs), sec, device)
     return Row(name, work, tokens, measured.peak, planned.training_gib, kept, planned.kept, sec, share, measured.note)
 
 

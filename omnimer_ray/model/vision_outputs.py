@@ -78,6 +78,11 @@ def use(outputs: VisionOutputs, thinker: Thinker, encoder: Encoder) -> None:
     """Let the encoder read kept outputs, and remove the tower from the model."""
     write_json(outputs.folder / "feature.json", outputs.about)
     encoder.use_outputs(outputs.read)
+    remove_tower(thinker)
+
+
+def remove_tower(thinker: Thinker) -> None:
+    """The model then takes the tower's outputs in place of pixels."""
     tower = thinker.model.model.visual
     thinker.model.model.visual = _Given(tower.dtype, tower.spatial_merge_size)
 

@@ -114,8 +114,9 @@ def test_the_page_compares_medians_and_says_when_the_gate_failed() -> None:
         "costs": costs,
         "counts": counts,
         "unique": {"decodes": 2},
-        "split": {"A": {"start": 7.0, "media": 3.0}, "B": {"start": 7.0}, "C": {"start": 1.0}},
+        "split": {"A": {"start": 7.0, "media": 3.0, "supervision": 3.0}, "B": {"start": 7.0}, "C": {"start": 1.0}},
         "predicted": {"A": 4.4, "B": 4.0, "C": 3.6},
+        "growth": {"10": {"process_sec": 55.0}},
         "levers": {
             "ours": {"sec": [3.0, 1.0, 2.0], "counts": counts["C"]},
             "one": {"sec": [6.0, 4.0, 5.0], "counts": {**counts["A"], "operations": 6.0}},
@@ -126,7 +127,8 @@ def test_the_page_compares_medians_and_says_when_the_gate_failed() -> None:
     text = page(found)
     assert "| A | 33 [30, 90] | 9 | 3.00 |" in text
     assert "| decodes | 4 | 4 | 2 | 2.00 | 2.00 | 2 |" in text
-    assert "| A | 3 | 7 |" in text  # media, start
+    assert "| A | 3 | 7 | 3 |" in text  # media, start, supervision
+    assert "| 60 | 55 | 0.9 | 303 | 220 | 5.51 | 4.00 |" in text
     assert "| A | 0.000 | 0.000 | +10.0% |" in text
     assert "| one | 5 [4, 6] | 2.50 | 1.50 | 4 |" in text
     assert "STAND-IN" in text

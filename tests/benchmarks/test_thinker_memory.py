@@ -41,6 +41,8 @@ def test_the_command_writes_what_it_measured_and_what_it_did_not(tmp_path: Path)
         "training, micro-batch 1, recompute",
         "training, micro-batch 1",
         "training, micro-batch 2, recompute",
+        "training, micro-batch 1, recompute, kept outputs",
+        "training, micro-batch 1, kept outputs",
         "evaluation",
         "supervision",
     ]
