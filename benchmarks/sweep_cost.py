@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
@@ -112,7 +113,7 @@ def prepared(results: Path, limit: int) -> Sweep:
 
 def tasks(sweep: Sweep, place: Path, ways: Ways) -> list[Task]:
     """The processes of a naive sweep, in their order."""
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     write_manifest(place / "manifest.json", sweep.corpus.clips)
     common: tuple[Any, ...] = (sweep.base, place / "manifest.json", place / "ledgers", place / "cache", place, ways, MICRO_BATCH)
     parts = {unit.part.key: unit.part for unit in sweep.plan.units if isinstance(unit, LedgerUnit)}
@@ -125,16 +126,23 @@ def _runner(arm: str, place: Path, sweep: Sweep, limit: int) -> Callable[[], Non
     if arm in WAYS:
 
         def naive() -> None:
-            for number, task in enumerate(tasks(sweep, place, WAYS[arm])):
-                file = place / f"{number}.pickle"
-                file.write_bytes(pickle.dumps(task))
-                words = [sys.executable, "-m", "benchmarks.naive", str(file)]
-                with (place / "log.txt").open("a") as log:
-                    subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
+            for works in (LedgerPart, Run):  # runs need the supervision
+                chosen = [task for task in tasks(sweep, place, WAYS[arm]) if isinstance(task.work, works)]
+                with ThreadPoolExecutor(os.cpu_count()) as pool:  # as many at once as ours
+                    list(pool.map(_in_a_process, chosen, range(len(chosen))))
 
         return naive
 
     return _ours(place, limit, 1)
+
+
+def _in_a_process(task: Task, number: int) -> None:
+    """A trial of a naive arm."""
+    file = task.out / f"{type(task.work).__name__}{number}.pickle"
+    file.write_bytes(pickle.dumps(task))
+    with file.with_suffix(".txt").open("w") as log:
+        words = [sys.executable, "-m", "benchmarks.naive", str(file)]
+        subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
 
 
 def _ours(place: Path, limit: int, seeds: int) -> Callable[[], None]:
