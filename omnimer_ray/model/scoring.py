@@ -128,7 +128,7 @@ def _tree_pass(model: Any, prompt_mask: torch.Tensor, cache: Any, tree: AnswerTr
 
 
 def logit_changes(thinker: Thinker, encoder: Encoder, item: Encoded) -> dict[str, float]:
-    """The largest change of a logit after the prompt: without the adapter, with silence for sound, with black frames.
+    """The largest change of a logit after the prompt: without the adapter, with silence for sound, with grey frames or with zeros for kept outputs.
 
     A change that does not apply to the model or to the item is absent.
     """
