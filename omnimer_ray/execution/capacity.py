@@ -85,9 +85,12 @@ class Capacity:
     def __call__(self, running: Collection[Unit]) -> bool:
         if time.monotonic() - self.read_at >= READ_EVERY_SEC:
             self.nodes, self.held, self.read_at = live_nodes(), held_tags(), time.monotonic()
-        tags: Counter[float] = Counter(placement_group_tag(self.profile, unit, self.session) for unit in running)
-        idle = 0 if self.profile.workers_per_run else self.held[trial_tag(self.session)] - len(running)
-        room = find_room(self.profile, self.nodes, len(running), (tags - self.held).total(), max(0, idle))
+        if self.profile.workers_per_run:
+            starting, idle = sum(not self.held[placement_group_tag(unit, self.session)] for unit in running), 0
+        else:
+            placed = self.held[trial_tag(self.session)]
+            starting, idle = max(0, len(running) - placed), max(0, placed - len(running))
+        room = find_room(self.profile, self.nodes, len(running), starting, idle)
         self.report(room.waits_for)
         return room.fits
 
@@ -107,9 +110,9 @@ def held_tags() -> Counter[float]:
     return Counter(tag for group in created for tag in {bundle["memory"] for bundle in _tagged(group)})
 
 
-def placement_group_tag(profile: MachineProfile, unit: Unit, session: str) -> int:
+def placement_group_tag(unit: Unit, session: str) -> int:
     """Bytes of memory that a unit's workers request: a negligible amount that identifies the unit's placement group."""
-    return _tag(session, unit.id) if profile.workers_per_run else trial_tag(session)
+    return _tag(session, unit.id)
 
 
 def trial_tag(session: str) -> int:
@@ -121,18 +124,18 @@ def _tag(session: str, name: str) -> int:
     return 1 + zlib.crc32(f"{session} {name}".encode()) % 2**20
 
 
-def remove_placement_group(profile: MachineProfile, unit: Unit, session: str) -> None:
+def remove_placement_group(unit: Unit, session: str) -> None:
     """Remove the placement group of a worker group whose trial has ended.
 
     Ray keeps it, with its cores and cards, until the driver ends, if the group's set-up failed, or if the trial's or the controller's
-    process died and no dashboard runs. A trial that does the work itself keeps its group for the next unit.
+    process died and no dashboard runs.
     """
     import ray
     from ray.util.placement_group import PlacementGroup
     from ray.util.placement_group import remove_placement_group as remove
 
-    tag = placement_group_tag(profile, unit, session)
-    for name, group in _groups().items() if ray.is_initialized() and profile.workers_per_run else ():
+    tag = placement_group_tag(unit, session)
+    for name, group in _groups().items() if ray.is_initialized() else ():
         if group["state"] != "REMOVED" and any(bundle["memory"] == tag for bundle in _tagged(group)):
             remove(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 

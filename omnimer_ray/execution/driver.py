@@ -24,7 +24,7 @@ from ray import tune
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import SweepStoppedError
-from omnimer_ray.execution.capacity import Capacity, placement_group_tag, remove_placement_group
+from omnimer_ray.execution.capacity import Capacity, remove_placement_group, trial_tag
 from omnimer_ray.execution.failures import classify, record_attempts, write_trace
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.progress import Progress
@@ -156,7 +156,8 @@ def execute(searcher: PlanSearcher, job: Job) -> Outcome:
     searcher.classify_dead = lambda trial_id, unit, attempts: classify_dead_trial(job, unit, attempts, errors.read(trial_id))
     searcher.has_room = Capacity(job.profile, job.session, searcher.watcher.wait)
     searcher.record_failed = lambda unit, attempts: record_attempts(job.folder, unit, attempts)
-    searcher.release = lambda unit: remove_placement_group(job.profile, unit, job.session)
+    if job.profile.workers_per_run:
+        searcher.release = lambda unit: remove_placement_group(unit, job.session)
     trainable = tune.with_resources(tune.with_parameters(run_unit, job=job), partial(_trial_resources, job.profile, job.session))
     shutil.rmtree(job.work / "tune", ignore_errors=True)
     reused = not job.profile.workers_per_run  # a trial that does the work itself hands its process, with all that it imported, to the next
@@ -203,8 +204,7 @@ def _trial_resources(profile: MachineProfile, session: str, config: dict[str, An
     """
     if profile.workers_per_run:
         return tune.PlacementGroupFactory([{"memory": 1}])
-    tag = placement_group_tag(profile, config["unit"], session)
-    requested = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": tag}
+    requested = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": trial_tag(session)}
     return tune.PlacementGroupFactory([{name: amount for name, amount in requested.items() if amount}])
 
 

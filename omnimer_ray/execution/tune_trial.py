@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omnimer_ray.execution.capacity import placement_group_tag
 from omnimer_ray.execution.failures import Attempt, FailureKind, classify, classify_text, needs_less_memory, write_trace
 from omnimer_ray.execution.handout import Job
-from omnimer_ray.execution.worker import work
+from omnimer_ray.execution.worker_process import work
 from omnimer_ray.machine.profile import smaller
 from omnimer_ray.planning.units import LedgerUnit, Unit, recorded_outcome
 
@@ -63,7 +63,7 @@ def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
     import ray.train.torch
 
     profile = job.profile
-    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(profile, unit, job.session)}
+    per_worker = {"CPU": profile.cpus_per_worker, "GPU": profile.gpus_per_worker, "memory": placement_group_tag(unit, job.session)}
     return ray.train.torch.TorchTrainer(
         work,
         train_loop_config={"job": job, "unit": unit, "attempts": attempts, "began": time.time()},

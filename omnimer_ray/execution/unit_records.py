@@ -95,7 +95,7 @@ def environment_info(num_workers: int) -> dict[str, Any]:
     }
 
 
-def start_measuring_peak_memory() -> None:
+def forget_earlier_units() -> None:
     """Free what an earlier unit of this process has left, and forget its peaks."""
     import torch
 

@@ -11,20 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, stage_kinds
+from omnimer_ray.config import Kind, RunConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
-from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.doctor.host import available_gib
+from omnimer_ray.execution.evaluator import Evaluator
 from omnimer_ray.execution.handout import Job, read_clips, read_manifest
-from omnimer_ray.execution.unit_records import run_record, stage_record, start_measuring_peak_memory, write_cost
-from omnimer_ray.execution.watchdog import Watchdog
+from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
 from omnimer_ray.inference.model import about_adapter
 from omnimer_ray.machine.memory import GIB, recompute_rule
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.metrics import scores
+from omnimer_ray.model.dimensions import is_vision_frozen
 from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
-from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit, trained_stage
+from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 from omnimer_ray.records import INFERENCE, predictions_schema, read_record, write_json, write_record, write_table
 from omnimer_ray.tasks.supervision import build, missing
 from omnimer_ray.training.ranks import broadcast_from_rank_0
@@ -35,32 +35,6 @@ if TYPE_CHECKING:
     from omnimer_ray.model.thinker import Thinker
     from omnimer_ray.training.checkpoints import Carried
     from omnimer_ray.training.loop import StepReport
-
-
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """Ray Train's training function: one worker's part of a unit, killed by a watchdog if it hangs."""
-    job, unit = config["job"], config["unit"]
-    stage = trained_stage(unit)
-    progress = [job.progress_file(unit), *([job.folder / "stages" / stage.key / "history.jsonl"] if stage else [])]
-    with Watchdog(progress, job.profile.startup_timeout_sec, job.profile.step_timeout_sec, job.hung_file(unit)) as watchdog:
-        return _work(job, unit, config["attempts"], config["began"], watchdog.beat)
-
-
-def _work(job: Job, unit: Unit, attempts: Sequence[dict[str, Any]], began: float, beat: Callable[[], None]) -> dict[str, Any]:
-    import torch
-    import torch.distributed as dist
-
-    from omnimer_ray.training.loop import init_single_process_group, leave_single_process_group
-
-    start_measuring_peak_memory()
-    init_single_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    torch.set_num_threads(job.profile.threads_per_worker)
-    worker = Worker(job, unit, dist.get_rank(), dist.get_world_size(), attempts, began, beat)
-    try:
-        return worker.execute()
-    finally:
-        if not job.profile.workers_per_run:  # this process may do other units
-            leave_single_process_group()
 
 
 class Worker:
@@ -142,17 +116,15 @@ class Worker:
 
         thinker = load_thinker(self.base, self.config.base.precision, self.device)
         encoder = Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
-        if self.job.features is not None:
+        if self.job.features is not None and is_vision_frozen(self.config.lora):
             self._use_kept_outputs(self.job.features, thinker, encoder)
         self.timings["startup_sec"] = time.time() - self.began
         return thinker, encoder
 
     def _use_kept_outputs(self, features: Path, thinker: Thinker, encoder: Encoder) -> None:
         """Let the vision tower see each clip that it has not seen yet, each rank its share; then the tower is not needed any more."""
-        from omnimer_ray.model.vision_outputs import VisionOutputs, is_frozen, use
+        from omnimer_ray.model.vision_outputs import VisionOutputs, use
 
-        if not is_frozen(self.config):
-            return
         outputs, write = VisionOutputs(features, self.config, self.job.cache), self._progress("clips seen by the vision tower")
 
         def report(done: int, total: int) -> None:
@@ -277,58 +249,28 @@ class Worker:
     def _development_f1(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> float:
         """Return the macro F1 of the adapter in its present state; the training continues unchanged."""
         thinker.model.eval()
-        rows = self._predictions(thinker, encoder, config, self._progress("development clips"))
+        rows = self._evaluator(thinker, encoder, config).predictions("development clips")
         thinker.model.train()
         self._show_history()
         return scores(
             gold=[row["gold"] for row in rows], predicted=[row["prediction"] for row in rows], labels=LABELS[config.task]
         ).macro_f1
 
-    def _predictions(
-        self, thinker: Thinker, encoder: Encoder, config: RunConfig, report: Callable[[int, int], None], auxiliaries: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return the predictions on the run's evaluation split in corpus order, those of the main task first."""
-        clips = [clip for clip in self.clips if clip.split == evaluated_split(config)]
-        return self._answers(thinker, encoder, config, clips, report, auxiliaries)
-
-    def _answers(
-        self,
-        thinker: Thinker,
-        encoder: Encoder,
-        config: RunConfig,
-        clips: list[Clip],
-        report: Callable[[int, int], None],
-        auxiliaries: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Return the answers to the clips in their order. Each rank predicts its share and receives all."""
-        import torch.distributed as dist
-
-        from omnimer_ray.training.evaluation import evaluate, evaluate_auxiliaries
-
-        own, batch = clips[self.rank :: self.num_workers], self.job.profile.evaluation_batch
-        rows = evaluate(thinker, encoder, own, config, batch, report)
-        if auxiliaries:
-            rows += evaluate_auxiliaries(thinker, encoder, own, config, batch, self._progress("auxiliary answers"))
-        gathered: list[list[dict[str, Any]]] = [[] for _ in range(self.num_workers)]
-        dist.all_gather_object(gathered, rows)
-        order = {clip.id: index for index, clip in enumerate(clips)}
-        instructions = [config.task, *AUXILIARY_OF]
-        return sorted(
-            (row for part in gathered for row in part), key=lambda row: (instructions.index(row["instruction"]), order[row["clip"]])
-        )
+    def _evaluator(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> Evaluator:
+        batch = self.job.profile.evaluation_batch
+        return Evaluator(thinker, encoder, config, self.clips, batch, self.rank, self.num_workers, self._progress)
 
     def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
         import polars as pl
 
         began = time.monotonic()
         thinker.model.eval()
-        rows = self._predictions(thinker, encoder, run.config, self._progress("clips"), run.config.evaluation.auxiliaries)
+        evaluator = self._evaluator(thinker, encoder, run.config)
+        rows = evaluator.predictions("clips", run.config.evaluation.auxiliaries)
         for other in run.config.evaluation.also:
-            answered = self._answers(
-                thinker, encoder, run.config, read_clips(self.job.other_file(other.fingerprint)), self._progress(f"clips of {other.name}")
-            )
+            answered = evaluator.answers(read_clips(self.job.other_file(other.fingerprint)), f"clips of {other.name}")
             rows += [{**row, "evaluation_corpus": other.name} for row in answered]
-        checks = self._check_inputs(thinker, encoder, run.config)
+        checks = evaluator.check_inputs()
         if self.rank:
             return
         folder = self.job.folder / "runs" / run.signature
@@ -338,13 +280,6 @@ class Worker:
         self._write_cost(folder)
         write_record(folder, {**run_record(run, self.job.folder, self.num_workers), "checks": checks})
         self._progress("clips")(len(rows), len(rows))
-
-    def _check_inputs(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> dict[str, float]:
-        """How far the logits of an evaluated clip move without the adapter, without its sound and without its pictures."""
-        from omnimer_ray.model.scoring import logit_changes
-
-        clip = next(clip for clip in self.clips if clip.split == evaluated_split(config) and clip.label(config.task) is not None)
-        return logit_changes(thinker, encoder, encoder.encode(clip, config.task))
 
     def _write_cost(self, folder: Path) -> None:
         write_cost(folder, self.job.profile, time.time() - self.began, self.num_workers, self.attempts, self.timings)

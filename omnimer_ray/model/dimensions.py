@@ -99,6 +99,11 @@ PLACEMENTS: dict[str, tuple[Target, ...]] = {  # by the value of `lora.placement
 }
 
 
+def is_vision_frozen(lora: LoraConfig) -> bool:
+    """Whether no LoRA changes the vision tower."""
+    return VISION_ATTENTION not in PLACEMENTS[lora.placement]
+
+
 class Parameters(NamedTuple):
     """Number of parameters in each part of a Thinker."""
 

@@ -20,7 +20,6 @@ from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MachineError
 from omnimer_ray.media.cache import keep, kept
 from omnimer_ray.media.load import frames_hash
-from omnimer_ray.model.dimensions import PLACEMENTS, VISION_ATTENTION
 from omnimer_ray.records import write_json
 
 if TYPE_CHECKING:
@@ -67,11 +66,6 @@ class VisionOutputs:
             outputs = tower(pixels, grid_thw=media.grid[None].to(tower.device)).pooler_output.cpu()
         raw = outputs.view(torch.uint16) if outputs.dtype == torch.bfloat16 else outputs  # numpy has no bfloat16
         keep(self.place(clip), {"outputs": raw.numpy()}, {})
-
-
-def is_frozen(config: RunConfig) -> bool:
-    """Whether no LoRA changes the vision tower."""
-    return VISION_ATTENTION not in PLACEMENTS[config.lora.placement]
 
 
 def use(outputs: VisionOutputs, thinker: Thinker, encoder: Encoder) -> None:

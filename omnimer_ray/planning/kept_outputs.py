@@ -9,7 +9,7 @@ from pathlib import Path
 from omnimer_ray.config import RunConfig
 from omnimer_ray.machine.flops import ASSUMED_SEC, typical_item
 from omnimer_ray.machine.memory import BYTES, GIB
-from omnimer_ray.model.dimensions import PLACEMENTS, VISION_ATTENTION
+from omnimer_ray.model.dimensions import Shape, is_vision_frozen
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.setup import Sweep
 
@@ -31,7 +31,7 @@ def planned(sweep: Sweep) -> str:
 
 def distinct(plan: Plan) -> list[RunConfig]:
     """A config of each setting that determines outputs, of the runs whose vision tower has no LoRA."""
-    frozen = [run.config for run in plan.runs.values() if VISION_ATTENTION not in PLACEMENTS[run.config.lora.placement]]
+    frozen = [run.config for run in plan.runs.values() if is_vision_frozen(run.config.lora)]
     return list({(config.media.model_dump_json(), config.base.precision): config for config in frozen}.values())
 
 
@@ -57,4 +57,5 @@ def folder(sweep: Sweep) -> Path:
 
 
 def _gib(sweep: Sweep, config: RunConfig, tokens: int) -> float:
-    return tokens * (sweep.base.width or 0) * BYTES[config.base.precision] / GIB
+    width = sweep.base.width or Shape().width  # the 7B's, of a base whose width is not known before it is downloaded
+    return tokens * width * BYTES[config.base.precision] / GIB

@@ -7,7 +7,7 @@ import pytest
 from making import AnyUnit
 
 from omnimer_ray.execution import capacity
-from omnimer_ray.execution.capacity import Capacity, Node, Room, find_room, placement_group_tag
+from omnimer_ray.execution.capacity import Capacity, Node, Room, find_room, placement_group_tag, trial_tag
 from omnimer_ray.machine.profile import MachineProfile
 
 RTX_3090 = "accelerator_type:GeForce-RTX-3090"
@@ -76,8 +76,8 @@ def test_units_without_resources_yet_are_counted_and_rays_state_is_read_once_a_s
     """One core is free; the unit that was started last will take it."""
     one, two = (AnyUnit(name) for name in ("one", "two"))
     groups: Mapping[str, Any] = {
-        "a": {"state": "CREATED", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(profile(), one, "ours")}}},
-        "b": {"state": "PENDING", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(profile(), two, "ours")}}},
+        "a": {"state": "CREATED", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(one, "ours")}}},
+        "b": {"state": "PENDING", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(two, "ours")}}},
         "c": {"state": "CREATED", "bundles": {0: {"CPU": 1.0}}},
     }
     reads = list[str]()
@@ -102,8 +102,7 @@ def test_the_process_of_a_trial_that_ended_is_room_for_the_next_unit(monkeypatch
     """No core is free; of the sweep's two processes one works. Trials that do the work themselves all ask for the same."""
     alone = profile(workers_per_run=0)
     one, two = (AnyUnit(name) for name in ("one", "two"))
-    held = {"state": "CREATED", "bundles": {0: {"CPU": 1.0, "memory": placement_group_tag(alone, one, "ours")}}}
-    assert placement_group_tag(alone, two, "ours") == placement_group_tag(alone, one, "ours")
+    held = {"state": "CREATED", "bundles": {0: {"CPU": 1.0, "memory": trial_tag("ours")}}}
     monkeypatch.setattr(capacity, "live_nodes", lambda: [node(2, 0)])
     monkeypatch.setattr(capacity, "_groups", lambda: {"a": held, "b": held})
     has_room = Capacity(alone, "ours", lambda reason: None)

@@ -79,6 +79,7 @@ def setup_hook(folder: Path) -> Callable[[], None]:
                 return {"outcome": "stopped"}
         with (job.folder / f"{name}.{dist.get_rank() if dist.is_initialized() else 0}.jsonl").open("w") as file:
             file.writelines(json.dumps({"step": step, "workers": int(ranks)}) + "\n" for step in range(NUM_LINES))
+        (job.folder / f"{name}.pid").write_text(str(os.getpid()))
         return {"outcome": "done"}
 
     def die() -> None:
@@ -220,6 +221,8 @@ def test_units_run_one_after_the_other_on_the_only_free_core(folder: Path, worke
     watcher = Watcher()
     assert run(folder, names, watcher, workers) == Outcome(tuple(names), {}, (), False)
     assert watcher.lines == [line for name in names for line in (f"start {name}", f"{name} done")]
+    processes = {(folder / f"{name}.pid").read_text() for name in names}
+    assert len(processes) == (2 if workers else 1)  # a trial that does the work itself hands its process on
     remove_placement_group(other_driver)
     wait_for_free_cores()
 

@@ -19,10 +19,9 @@ UNITS = make_plan(ablations(tiny_config())).units
 
 
 def test_each_unit_of_a_plan_has_a_placement_group_tag_of_its_own() -> None:
-    groups = MachineProfile(docs="a test", workers_per_run=1)
-    tags = [placement_group_tag(groups, unit, "one") for unit in UNITS]
+    tags = [placement_group_tag(unit, "one") for unit in UNITS]
     assert len(set(tags)) == len(UNITS)
-    assert not set(tags) & {placement_group_tag(groups, unit, "another sweep on the same cluster") for unit in UNITS}
+    assert not set(tags) & {placement_group_tag(unit, "another sweep on the same cluster") for unit in UNITS}
     assert all(1 <= tag <= 2**20 for tag in tags)
 
 

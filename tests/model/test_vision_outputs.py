@@ -17,11 +17,12 @@ from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import MachineError
 from omnimer_ray.model.bases import Base
+from omnimer_ray.model.dimensions import PLACEMENTS, is_vision_frozen
 from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import Encoder, collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import Thinker, load_thinker
-from omnimer_ray.model.vision_outputs import VisionOutputs, is_frozen, use
+from omnimer_ray.model.vision_outputs import VisionOutputs, use
 from omnimer_ray.training.loop import AnswerLoss
 
 SLOW_SEC = 0.1  # of making an entry in the test with two processes
@@ -86,8 +87,7 @@ def test_each_setting_that_determines_outputs_has_a_folder_of_its_own(recipe: Ru
 
 
 def test_a_tower_with_lora_is_not_frozen(recipe: RunConfig) -> None:
-    placed = [recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"placement": name})}) for name in ("thinker+audio", "all")]
-    assert [is_frozen(config) for config in placed] == [True, False]
+    assert [is_vision_frozen(recipe.lora.model_copy(update={"placement": name})) for name in PLACEMENTS] == [True, True, False]
 
 
 @pytest.mark.parametrize("fault", ["absent", "damaged", "of another length"])

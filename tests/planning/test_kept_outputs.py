@@ -45,6 +45,12 @@ def test_a_range_is_given_where_frames_may_have_several_sizes(sweep: Sweep) -> N
     assert f"its outputs, {low:.2g} to {4 * low:.2g} GiB by arithmetic" in planned(sweep)
 
 
+def test_a_base_of_unknown_width_counts_as_the_largest(sweep: Sweep) -> None:
+    unknown = sweep._replace(base=sweep.base._replace(width=None))
+    assert place(limited(unknown, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is None
+    assert place(limited(sweep, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is not None
+
+
 def test_nothing_is_planned_or_kept_without_a_limit_or_a_frozen_tower(sweep: Sweep) -> None:
     without = limited(sweep, 0)
     assert planned(without) == ""
