@@ -49,12 +49,16 @@ def in_double() -> Iterator[None]:
         yield
 
 
-def distance(sweep: Sweep, ledgers: Path, cache: Path, one: Ways, other: Ways) -> float:
-    """Relative L2 between what the first steps of the run with most instructions change in two ways."""
+def distances(sweep: Sweep, ledgers: Path, cache: Path, ours: Ways, others: dict[str, Ways]) -> dict[str, float]:
+    """Relative L2 between what the first steps of the run with most instructions change in our ways and in others, by their names."""
     import torch
 
     run = max(sweep.plan.runs.values(), key=lambda run: len(run.stages[-1].kinds))
     with in_double():
-        mine, theirs = (changed_by(sweep, run, ledgers, cache, ways, STEPS, torch.float64) for ways in (one, other))
-    difference = sum(float(((mine[name] - theirs[name]) ** 2).sum()) for name in mine)
-    return float((difference / sum(float((tensor**2).sum()) for tensor in mine.values())) ** 0.5)
+        changes = {name: changed_by(sweep, run, ledgers, cache, ways, STEPS, torch.float64) for name, ways in {"": ours, **others}.items()}
+    mine = changes.pop("")
+    size = sum(float((tensor**2).sum()) for tensor in mine.values())
+    return {
+        name: float((sum(float(((theirs[part] - tensor) ** 2).sum()) for part, tensor in mine.items()) / size) ** 0.5)
+        for name, theirs in changes.items()
+    }

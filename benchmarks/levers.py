@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from benchmarks.naive import FullLogits, OnTheFly, masked
+from omnimer_ray.execution.handout import write_manifest
 from omnimer_ray.model.inputs import collate
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import LedgerUnit, RunUnit, StageUnit, Unit
@@ -85,8 +86,7 @@ def _units(sweep: Sweep, folder: Path, shares_stages: bool) -> Iterator[tuple[Pa
     if not shares_stages:
         for signature, run in sweep.plan.runs.items():
             own = folder.parent / signature
-            (own / ".sweep").mkdir(parents=True)
-            (own / ".sweep" / "manifest.json").write_bytes((folder / ".sweep" / "manifest.json").read_bytes())
+            write_manifest(own / ".sweep" / "manifest.json", sweep.corpus.clips)
             for stage in run.stages[:-1]:
                 yield own, StageUnit(stage, "")
             yield own, RunUnit(run, "")

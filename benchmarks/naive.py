@@ -1,14 +1,12 @@
 """A sweep as a user of a common trainer runs it: one process a trial, which trains all its stages and answers one clip at a time.
 
-Run:   python -m benchmarks.naive TASK.pickle     (written by benchmarks.sweep_cost)
-
 It takes the same items in the same steps as ours, from the same plan; only the ways of computing differ.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +28,7 @@ from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import IGNORED, Encoded, Encoder, MediaTensors, collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
+from omnimer_ray.model.vision_outputs import VisionOutputs, use
 from omnimer_ray.planning.items import make_schedule
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import LedgerPart, Run
@@ -46,6 +45,8 @@ class Ways(NamedTuple):
     on_the_fly: bool  # media are decoded and processed for every item, mel features padded to 300 s
     full_logits: bool  # every position is projected onto the vocabulary
     recompute: bool  # every layer's forward pass is done twice
+    mask: bool = True  # padding is masked
+    keeps_outputs: bool = False  # of the vision tower, as ours; in the gate only
 
 
 class Task(NamedTuple):
@@ -135,6 +136,15 @@ class Seconds:
         return {**self.of, "media": self.of["media"] + sum(times.user + times.system for times in children)}
 
 
+def execute_alone(task: Task, name: str) -> None:
+    """What a process of its own does: its output and its seconds are written to `task.out`."""
+    with (task.out / f"{name}.txt").open("w") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+        seconds = execute(task)
+    (task.out / f"{name}.sec.json").write_text(json.dumps(seconds), encoding="utf-8")
+
+
 def execute(task: Task) -> dict[str, float]:
     """Do a process's work; what it found is written to `task.out`. Returns its seconds by what it did."""
     torch.set_num_threads(1)
@@ -166,7 +176,12 @@ def execute(task: Task) -> dict[str, float]:
 def changed_by(sweep: Sweep, run: Run, ledgers: Path, cache: Path, ways: Ways, steps: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """What the first steps of a run's last stage change in a fresh adapter."""
     thinker = load_thinker(sweep.base, "fp32")
+    thinker.model.to(dtype)
     encoder = _encoder(thinker, run.config, cache, ways)
+    if ways.keeps_outputs:
+        outputs = VisionOutputs(cache / "features", run.config, cache)
+        outputs.fill(thinker, encoder, sweep.corpus.clips, lambda done, total: None)
+        use(outputs, thinker, encoder)
     model = place_lora(thinker.model, run.config.lora, run.config.seed)[0].to(dtype)
     before = {name: tensor.detach().clone() for name, tensor in trainable(model).items()}
     schedule = make_schedule(run.stages[-1], sweep.corpus.clips, ledgers)
@@ -197,7 +212,8 @@ def _train(thinker: Any, encoder: Encoder, schedule: Any, config: Any, clips: li
             for items in micro_batches(block, micro_batch, 0, 1):
                 encoded = [encoder.encode(by_id[item.clip], item.kind, item.answer, item.given) for item in items]
                 targets = labels(encoded)
-                found = loss_of(masked(collate(encoded, encoder.tokenizer.pad_token_id, "right"), encoded), targets)
+                inputs = collate(encoded, encoder.tokenizer.pad_token_id, "right")
+                found = loss_of(masked(inputs, encoded) if ways.mask else inputs, targets)
                 weights = torch.tensor([item.weight for item in items])
                 loss = (found * weights / (targets != IGNORED).sum(1)).sum() / total
                 loss.backward()
@@ -219,8 +235,3 @@ def _answers(thinker: Any, encoder: Encoder, run: Run, clips: list[Clip]) -> dic
             parsed = parse(text, config.task, style)
             found[clip.id] = parsed.label(config.task) if parsed else None
     return found
-
-
-if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.with_suffix(".sec.json").write_text(json.dumps(execute(pickle.loads(file.read_bytes()))), encoding="utf-8")

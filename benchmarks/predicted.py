@@ -63,7 +63,7 @@ def of_a_main_item() -> str:
 
 def operations(sweep: Sweep, ledgers: Path, encoder: Any) -> dict[str, float]:
     """Operations of each arm for the whole sweep, by the encoded items' lengths; `ledgers` must be complete."""
-    shape, clips = sweep.base.shape, {clip.id: clip for clip in sweep.corpus.clips}
+    shape = sweep.base.shape
     assert shape is not None
     runs = list(sweep.plan.runs.values())
     stages = {"A": [stage for run in runs for stage in run.stages], "C": list(sweep.plan.stages.values())}
@@ -75,7 +75,7 @@ def operations(sweep: Sweep, ledgers: Path, encoder: Any) -> dict[str, float]:
         total += sum(_answered(shape, run, sweep, encoder, arm) for run in runs)
         total += sum(_supervised(shape, unit, sweep, encoder, arm) for unit in sweep.plan.units if isinstance(unit, LedgerUnit))
         if arm == "C":
-            pictures = [encoder.media_tensors(clip).num_video_tokens for clip in clips.values()]
+            pictures = [encoder.media_tensors(clip).num_video_tokens for clip in sweep.corpus.clips]
             total += sum(forward(shape, Item(0, 0, tokens, 0))["vision"] for tokens in pictures)
         totals[arm] = total
     return totals
@@ -97,9 +97,8 @@ def _items(stage: Stage, sweep: Sweep, ledgers: Path, encoder: Any) -> list[Item
 def _measured(encoded: Any, padded: int) -> Item:
     """The numbers of tokens of an encoded item, padding as text."""
     video = int(encoded.grid.prod()) // 4 if encoded.grid is not None else 0
-    audio = ((encoded.mel.shape[1] - 1) // 2 - 1) // 2 + 1 if encoded.mel is not None else 0
     answer = max(1, len(encoded.input_ids) - encoded.answer_start)
-    return Item(padded - video - audio - answer, audio, video, answer)
+    return Item(padded - video - encoded.num_audio_tokens - answer, encoded.num_audio_tokens, video, answer)
 
 
 def _answered(shape: Shape, run: Run, sweep: Sweep, encoder: Any, arm: str) -> float:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -23,22 +23,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import psutil
 import typer
 
 from benchmarks.cost_figure import figure
-from benchmarks.counting import COUNTS, counted
-from benchmarks.double import distance
+from benchmarks.cost_page import page
+from benchmarks.counting import counted
+from benchmarks.double import distances
 from benchmarks.levers import levers, run_here
-from benchmarks.naive import Task, Ways, execute
-from benchmarks.predicted import compared as prediction
+from benchmarks.naive import Task, Ways, execute, execute_alone
 from benchmarks.predicted import of_a_main_item, operations
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.execution.handout import write_manifest
-from omnimer_ray.markdown import table
 from omnimer_ray.planning.setup import Request, Sweep, prepare, read_corpus
 from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run
 from omnimer_ray.tasks.supervision import read_entries
@@ -46,6 +44,7 @@ from omnimer_ray.tasks.supervision import read_entries
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 SPACE = Path(__file__).with_name("cost_space.py")
 MICRO_BATCH = 8
+OURS = Ways(on_the_fly=False, full_logits=False, recompute=False, mask=False, keeps_outputs=True)  # of training, for the gate
 WAYS = {"A": Ways(on_the_fly=True, full_logits=True, recompute=True), "B": Ways(on_the_fly=False, full_logits=False, recompute=False)}
 SUBREAPER = 36  # prctl: orphans of our children become ours, so that their seconds are counted
 SAMPLE_SEC = 0.2  # what a process does after its last sample is not counted
@@ -72,6 +71,7 @@ def main(
     out = out.absolute()
     out.mkdir(parents=True)
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all arms
     sweep = prepared(out / "plan", limit)
     print(f"Predicted for a trained main item of the 7B, 1e12 operations:\n\n{of_a_main_item()}\n", flush=True)
     costs: dict[str, list[Cost]] = {arm: [] for arm in "ABC"}
@@ -138,11 +138,11 @@ def _runner(arm: str, place: Path, sweep: Sweep, limit: int) -> Callable[[], Non
 
 def _in_a_process(task: Task, number: int) -> None:
     """A trial of a naive arm."""
-    file = task.out / f"{type(task.work).__name__}{number}.pickle"
-    file.write_bytes(pickle.dumps(task))
-    with file.with_suffix(".txt").open("w") as log:
-        words = [sys.executable, "-m", "benchmarks.naive", str(file)]
-        subprocess.run(words, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
+    process = multiprocessing.get_context("spawn").Process(target=execute_alone, args=(task, f"{type(task.work).__name__}{number}"))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"trial {number} in {task.out} ended with {process.exitcode}; its output is in the .txt files there")
 
 
 def _ours(place: Path, limit: int, seeds: int) -> Callable[[], None]:
@@ -187,9 +187,10 @@ def _sample(seconds: dict[tuple[int, float], float], ended: threading.Event) -> 
 
 
 def compared(sweep: Sweep, out: Path) -> dict[str, Any]:
-    """The gate: A and B train alike in float64; supervision and answers of A and B are those of C."""
+    """The gate: A and B train in float64 as in our ways; supervision and answers of A and B are those of C."""
     ours, theirs = out / "C0" / "results", _answers_of_ours(sweep, out / "C0")
-    gate: dict[str, Any] = {"relative L2 of A and B in float64": distance(sweep, ours / "ledgers", out / "gate", WAYS["A"], WAYS["B"])}
+    apart = distances(sweep, ours / "ledgers", out / "gate", OURS, WAYS)
+    gate: dict[str, Any] = {f"relative L2 of {arm} and C in float64": value for arm, value in apart.items()}
     for arm in WAYS:
         found = {
             signature: json.loads((out / f"{arm}0" / f"{signature}.json").read_text(encoding="utf-8"))["answers"] for signature in theirs
@@ -197,8 +198,9 @@ def compared(sweep: Sweep, out: Path) -> dict[str, Any]:
         wrong = sum(theirs[signature][clip] != label for signature, answers in found.items() for clip, label in answers.items())
         gate[f"answers of {arm} that are not C's"] = f"{wrong} of {sum(map(len, theirs.values()))}"
         gate[f"supervision of {arm} is C's"] = _ledger(sweep, out / f"{arm}0" / "ledgers") == _ledger(sweep, ours / "ledgers")
-    gate["passed"] = gate["relative L2 of A and B in float64"] < SAME and all(
-        gate[f"supervision of {arm} is C's"] and gate[f"answers of {arm} that are not C's"].startswith("0 ") for arm in WAYS
+    gate["passed"] = all(
+        apart[arm] < SAME and gate[f"supervision of {arm} is C's"] and gate[f"answers of {arm} that are not C's"].startswith("0 ")
+        for arm in WAYS
     )
     return gate
 
@@ -271,88 +273,6 @@ def unique(sweep: Sweep) -> dict[str, int]:
     """How often each kind of work is needed at least."""
     clips = len(sweep.corpus.clips)
     return {"decodes": 2 * clips, "mel computations": clips, "vision tower passes": clips}
-
-
-def page(found: dict[str, Any]) -> str:
-    """The tables."""
-    costs = {arm: [Cost(**cost) for cost in values] for arm, values in found["costs"].items()}
-    middle = {arm: median(cost.process_sec for cost in values) for arm, values in costs.items()}
-    rows = []
-    for arm, values in costs.items():
-        seconds = sorted(cost.process_sec for cost in values)
-        walls = sorted(cost.wall_sec for cost in values)
-        ratio = f"{middle[arm] / middle['C']:.2f}"
-        rows.append((arm, f"{middle[arm]:.0f} [{seconds[0]:.0f}, {seconds[-1]:.0f}]", f"{median(walls):.0f}", ratio))
-    counts, lines = found["counts"], []
-    for name in (*COUNTS, "operations"):
-        ratios = (f"{counts[arm][name] / counts['C'][name]:.2f}" if counts["C"][name] else "" for arm in "AB")
-        lines.append((name, *(f"{counts[arm][name]:,.0f}" for arm in "ABC"), *ratios, str(found["unique"].get(name, ""))))
-    parts = sorted({name for values in found["split"].values() for name in values})
-    parted = [(arm, *(f"{found['split'][arm].get(name, 0.0):.0f}" for name in parts)) for arm in costs]
-    gate = found["gate"]
-    return "\n".join(
-        [
-            f"# The cost of a sweep: {found['runs']} runs on {found['limit']} clips",
-            "",
-            "STAND-IN: generated clips, the tiny Thinker. Seconds are those of processes, of a machine that may be shared; counts are exact.",
-            "",
-            f"Gate {'passed' if gate['passed'] else 'FAILED: the numbers below compare nothing'}: {json.dumps(gate)}",
-            "",
-            table(("arm", "process seconds, median [range]", "seconds", "to C"), rows, numbers=True),
-            "",
-            "Where the seconds of the first round went (A, B: of processes; C: of the units' clocks, beside the driver, supervision and Ray):",
-            "",
-            table(("arm", *parts), parted, numbers=True),
-            "",
-            table(("counted in a run apart", "A", "B", "C", "A to C", "B to C", "needed"), lines, numbers=True),
-            "",
-            "Operations by arithmetic, before the counting:",
-            "",
-            prediction(found["predicted"], counts),
-            "",
-            "C in one process without Ray, and the same with one thing done naively:",
-            "",
-            _lever_table(found["levers"]),
-            "",
-            *_growth(found),
-        ]
-    )
-
-
-def _growth(found: dict[str, Any]) -> list[str]:
-    """How cost grows with the number of runs; the naive arms' by their first rounds, because each of their runs costs as much as any other."""
-    if not found["growth"]:
-        return []
-    own, lines = found["runs"], []
-    middle = {arm: median(cost["process_sec"] for cost in found["costs"][arm]) for arm in "ABC"}
-    first = {arm: middle[arm] - found["split"][arm].get("supervision", 0.0) for arm in "AB"}
-    for seeds, cost in found["growth"].items():
-        ours = cost["process_sec"]
-        naive = [first[arm] * int(seeds) + found["split"][arm].get("supervision", 0.0) for arm in "AB"]
-        ratios = (f"{value / ours:.2f}" for value in naive)
-        lines.append(
-            (str(own * int(seeds)), f"{ours:.0f}", f"{ours / (own * int(seeds)):.1f}", *(f"{value:.0f}" for value in naive), *ratios)
-        )
-    heads = ("runs", "C, process seconds", "C, of a run", "A, computed", "B, computed", "A to C", "B to C")
-    return [
-        "How cost grows: C measured once for each number of runs, A and B computed from their rounds:",
-        "",
-        table(heads, lines, numbers=True),
-        "",
-    ]
-
-
-def _lever_table(found: dict[str, dict[str, Any]]) -> str:
-    """One line per lever; ratios to ours."""
-    shown = ("operations", "decodes", "vision tower passes", "token passes, padding included", "vocabulary rows", "decode steps")
-    ours, lines = found["ours"], []
-    for name, entry in found.items():
-        seconds = sorted(entry["sec"])
-        ratio = f"{median(seconds) / median(ours['sec']):.2f}"
-        counted_here = (f"{entry['counts'][what]:,.0f}" for what in shown[1:])
-        times = f"{entry['counts']['operations'] / ours['counts']['operations']:.2f}"
-        lines.append((name, f"{median(seconds):.0f} [{seconds[0]:.0f}, {seconds[-1]:.0f}]", ratio, times, *counted_here))
-    return table(("ours, but", "process seconds", "to ours", "operations, to ours", *shown[1:]), lines, numbers=True)
 
 
 if __name__ == "__main__":

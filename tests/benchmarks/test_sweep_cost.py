@@ -6,17 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.cost_figure import figure
+from benchmarks.cost_page import page
 from benchmarks.counting import COUNTS, attention_formulas, watch
 from benchmarks.double import in_double
-from benchmarks.naive import FullLogits, Seconds, padded_mel
+from benchmarks.naive import FullLogits, Seconds, Task, padded_mel
 from benchmarks.predicted import ARMS, of_a_main_item, trained
-from benchmarks.sweep_cost import SUBREAPER, _measured, main, page
+from benchmarks.sweep_cost import SUBREAPER, WAYS, _in_a_process, _measured, main
 from benchmarks.thinker_memory import noise
 from omnimer_ray.config import LoraConfig
 from omnimer_ray.machine.flops import forward
@@ -166,6 +168,14 @@ def test_seconds_of_media_are_not_those_of_training() -> None:
     assert found["media"] >= 0.2
     assert 0.1 <= found["training"] < 0.2
     assert found["start"] > 0 == found["evaluation"]
+
+
+def test_a_naive_trial_that_fails_ends_the_benchmark_and_says_where_its_output_is(tmp_path: Path) -> None:
+    nothing: Any = None
+    task = Task(nothing, nothing, tmp_path, tmp_path, tmp_path, tmp_path, WAYS["B"], 8)
+    with pytest.raises(RuntimeError, match=rf"^trial 3 in {tmp_path} ended with 1; its output is in the \.txt files there$"):
+        _in_a_process(task, 3)
+    assert "AttributeError" in (tmp_path / "NoneType3.txt").read_text()
 
 
 @pytest.mark.slow
