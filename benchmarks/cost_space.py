@@ -3,13 +3,13 @@
 Run:   python -m benchmarks.sweep_cost
 """
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.planning.space import SearchSpace
 
 EPOCHS = 2.0
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Main answers alone are evaluated, so that all arms answer the same."""
     everything = {"text", "video", "audio"}
     return SearchSpace(

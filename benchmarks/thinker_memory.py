@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig
+from omnimer_ray.config import BaseConfig, CorpusConfig, ThinkerConfig
 from omnimer_ray.machine.flops import answered_item, trained_item
 from omnimer_ray.machine.memory import GIB, Item, Setup, estimate
 from omnimer_ray.markdown import table
@@ -129,12 +129,12 @@ def _measure(name: str, video_tokens: list[int], items: int, folder: Path, devic
         _free(device)
 
 
-def _config(base: BaseConfig, width: int | None, precision: str) -> RunConfig:
+def _config(base: BaseConfig, width: int | None, precision: str) -> ThinkerConfig:
     recipe = recipe_for(base.name, width)(CorpusConfig(name="noise", fingerprint="noise"), base)
     return recipe.model_copy(update={"base": base.model_copy(update={"precision": precision})})
 
 
-def _train(name: str, sizes: Shape, thinker: Thinker, config: RunConfig, setting: Setting, tokens: int, items: int, device: str) -> Row:
+def _train(name: str, sizes: Shape, thinker: Thinker, config: ThinkerConfig, setting: Setting, tokens: int, items: int, device: str) -> Row:
     """A forward and a backward pass and a step of AdamW over micro-batches of equal items."""
     import torch
 
@@ -173,7 +173,7 @@ def _train(name: str, sizes: Shape, thinker: Thinker, config: RunConfig, setting
 
 
 def _answer(
-    name: str, work: str, sizes: Shape, thinker: Thinker, encoder: Encoder, config: RunConfig, tokens: int, items: int, device: str
+    name: str, work: str, sizes: Shape, thinker: Thinker, encoder: Encoder, config: ThinkerConfig, tokens: int, items: int, device: str
 ) -> Row:
     """Evaluation scores the closed set of sentiments; supervision writes WRITTEN tokens, of which random weights end none early."""
     from omnimer_ray.model.generation import generate

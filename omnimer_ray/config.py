@@ -19,6 +19,7 @@ from omnimer_ray.errors import ConfigError, joined, near
 RECIPE_VERSION = 1  # raise it when code changes what the same config computes
 
 M = TypeVar("M", bound=BaseModel)
+C = TypeVar("C", bound="RunConfig")
 
 Modality = Literal["text", "video", "audio"]
 Task = Literal["sentiment", "emotion"]
@@ -44,7 +45,7 @@ class Auxiliary(NamedTuple):
     modality: Modality
 
 
-AUXILIARIES: dict[AuxiliaryName, Auxiliary] = {  # by the name that `RunConfig.auxiliaries` uses, in the order of a stage's kinds
+AUXILIARIES: dict[AuxiliaryName, Auxiliary] = {  # by the name that `ThinkerConfig.auxiliaries` uses, in the order of a stage's kinds
     "text": Auxiliary("text_keywords", "text"),
     "video": Auxiliary("facial_expression", "video"),
     "audio": Auxiliary("prosody", "audio"),
@@ -210,16 +211,25 @@ class ObservedConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """One run: a method trained on a task's clips with a seed, and evaluated on the corpus's reported part."""
+    """One run: a method trained on a task's clips with a seed, and evaluated on the corpus's reported part. Each method has its own kind of it."""
 
     corpus: CorpusConfig
-    base: BaseConfig
-    method: Literal["thinker"] = "thinker"
+    method: str
     task: Task = "sentiment"
+    train_fraction: float = Field(1.0, gt=0, le=1)  # of the training source videos; a smaller fraction is a part of a larger one
+    class_balance: ClassBalance = "none"  # [A] of main items by gold label: weights in the loss, or classes drawn in turn
+    observed: ObservedConfig = ObservedConfig()
+    seed: int = Field(0, ge=0)
+
+
+class ThinkerConfig(RunConfig):
+    """A run of Qwen2.5-Omni's Thinker, fine-tuned with LoRA (OmniMER) or as it is."""
+
+    method: Literal["thinker"] = "thinker"
+    base: BaseConfig
     training: bool = True  # False: the base without training (zero-shot); stages, seed and schedule have no effect
     modalities: tuple[Modality, ...] = EVERY_MODALITY  # in the prompts of the main task; an auxiliary sees its own
     paraphrase: int = Field(0, ge=0, le=3)  # of the main task's prompt; 0: as everywhere else
-    train_fraction: float = Field(1.0, gt=0, le=1)  # of the training source videos; a smaller fraction is a part of a larger one
     auxiliaries: tuple[AuxiliaryName, ...] = ()
     auxiliary_answers: AuxiliaryAnswers = "full"  # shuffled: among clips of one label; placebo: among all clips
     auxiliary_clips: AuxiliaryClips = "accepted"  # agreed, constrained, mixed: subsets of equal size; labelled: all clips, without a ledger
@@ -229,7 +239,6 @@ class RunConfig(Frozen):
     """Of a run of one stage, instead of its epochs: a number, or as many as a hybrid run with these auxiliaries has."""
     mixture: dict[Kind, float] | None = None  # weights of instruction types; None: their item counts [A]
     loss_average: LossAverage = "items"  # [A] over the global batch
-    class_balance: ClassBalance = "none"  # [A] of main items by gold label: weights in the loss, or classes drawn in turn
     global_batch: int = Field(128, ge=1)  # items per optimizer step [P]
     block: int = Field(8, ge=1)  # items of one kind that the workers share
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -239,8 +248,6 @@ class RunConfig(Frozen):
     answer_language: Literal["en", "id", "zh"] = "en"  # [A] of the label words in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    observed: ObservedConfig = ObservedConfig()
-    seed: int = Field(0, ge=0)
 
     @field_validator("auxiliaries", "modalities", "steps", mode="before")
     @classmethod
@@ -276,7 +283,7 @@ def _sorted_tuple(value: Any) -> Any:
     return tuple(sorted({str(part) for part in value})) if isinstance(value, set | frozenset | list | tuple) else value
 
 
-def resolve(config: RunConfig) -> RunConfig:
+def resolve(config: ThinkerConfig) -> ThinkerConfig:
     """The one canonical form: settings that have no effect take one fixed value, so equal runs have equal signatures."""
     data = config.model_dump()
     if not config.training:
@@ -301,7 +308,7 @@ def resolve(config: RunConfig) -> RunConfig:
         raise ConfigError(f"auxiliaries {', '.join(config.auxiliaries)} need a schedule: 'hybrid' or 'multi_stage'{other}")
     elif config.mixture is not None:
         data["mixture"] = _relative(config.mixture, stage_kinds(config))
-    stages = len(stage_kinds(RunConfig.model_validate({**data, "epochs": 1.0}))) if config.training else 0
+    stages = len(stage_kinds(ThinkerConfig.model_validate({**data, "epochs": 1.0}))) if config.training else 0
     if stages < 2:
         data["optimizer"].update(carry_over=False, one_cosine=False)
     data.update(_length(data, stages))
@@ -324,9 +331,9 @@ def resolve(config: RunConfig) -> RunConfig:
         data["observed"]["modalities"] = set(config.modalities) & set(config.observed.modalities)
     if not config.observed.missing_rate:
         data["observed"]["draw"] = 0
-    if RunConfig.model_validate(data).observed != ObservedConfig():  # the run that hides nothing answers them
+    if ThinkerConfig.model_validate(data).observed != ObservedConfig():  # the run that hides nothing answers them
         data["evaluation"]["auxiliaries"] = False
-    return RunConfig.model_validate(data)
+    return ThinkerConfig.model_validate(data)
 
 
 def _length(data: dict[str, Any], stages: int) -> dict[str, Any]:
@@ -352,12 +359,12 @@ def matched_auxiliaries(steps: int | tuple[AuxiliaryName, ...] | None) -> tuple[
     return steps if isinstance(steps, tuple) else ()
 
 
-def stage_epochs(config: RunConfig, position: int) -> float:
+def stage_epochs(config: ThinkerConfig, position: int) -> float:
     """Epochs of one stage of a run in canonical form."""
     return config.epochs[position] if isinstance(config.epochs, tuple) else config.epochs
 
 
-def stage_kinds(config: RunConfig) -> tuple[tuple[Kind, ...], ...]:
+def stage_kinds(config: ThinkerConfig) -> tuple[tuple[Kind, ...], ...]:
     """Instruction types of each stage of a run that trains, in their order."""
     names: dict[Role, tuple[Kind, ...]] = {
         "main": (config.task,),
@@ -388,7 +395,7 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def changed(config: RunConfig, delta: dict[str, Any]) -> RunConfig:
+def changed(config: C, delta: dict[str, Any]) -> C:
     """`config` with nested fields replaced: {'lora.rank': 4} and {'lora': {'rank': 4}} mean the same.
 
     Raises ConfigError with every fault at once; an unknown field names the near one.
@@ -406,7 +413,7 @@ def changed(config: RunConfig, delta: dict[str, Any]) -> RunConfig:
             place[leaf] = value
     if faults:
         raise ConfigError(joined(faults))
-    return parse(RunConfig, data, "config")
+    return parse(type(config), data, "config")
 
 
 def parse(model: type[M], data: Any, what: str) -> M:

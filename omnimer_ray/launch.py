@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from omnimer_ray.config import RunConfig, stage_epochs
+from omnimer_ray.config import ThinkerConfig, stage_epochs
 from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
@@ -298,7 +298,7 @@ def _report(ended: Outcome | None, sweep: Sweep, log: Callable[[str], None]) -> 
     return INTERRUPTED if stopped else FAILED if failed or left or recorded else DONE
 
 
-def _paper(recipe: RunConfig) -> RunConfig:
+def _paper(recipe: ThinkerConfig) -> ThinkerConfig:
     return omnimer_qwen7b(recipe.corpus, recipe.base)
 
 

@@ -1,13 +1,13 @@
 """The recipes, each belonging to a base. [P] stated in the paper, [A] assumed: the paper does not state it.
 
-A recipe is a complete RunConfig; a search space changes it, the command line never does.
+A recipe is a complete ThinkerConfig; a search space changes it, the command line never does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, RunConfig, SupervisionConfig
+from omnimer_ray.config import BaseConfig, CorpusConfig, LoraConfig, MediaConfig, OptimizerConfig, SupervisionConfig, ThinkerConfig
 from omnimer_ray.errors import BaseModelError
 
 GIVEN = {
@@ -17,19 +17,19 @@ GIVEN = {
 }  # the settings marked [P] in config.py, as the paper has them; the other numbers are assumed
 
 
-def omnimer_qwen7b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
-    """The paper's recipe: 5 epochs [P], global batch 128 [P], rank 8 [P]; learning rate 1e-4 and alpha 16 [A]. It is RunConfig's defaults."""
-    return RunConfig(corpus=corpus, base=base)
+def omnimer_qwen7b(corpus: CorpusConfig, base: BaseConfig) -> ThinkerConfig:
+    """The paper's recipe: 5 epochs [P], global batch 128 [P], rank 8 [P]; learning rate 1e-4 and alpha 16 [A]. It is ThinkerConfig's defaults."""
+    return ThinkerConfig(corpus=corpus, base=base)
 
 
-def omnimer_qwen3b(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
+def omnimer_qwen3b(corpus: CorpusConfig, base: BaseConfig) -> ThinkerConfig:
     """The same settings on the smaller base [A]: the paper trains the 7B only."""
     return omnimer_qwen7b(corpus, base)
 
 
-def omnimer_tiny(corpus: CorpusConfig, base: BaseConfig) -> RunConfig:
+def omnimer_tiny(corpus: CorpusConfig, base: BaseConfig) -> ThinkerConfig:
     """For the tiny Thinker and corpora of a few hundred clips: the paper's batch of 128 would take six steps on mini."""
-    return RunConfig(
+    return ThinkerConfig(
         corpus=corpus,
         base=base.model_copy(update={"precision": "fp32"}),
         epochs=5,
@@ -46,14 +46,14 @@ def tiny_media() -> MediaConfig:
     return MediaConfig(frames_per_second=2, min_frames=4, max_frames=16, min_pixels=112 * 112, max_pixels=112 * 112, max_sec=8)
 
 
-RECIPES: dict[int, Callable[[CorpusConfig, BaseConfig], RunConfig]] = {  # by the width of the base's language model
+RECIPES: dict[int, Callable[[CorpusConfig, BaseConfig], ThinkerConfig]] = {  # by the width of the base's language model
     128: omnimer_tiny,
     2048: omnimer_qwen3b,
     3584: omnimer_qwen7b,
 }
 
 
-def recipe_for(base: str, width: int | None) -> Callable[[CorpusConfig, BaseConfig], RunConfig]:
+def recipe_for(base: str, width: int | None) -> Callable[[CorpusConfig, BaseConfig], ThinkerConfig]:
     """The recipe that belongs to a base of this width. Raises BaseModelError if the width is unknown or has no recipe."""
     if width is None:
         raise BaseModelError(

@@ -5,11 +5,11 @@ Run:   python -m omnimer_ray.sweep NAME --dry-run
 Cost:  see the plan.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """`recipe` is the complete recipe that belongs to the chosen base; a variant has only the fields that differ."""
     return SearchSpace(
         baseline=recipe,

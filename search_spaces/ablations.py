@@ -4,11 +4,11 @@ Run:   python -m omnimer_ray.sweep ablations --dry-run      # then without --dry
 Feeds: the score and per-class tables of analysis/.    Cost: 12 trained runs in 13 stages a seed, and 4 zero-shot evaluations.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """`recipe` is the complete recipe that belongs to the chosen base; a variant has only the fields that differ."""
     return SearchSpace(
         baseline=recipe,

@@ -5,11 +5,11 @@ Feeds: the score and per-class tables of analysis/, whose columns of steps and m
 Cost:  16 trained runs a seed, and 3 parts of the supervision ledger.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Base with more of what the auxiliaries bring beside their information; `notes` say what a comparison with it rules out."""
     everything = {"text", "video", "audio"}
     epochs = recipe.epochs if isinstance(recipe.epochs, float) else max(recipe.epochs)

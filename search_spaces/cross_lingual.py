@@ -4,12 +4,12 @@ Run:   python -m omnimer_ray.sweep cross_lingual --corpus ch_sims:PATH --evaluat
 Feeds: the score, per-class and transfer tables of analysis/.    Cost: 6 trained runs in 7 stages, 2 zero-shot evaluations a seed.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 from search_spaces import ablations
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """The rows of `ablations` on sentiment, which both corpora of the paper have."""
     rows = ablations.space(recipe)
     return SearchSpace(baseline=rows.baseline, variants=rows.variants, tasks=("sentiment",))

@@ -6,7 +6,7 @@ Feeds: the missing-modality tables and figures of analysis/.    Cost: 4 trained 
 
 from typing import Any
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 SUBSETS = {"T": {"text"}, "A": {"audio"}, "V": {"video"}, "TA": {"text", "audio"}, "TV": {"text", "video"}, "AV": {"audio", "video"}}
@@ -14,7 +14,7 @@ RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 DRAWS = (0, 1, 2)
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Base and All Aux (Hybrid), each with every modality, with every smaller subset, and with each modality missing at a rate."""
     methods: dict[str, dict[str, Any]] = {
         "Base": {},

@@ -7,11 +7,11 @@ Learning rate, rank and alpha are the axes of `search`, ranks those of `ranks`; 
 
 from typing import Any
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Each row changes one setting of the row that is named before its comma."""
     everything = {"text", "video", "audio"}
     hybrid, stages = {"auxiliaries": everything, "schedule": "hybrid"}, {"auxiliaries": everything, "schedule": "multi_stage"}

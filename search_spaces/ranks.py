@@ -4,13 +4,13 @@ Run:   python -m omnimer_ray.sweep ranks --dry-run
 Cost:  16 trained runs a seed.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 RANKS = (4, 8, 16, 32)
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Base and All Aux (Hybrid) at four ranks; alpha stays, so the scale of an update falls with the rank."""
     everything = {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"}
     variants: dict[str, dict[str, object]] = {f"Base, rank {rank}": {"lora.rank": rank} for rank in RANKS}

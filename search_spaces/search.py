@@ -5,10 +5,10 @@ Cost:  32 trials on three quarters of train, most of them pruned, then the best 
 Chosen on the corpus's own development part, or one of train; only the confirmed runs are evaluated on the reported part.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.search_space import Search
 
 
-def space(recipe: RunConfig) -> Search:
+def space(recipe: ThinkerConfig) -> Search:
     """Ranges are Search's own; name here what should differ."""
     return Search(baseline=recipe)

@@ -6,13 +6,13 @@ Cost:  120 distinct runs a seed in 148 stages, 28 of them shared by both tasks.
 
 from itertools import combinations
 
-from omnimer_ray.config import AUXILIARIES, SCHEDULES, RunConfig
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 RANKS = (4, 8, 16, 32)
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """The full grid; without auxiliaries all schedules are one run, which the plan merges and reports."""
     subsets = [subset for size in range(len(AUXILIARIES) + 1) for subset in combinations(AUXILIARIES, size)]
     first = next(iter(SCHEDULES))

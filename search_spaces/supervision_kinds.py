@@ -6,11 +6,11 @@ All rows but Base are All Aux (Hybrid). Nobody has published these controls: the
 Base never sees, beside the explanations that the method is about.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """Each row keeps something of the full supervision and gives up something else; `notes` say what a comparison with it rules out."""
     hybrid = {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"}
     return SearchSpace(

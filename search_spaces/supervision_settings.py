@@ -5,11 +5,11 @@ Run:   python -m omnimer_ray.supervision build supervision_settings      # the y
 Feeds: the score and per-class tables of analysis/.    Cost: 10 trained runs a seed, and 13 parts of the supervision ledger.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """All Aux (Hybrid), with the paper's supervision and with each setting on alone, then all of them."""
     hybrid = {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"}
     on = {"supervision.retries": 3, "supervision.keywords_must_occur": True, "supervision.leak_guard": True}

@@ -5,10 +5,10 @@ Feeds: python -m analysis calibrate FOLDER --row Base
 Cost:  2 trained runs a seed.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """One row: nothing differs but the seed."""
     return SearchSpace(baseline=recipe, variants={"Base": {}})

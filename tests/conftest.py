@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # tests of the light core load no torch
     from short_training import Parts
     from workers import Workers
 
-    from omnimer_ray.config import RunConfig
+    from omnimer_ray.config import ThinkerConfig
     from omnimer_ray.corpora.clips import Corpus
     from omnimer_ray.model.bases import Base
     from omnimer_ray.model.inputs import Encoder
@@ -96,7 +96,7 @@ def fresh(tiny_base: Base) -> Thinker:
 
 
 @pytest.fixture(scope="session")
-def recipe(corpus: Corpus, tiny_base: Base) -> RunConfig:
+def recipe(corpus: Corpus, tiny_base: Base) -> ThinkerConfig:
     from omnimer_ray.config import CorpusConfig
     from omnimer_ray.recipes import omnimer_tiny
 
@@ -104,14 +104,14 @@ def recipe(corpus: Corpus, tiny_base: Base) -> RunConfig:
 
 
 @pytest.fixture(scope="session")
-def encoder(tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> Encoder:
+def encoder(tiny: Thinker, recipe: ThinkerConfig, shared_cache: Path) -> Encoder:
     from omnimer_ray.model.inputs import Encoder
 
     return Encoder(tiny.processor, recipe, shared_cache)
 
 
 @pytest.fixture(scope="session")
-def parts(corpus: Corpus, recipe: RunConfig, shared_cache: Path) -> Parts:
+def parts(corpus: Corpus, recipe: ThinkerConfig, shared_cache: Path) -> Parts:
     """The parts that a worker of a test needs to train."""
     from short_training import Parts
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from omnimer_ray.config import BaseConfig, CorpusConfig, RunConfig, changed
+from omnimer_ray.config import BaseConfig, CorpusConfig, ThinkerConfig, changed
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.machine.profile import load_profile
 from omnimer_ray.model.bases import Base
@@ -91,17 +91,17 @@ OTHER_VALUE: dict[str, Any] = {
 }
 
 
-def tiny_config(**changes: Any) -> RunConfig:
+def tiny_config(**changes: Any) -> ThinkerConfig:
     """The tiny recipe with changed fields; a dotted name is written with two underscores."""
     return changed(omnimer_tiny(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
 
 
-def paper_config(**changes: Any) -> RunConfig:
+def paper_config(**changes: Any) -> ThinkerConfig:
     """The paper's recipe with changed fields."""
     return changed(omnimer_qwen7b(CORPUS, BASE), {name.replace("__", "."): value for name, value in changes.items()})
 
 
-def whole_config(**changes: Any) -> RunConfig:
+def whole_config(**changes: Any) -> ThinkerConfig:
     """A run in which every setting has an effect."""
     needed = {
         "task": "emotion",

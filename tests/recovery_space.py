@@ -3,11 +3,11 @@
 A short space for the tests of recovery: one-stage runs, and two-stage ones that share their first stage over both tasks.
 """
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.space import SearchSpace
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     """A few steps a stage."""
     short = {"epochs": 3.0, "global_batch": 8}
     return SearchSpace(

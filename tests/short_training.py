@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from deepspeed.utils import safe_get_full_grad
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import DivergedError
 from omnimer_ray.model.bases import locate
@@ -18,7 +18,9 @@ from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
 from omnimer_ray.tasks.instructions import Parsed, Style, auxiliary_answer, main_answer
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train, train_step
+from omnimer_ray.training.feed import PromptFeed
+from omnimer_ray.training.loop import AnswerLoss, init_single_process_group, start_engine, stop_engine, train, train_step
+from omnimer_ray.training.placement import Placement
 from omnimer_ray.training.schedule import Item, Schedule
 
 KINDS: tuple[Kind, ...] = ("emotion", *AUXILIARY_OF)
@@ -33,7 +35,7 @@ class Parts(NamedTuple):
     """Picklable inputs from which a worker loads model, encoder and clips."""
 
     corpus: Corpus
-    recipe: RunConfig
+    recipe: ThinkerConfig
     cache: Path
 
     @property
@@ -116,11 +118,13 @@ def record_steps(
     """Take one DeepSpeed step with learning rate 0 for each of `averages`, and record it."""
     init_single_process_group()
     model, encoder = adapted_thinker(parts, precision)
-    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), placement)
+    engine = start_engine(AnswerLoss(model), parts.recipe.optimizer, schedule(parts), placement)
     gradients = _record_gradients(engine)
     steps = {}
     for average, weighted in averages:
-        result = train_step(engine, encoder, parts.clips, schedule(parts, weighted).step(0), average, placement, rate=0.0)
+        result = train_step(
+            engine, PromptFeed(encoder, parts.clips, placement), schedule(parts, weighted).step(0), average, placement, rate=0.0
+        )
         steps[average, weighted] = Step(result.loss, dict(gradients), result.grad_norm)
     stop_engine(engine)
     return steps
@@ -145,14 +149,13 @@ def train_stage(
     if poison is not None:
         poison.hook(model)
     plan = plan or eight_steps(parts)
-    engine = start_engine(model, parts.recipe.optimizer, plan, placement)
+    engine = start_engine(AnswerLoss(model), parts.recipe.optimizer, plan, placement)
     losses: dict[int, float] = {}
     folder.mkdir(parents=True, exist_ok=True)
     try:
         finished = train(
             engine,
-            encoder,
-            parts.clips,
+            PromptFeed(encoder, parts.clips, placement),
             plan,
             parts.recipe.optimizer,
             "items",

@@ -3,11 +3,11 @@
 A short search for the tests: a few steps a stage, one or two auxiliaries.
 """
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.planning.search_space import Search
 
 
-def space(recipe: RunConfig) -> Search:
+def space(recipe: ThinkerConfig) -> Search:
     """Six trials, then the best two and Base on two seeds."""
     return Search(
         baseline=changed(recipe, {"epochs": 5.0, "global_batch": 8, "evaluation.auxiliaries": False}),

@@ -8,7 +8,18 @@ import pytest
 from making import BASE, CORPUS, OTHER_VALUE, paper_config, tiny_config, whole_config
 from pydantic import BaseModel, ValidationError
 
-from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, MAIN_SCHEDULES, SCHEDULES, RunConfig, changed, content_hash, flat, parse, resolve
+from omnimer_ray.config import (
+    AUXILIARIES,
+    AUXILIARY_OF,
+    MAIN_SCHEDULES,
+    SCHEDULES,
+    ThinkerConfig,
+    changed,
+    content_hash,
+    flat,
+    parse,
+    resolve,
+)
 from omnimer_ray.corpora.clips import LABELS
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine.memory import BYTES
@@ -32,7 +43,7 @@ TRAINING_ONLY = [name for name in OTHER_VALUE if name.split(".")[0] in {"optimiz
 ]
 
 
-def signature(config: RunConfig) -> str:
+def signature(config: ThinkerConfig) -> str:
     return make_run(config).signature
 
 
@@ -53,7 +64,7 @@ def literals(annotation: Any) -> tuple[str, ...]:
     return next((values for part in get_args(annotation) if (values := literals(part))), ())
 
 
-def closed_sets(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+def closed_sets(model: type[BaseModel] = ThinkerConfig, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every field that takes values of a fixed list, with the list."""
     for name, field in model.model_fields.items():
         if isinstance(part := field.annotation, type) and issubclass(part, BaseModel):
@@ -72,7 +83,7 @@ NEEDED: dict[str, dict[str, Any]] = {  # by settings or values that go with cert
 }
 
 
-def with_value(name: str, value: str) -> RunConfig:
+def with_value(name: str, value: str) -> ThinkerConfig:
     given: Any = (
         (value,)
         if name in {"auxiliaries", "modalities", "observed.modalities", "steps", "corpus.unfixed"}
@@ -200,7 +211,7 @@ def test_auxiliaries_are_a_set(value: Any) -> None:
 
 def test_a_config_survives_json() -> None:
     config = resolve(whole_config())
-    again = RunConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+    again = ThinkerConfig.model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert again == config
     assert signature(again) == signature(config)
 
@@ -293,15 +304,15 @@ def test_auxiliaries_need_a_schedule() -> None:
 
 
 def test_a_parsed_setting_is_reported() -> None:
-    with pytest.raises(ConfigError, match=r"^plan x: as a whole: Input should be a valid dictionary or instance of RunConfig$"):
-        parse(RunConfig, [1], "plan x")
+    with pytest.raises(ConfigError, match=r"^plan x: as a whole: Input should be a valid dictionary or instance of ThinkerConfig$"):
+        parse(ThinkerConfig, [1], "plan x")
     with pytest.raises(ConfigError, match=r"^plan x: corpus: Field required; base\.name: Input should be a valid string$"):
-        parse(RunConfig, {"base": {"name": 1, "revision": "x"}}, "plan x")
+        parse(ThinkerConfig, {"base": {"name": 1, "revision": "x"}}, "plan x")
 
 
 def test_the_error_for_an_unknown_field_names_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"^plan x: unknown field 'base\.revison'; did you mean 'base\.revision' or"):
-        parse(RunConfig, {"corpus": CORPUS, "base": {"name": "x", "revision": "x", "revison": "y"}}, "plan x")
+        parse(ThinkerConfig, {"corpus": CORPUS, "base": {"name": "x", "revision": "x", "revison": "y"}}, "plan x")
 
 
 def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
@@ -312,7 +323,7 @@ def test_the_hash_does_not_depend_on_order_and_takes_no_nan() -> None:
 
 
 def test_the_papers_recipe_is_the_default() -> None:
-    assert paper_config() == RunConfig(corpus=CORPUS, base=BASE)
+    assert paper_config() == ThinkerConfig(corpus=CORPUS, base=BASE)
 
 
 def test_what_hides_nothing_has_one_form() -> None:

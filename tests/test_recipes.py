@@ -3,7 +3,7 @@
 import pytest
 from making import BASE, CORPUS
 
-from omnimer_ray.config import MediaConfig, RunConfig
+from omnimer_ray.config import MediaConfig, ThinkerConfig
 from omnimer_ray.errors import BaseModelError
 from omnimer_ray.planning.description import differences
 from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer_tiny, recipe_for
@@ -13,7 +13,7 @@ from omnimer_ray.recipes import RECIPES, omnimer_qwen3b, omnimer_qwen7b, omnimer
 def test_a_recipe_is_bound_to_its_corpus_and_base(make: object) -> None:
     assert callable(make)
     recipe = make(CORPUS, BASE)
-    assert isinstance(recipe, RunConfig)
+    assert isinstance(recipe, ThinkerConfig)
     assert recipe.corpus == CORPUS
     assert (recipe.base.name, recipe.base.revision) == (BASE.name, BASE.revision)
 

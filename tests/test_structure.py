@@ -47,6 +47,7 @@ TORCH_SIDE = {
     "tiny.make",
     "training.checkpoints",
     "training.evaluation",
+    "training.feed",
     "training.loop",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}

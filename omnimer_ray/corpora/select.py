@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omnimer_ray.config import DevelopmentPart, Modality, RunConfig
+from omnimer_ray.config import DevelopmentPart, Modality, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus, Split
 from omnimer_ray.errors import ConfigError
 
@@ -81,12 +81,12 @@ def choosing_clips(clips: Sequence[Clip], parts: DevelopmentPart) -> tuple[Clip,
     return tuple(clip for clip in clips if clip.split in (("train", "validation") if parts == "own" else ("train",)))
 
 
-def evaluated_split(config: RunConfig) -> Split:
+def evaluated_split(config: ThinkerConfig) -> Split:
     """The split that a run is evaluated on."""
     return config.corpus.reported if config.corpus.development is None else "development"
 
 
-def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
+def splits_of(config: ThinkerConfig, clips: Sequence[Clip]) -> list[Clip]:
     """The clips with the splits that a run sees: its fold's, or train and development; with `folds` but no `fold`, every clip that some fold trains on."""
     folds, fold = config.corpus.folds, config.corpus.fold
     if config.supervision.gold == "fused":
@@ -104,14 +104,14 @@ def _with_fused_golds(clip: Clip) -> Clip:
     return replace(clip, text_sentiment=clip.sentiment, video_sentiment=clip.sentiment, audio_sentiment=clip.sentiment)
 
 
-def fraction_of(clips: Sequence[Clip], config: RunConfig) -> list[Clip]:
+def fraction_of(clips: Sequence[Clip], config: ThinkerConfig) -> list[Clip]:
     """The clips of a run's fraction of source videos, drawn by hash; at least one video. A smaller fraction is a part of a larger one."""
     videos = sorted({clip.source_video for clip in clips}, key=lambda video: _hash(f"{config.seed}|{video}"))
     kept = set(videos[: math.ceil(config.train_fraction * len(videos) - 1e-9)])
     return [clip for clip in clips if clip.source_video in kept]
 
 
-def seen_modalities(clip: Clip, config: RunConfig) -> tuple[Modality, ...]:
+def seen_modalities(clip: Clip, config: ThinkerConfig) -> tuple[Modality, ...]:
     """The modalities of a clip that a run's evaluation shows: missing by hash, so the same clips for every method, and more at a higher rate.
 
     A clip that would lose all of them keeps the one with the highest hash.

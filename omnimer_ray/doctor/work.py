@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from omnimer_ray.config import CorpusConfig, RunConfig
+from omnimer_ray.config import CorpusConfig, ThinkerConfig
 from omnimer_ray.corpora import load
 from omnimer_ray.doctor.finding import Finding
 from omnimer_ray.doctor.host import available_gib
@@ -61,7 +61,11 @@ def base(name: str) -> tuple[Finding, Base | None]:
 
 
 def fits(
-    profile: MachineProfile, found: Base | None, offered: Resources | None, cards: Sequence[Card] = (), configs: Sequence[RunConfig] = ()
+    profile: MachineProfile,
+    found: Base | None,
+    offered: Resources | None,
+    cards: Sequence[Card] = (),
+    configs: Sequence[ThinkerConfig] = (),
 ) -> Finding:
     """Compare the estimated memory of a worker, for the longest item of the largest config, with the memory that a worker has.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARY_OF, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import evaluated_split
 
@@ -19,7 +19,7 @@ class Evaluator(NamedTuple):
 
     thinker: Thinker
     encoder: Encoder
-    config: RunConfig
+    config: ThinkerConfig
     clips: Sequence[Clip]  # of the corpus
     batch: int
     rank: int

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.machine.profile import MachineProfile
@@ -58,7 +58,7 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
     write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
 
 
-def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
+def read_manifest(path: Path, config: ThinkerConfig) -> list[Clip]:
     """Read the clips of a run, with the splits of its fold."""
     return splits_of(config, read_clips(path))
 

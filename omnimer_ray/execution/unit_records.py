@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.config import RECIPE_VERSION, RunConfig
+from omnimer_ray.config import RECIPE_VERSION, ThinkerConfig
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.machine.profile import MachineProfile, pace
 from omnimer_ray.planning.units import Run, Stage
@@ -66,7 +66,7 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
     }
 
 
-def _same_prompts(config: RunConfig, stages: Sequence[Mapping[str, Any]]) -> bool | None:
+def _same_prompts(config: ThinkerConfig, stages: Sequence[Mapping[str, Any]]) -> bool | None:
     """Whether the main task was trained with the prompts that it is evaluated with; None without training, or if an older record does not say."""
     trained = {stage["task_prompts"] for stage in stages if config.task in stage.get("kinds", ()) and "task_prompts" in stage}
     return trained == {prompts_hash([config.task], Style.of(config))} if trained else None

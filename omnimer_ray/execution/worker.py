@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from omnimer_ray.config import Kind, RunConfig, stage_kinds
+from omnimer_ray.config import Kind, ThinkerConfig, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.doctor.host import available_gib
 from omnimer_ray.execution.evaluator import Evaluator
@@ -176,14 +176,16 @@ class Worker:
         self, thinker: Thinker, encoder: Encoder, stage: Stage, schedule: Schedule, folder: Path, identity: str
     ) -> dict[str, Any] | None:
         from omnimer_ray.training import checkpoints
-        from omnimer_ray.training.loop import Placement, start_engine, stop_engine, train
+        from omnimer_ray.training.feed import PromptFeed
+        from omnimer_ray.training.loop import AnswerLoss, start_engine, stop_engine, train
+        from omnimer_ray.training.placement import Placement
 
         profile, config = self.job.profile, stage.config
         micro_batch = fitting(profile.micro_batch, config.block, self.num_workers)
         off_card = ("vision",) if encoder.reads_outputs else ()
         recompute = recompute_rule(profile, _memory_gib(profile), self.base.shape, config, off_card)
         placement = Placement(micro_batch, profile.zero_stage, recompute, profile.checkpoint_every, str(self.device))
-        engine = start_engine(thinker.model, config.optimizer, schedule, placement)
+        engine = start_engine(AnswerLoss(thinker.model), config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
         if self.job.pruning is not None and isinstance(self.unit, RunUnit):  # the run's last stage, which has main items
             score = partial(self._development_f1, thinker, encoder, self.unit.run.config)
@@ -198,8 +200,7 @@ class Worker:
 
         finished = train(
             engine,
-            encoder,
-            clips,
+            PromptFeed(encoder, clips, placement),
             schedule,
             config.optimizer,
             config.loss_average,
@@ -246,7 +247,7 @@ class Worker:
             checkpoints.delete(self.job.folder / "stages" / run.stages[-1].key)
         return {"outcome": PRUNED, "reason": verdict.reason}
 
-    def _development_f1(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> float:
+    def _development_f1(self, thinker: Thinker, encoder: Encoder, config: ThinkerConfig) -> float:
         """Return the macro F1 of the adapter in its present state; the training continues unchanged."""
         thinker.model.eval()
         rows = self._evaluator(thinker, encoder, config).predictions("development clips")
@@ -256,7 +257,7 @@ class Worker:
             gold=[row["gold"] for row in rows], predicted=[row["prediction"] for row in rows], labels=LABELS[config.task]
         ).macro_f1
 
-    def _evaluator(self, thinker: Thinker, encoder: Encoder, config: RunConfig) -> Evaluator:
+    def _evaluator(self, thinker: Thinker, encoder: Encoder, config: ThinkerConfig) -> Evaluator:
         batch = self.job.profile.evaluation_batch
         return Evaluator(thinker, encoder, config, self.clips, batch, self.rank, self.num_workers, self._progress)
 

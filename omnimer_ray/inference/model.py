@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from omnimer_ray.config import Kind, RunConfig, parse
+from omnimer_ray.config import Kind, ThinkerConfig, parse
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.errors import ConfigError, OmniMERError, ResultsError
 from omnimer_ray.model.bases import Base, locate
@@ -22,7 +22,7 @@ class Source(NamedTuple):
     """What a model is made of."""
 
     name: str  # of the run or of the adapter, for people
-    config: RunConfig
+    config: ThinkerConfig
     adapter: Path | None  # None: the base without training
 
 
@@ -99,14 +99,14 @@ def load(source: Source, base: str | None) -> Loaded:
     return Loaded(thinker, Encoder(thinker.processor, source.config, default_cache()), found)
 
 
-def about_adapter(config: RunConfig, kinds: tuple[Kind, ...]) -> dict[str, Any]:
+def about_adapter(config: ThinkerConfig, kinds: tuple[Kind, ...]) -> dict[str, Any]:
     """Contents of inference.json: all that an adapter's folder needs beside the base."""
     return {"config": config.model_dump(mode="json"), "kinds": list(kinds), "prompts": prompts_hash([config.task], Style.of(config))}
 
 
-def _config(data: Any, folder: Path) -> RunConfig:
+def _config(data: Any, folder: Path) -> ThinkerConfig:
     try:
-        return parse(RunConfig, data, "config")
+        return parse(ThinkerConfig, data, "config")
     except ConfigError as error:
         raise ResultsError(f"{folder}: {error}; it was written by another version") from None
 
@@ -117,7 +117,7 @@ def _with_weights(folder: Path) -> Path:
     return folder
 
 
-def _check_prompts(config: RunConfig, recorded: str | None, folder: Path) -> None:
+def _check_prompts(config: ThinkerConfig, recorded: str | None, folder: Path) -> None:
     if recorded is not None and (now := prompts_hash([config.task], Style.of(config))) != recorded:
         raise ResultsError(
             f"{folder} was trained with prompts of hash {recorded}, and this version's have {now}; use the version that trained it"

@@ -5,7 +5,7 @@ A product of (m, k) and (k, n) is 2 m k n operations. Norms, activations and pos
 
 from __future__ import annotations
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.machine.memory import Item
 from omnimer_ray.model.dimensions import AUDIO_ATTENTION, PLACEMENTS, VISION_ATTENTION, Shape, parameters
 
@@ -14,7 +14,7 @@ ASSUMED_TEXT = 200  # [A] tokens of an instruction with its transcript
 ASSUMED_SHARE = 0.3  # [A] of a card's peak that training reaches
 
 
-def typical_item(config: RunConfig, sec: float = ASSUMED_SEC) -> Item:
+def typical_item(config: ThinkerConfig, sec: float = ASSUMED_SEC) -> Item:
     """A main item of a clip of this length, with the smallest frames that the media settings allow."""
     media = config.media
     sec = min(sec, media.max_sec)
@@ -34,7 +34,7 @@ def forward(shape: Shape, item: Item) -> dict[str, float]:
     }
 
 
-def trained_item(shape: Shape, config: RunConfig, item: Item, recompute: bool, keeps_outputs: bool = False) -> float:
+def trained_item(shape: Shape, config: ThinkerConfig, item: Item, recompute: bool, keeps_outputs: bool = False) -> float:
     """Operations of one item in training: frozen weights need no gradient, so a backward pass costs as much as a forward pass.
 
     A tower without LoRA has no backward pass, and the vision tower's outputs may be kept; with recompute every other part has a second

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import LoraConfig, RunConfig
+from omnimer_ray.config import LoraConfig, ThinkerConfig
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.dimensions import (
@@ -141,7 +141,7 @@ def refusal(card_gib: float, shape: Shape, setup: Setup, item: Item) -> str | No
     return text + f"with all savings items of {longest} tokens fit; lower media.max_pixels or media.max_sec, or choose a larger card"
 
 
-def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
+def setup_of(profile: MachineProfile, config: ThinkerConfig) -> Setup:
     """Setup of a config's run under a machine profile."""
     return Setup(
         lora=config.lora,
@@ -155,7 +155,7 @@ def setup_of(profile: MachineProfile, config: RunConfig) -> Setup:
 
 
 def recompute_rule(
-    profile: MachineProfile, gib: float, shape: Shape | None, config: RunConfig, off_card: Collection[str] = ()
+    profile: MachineProfile, gib: float, shape: Shape | None, config: ThinkerConfig, off_card: Collection[str] = ()
 ) -> Callable[[int, int], bool] | None:
     """Whether a micro-batch of so many padded tokens an item, so many of them of sound, is recomputed on a worker with so much memory.
 
@@ -172,7 +172,7 @@ def _exceeds(gib: float, shape: Shape, setup: Setup, answer: int, tokens: int, a
     return estimate(shape, setup, Item(tokens - audio - answer, audio, answer=answer)).training_gib > gib
 
 
-def longest_item(config: RunConfig) -> Item:
+def longest_item(config: ThinkerConfig) -> Item:
     """Longest item that a config's media settings allow; items of a corpus of short clips are much shorter."""
     media = config.media
     frames = min(media.max_frames, 2 * -(-int(media.max_sec * media.frames_per_second) // 2))

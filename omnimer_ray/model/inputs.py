@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from omnimer_ray.config import Kind, Modality, RunConfig
+from omnimer_ray.config import Kind, Modality, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MediaError
 from omnimer_ray.media.load import ClipMedia, load_media
@@ -55,7 +55,7 @@ class MediaTensors(NamedTuple):
 class Encoder:
     """Encode (clip, instruction) pairs as tensors; caches the media of recent clips in memory, up to `memory_bytes`."""
 
-    def __init__(self, processor: Any, config: RunConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
+    def __init__(self, processor: Any, config: ThinkerConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
         self.processor, self.media, self.style, self.cache, self.memory_bytes = (
             processor,
             config.media,

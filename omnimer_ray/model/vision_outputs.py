@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from omnimer_ray.config import RunConfig, content_hash
+from omnimer_ray.config import ThinkerConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MachineError
 from omnimer_ray.media.cache import keep, kept
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class VisionOutputs:
     """The kept outputs of one base's vision tower under one config's media settings."""
 
-    def __init__(self, features: Path, config: RunConfig, cache: Path) -> None:
+    def __init__(self, features: Path, config: ThinkerConfig, cache: Path) -> None:
         """`features`: parent folder; `cache`: of media."""
         tower = {"name": "tower", "tower": "vision", "revision": config.base.revision, "precision": config.base.precision}
         self.about = {"encoder": tower, "view": "frames", "media": config.media.model_dump()}

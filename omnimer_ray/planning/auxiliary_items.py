@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.tasks.instructions import Style, label_answer
@@ -19,7 +19,7 @@ POOLS = ("agreed", "constrained")  # of accepted answers, by how they were made
 Entries = Mapping[str, Mapping[str, Any]]  # a ledger part by clip
 
 
-def auxiliary_items(kind: Kind, clips: Sequence[Clip], entries: Entries, config: RunConfig) -> tuple[Item, ...]:
+def auxiliary_items(kind: Kind, clips: Sequence[Clip], entries: Entries, config: ThinkerConfig) -> tuple[Item, ...]:
     """Items of one auxiliary in corpus order; `clips` are training clips with the modality's label, `entries` empty without a ledger."""
     chosen = _chosen(kind, clips, entries, config)
     answers = {clip.id: str(entries[clip.id]["answer"]) for clip in chosen} if entries else {}
@@ -38,7 +38,7 @@ def auxiliary_items(kind: Kind, clips: Sequence[Clip], entries: Entries, config:
     return tuple(Item(clip.id, kind, answers[clip.id]) for clip in chosen)
 
 
-def _chosen(kind: Kind, clips: Sequence[Clip], entries: Entries, config: RunConfig) -> list[Clip]:
+def _chosen(kind: Kind, clips: Sequence[Clip], entries: Entries, config: ThinkerConfig) -> list[Clip]:
     """Clips with an item, in corpus order."""
     match config.auxiliary_clips:
         case "labelled":
@@ -53,7 +53,7 @@ def _chosen(kind: Kind, clips: Sequence[Clip], entries: Entries, config: RunConf
             assert_never(unknown)
 
 
-def _subset(kind: Kind, clips: Sequence[Clip], entries: Entries, config: RunConfig, pools: Sequence[str]) -> list[Clip]:
+def _subset(kind: Kind, clips: Sequence[Clip], entries: Entries, config: ThinkerConfig, pools: Sequence[str]) -> list[Clip]:
     """As many clips of the pools as the smaller pool has. Raises ConfigError if that is none."""
     sizes = [sum(entries[clip.id]["made"] == pool for clip in clips) for pool in POOLS]
     if not min(sizes):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import RunConfig, flat
+from omnimer_ray.config import ThinkerConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits, splits_of
 from omnimer_ray.model.bases import Base
@@ -30,7 +30,9 @@ class States(NamedTuple):
     new: int
 
 
-def lines(plan: Plan, corpus: Corpus, notes: Sequence[str], base: Base, paper: RunConfig, states: States, at_once: int | None) -> list[str]:
+def lines(
+    plan: Plan, corpus: Corpus, notes: Sequence[str], base: Base, paper: ThinkerConfig, states: States, at_once: int | None
+) -> list[str]:
     """The plan, line by line."""
     recipe = plan.space.baseline
     different = differences(paper=paper, recipe=recipe)
@@ -86,7 +88,7 @@ def summary(plan: Plan) -> str:
     return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
 
 
-def differences(*, paper: RunConfig, recipe: RunConfig) -> list[str]:
+def differences(*, paper: ThinkerConfig, recipe: ThinkerConfig) -> list[str]:
     """Return a line for every setting in which a recipe differs from the 7B's: the paper's value, or one assumed because it gives none."""
     theirs, ours = flat(paper.model_dump()), flat(recipe.model_dump())
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from omnimer_ray.config import AUXILIARIES, RECIPE_VERSION, Kind, RunConfig, content_hash, matched_auxiliaries, stage_epochs, stage_kinds
+from omnimer_ray.config import (
+    AUXILIARIES,
+    RECIPE_VERSION,
+    Kind,
+    ThinkerConfig,
+    content_hash,
+    matched_auxiliaries,
+    stage_epochs,
+    stage_kinds,
+)
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.tasks.instructions import Style, modalities, prompts_hash
 
@@ -56,7 +65,7 @@ STAGE_SETTINGS = (
 )
 
 
-def ledger_key(config: RunConfig, kind: Kind) -> str:
+def ledger_key(config: ThinkerConfig, kind: Kind) -> str:
     """Key of one instruction's part of the ledger; the choice of clips does not enter it."""
     return content_hash(
         {
@@ -71,7 +80,7 @@ def ledger_key(config: RunConfig, kind: Kind) -> str:
     )
 
 
-def stage_key(config: RunConfig, kinds: Sequence[Kind], position: int, predecessor: str | None, ledgers: Sequence[str]) -> str:
+def stage_key(config: ThinkerConfig, kinds: Sequence[Kind], position: int, predecessor: str | None, ledgers: Sequence[str]) -> str:
     """Key of a stage's adapter; `predecessor` is the key of the stage before it, `ledgers` are those of its auxiliary answers."""
     chain = {"kinds": kinds, "position": position, "predecessor": predecessor, "ledgers": ledgers}
     prompts = prompts_hash(kinds, Style.of(config))
@@ -79,7 +88,7 @@ def stage_key(config: RunConfig, kinds: Sequence[Kind], position: int, predecess
     return content_hash({"recipe": RECIPE_VERSION, "prompts": prompts, **chain, **settings, **_media(config, kinds)})
 
 
-def run_signature(config: RunConfig, stages: Sequence[str]) -> str:
+def run_signature(config: ThinkerConfig, stages: Sequence[str]) -> str:
     """Signature of a run: its full canonical config, the keys of its stages, and the prompt that it is evaluated with."""
     prompts = prompts_hash([config.task], Style.of(config))
     return content_hash(
@@ -87,7 +96,7 @@ def run_signature(config: RunConfig, stages: Sequence[str]) -> str:
     )
 
 
-def stage_settings(config: RunConfig, kinds: Sequence[Kind], position: int) -> dict[str, Any]:
+def stage_settings(config: ThinkerConfig, kinds: Sequence[Kind], position: int) -> dict[str, Any]:
     """The settings that a stage of these kinds depends on: an auxiliary stage does not depend on the main task."""
     data = config.model_dump()
     settings = {name: data[name] for name in STAGE_SETTINGS} | {"epochs": stage_epochs(config, position)}
@@ -117,7 +126,7 @@ def hashed(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return kept
 
 
-def _checks(config: RunConfig, kind: Kind) -> dict[str, Any]:
+def _checks(config: ThinkerConfig, kind: Kind) -> dict[str, Any]:
     """The settings, beside the number of tokens, that the answers of one instruction depend on."""
     settings = config.supervision.model_dump(exclude={"max_new_tokens"})
     return (
@@ -125,9 +134,9 @@ def _checks(config: RunConfig, kind: Kind) -> dict[str, Any]:
     )
 
 
-def _media(config: RunConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
+def _media(config: ThinkerConfig, kinds: Sequence[Kind]) -> dict[str, Any]:
     return {**hashed({"media": config.media.model_dump()}), "media_version": MEDIA_VERSION} if _sees_media(config, kinds) else {}
 
 
-def _sees_media(config: RunConfig, kinds: Sequence[Kind]) -> bool:
+def _sees_media(config: ThinkerConfig, kinds: Sequence[Kind]) -> bool:
     return any(set(modalities(kind, Style.of(config))) - {"text"} for kind in kinds)

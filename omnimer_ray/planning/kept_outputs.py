@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.machine.flops import ASSUMED_SEC, typical_item
 from omnimer_ray.machine.memory import BYTES, GIB
 from omnimer_ray.model.dimensions import Shape, is_vision_frozen
@@ -29,13 +29,13 @@ def planned(sweep: Sweep) -> str:
     )
 
 
-def distinct(plan: Plan) -> list[RunConfig]:
+def distinct(plan: Plan) -> list[ThinkerConfig]:
     """A config of each setting that determines outputs, of the runs whose vision tower has no LoRA."""
     frozen = [run.config for run in plan.runs.values() if is_vision_frozen(run.config.lora)]
     return list({(config.media.model_dump_json(), config.base.precision): config for config in frozen}.values())
 
 
-def place(sweep: Sweep, configs: list[tuple[RunConfig, int]], log: Callable[[str], None]) -> Path | None:
+def place(sweep: Sweep, configs: list[tuple[ThinkerConfig, int]], log: Callable[[str], None]) -> Path | None:
     """Where outputs are kept; None, with a line that says why, if they do not fit. `configs`: with the video tokens of all clips."""
     limit, there = sweep.profile.features_gib, folder(sweep)
     if not limit or not configs:
@@ -56,6 +56,6 @@ def folder(sweep: Sweep) -> Path:
     return sweep.request.results / "features"
 
 
-def _gib(sweep: Sweep, config: RunConfig, tokens: int) -> float:
+def _gib(sweep: Sweep, config: ThinkerConfig, tokens: int) -> float:
     width = sweep.base.width or Shape().width  # the 7B's, of a base whose width is not known before it is downloaded
     return tokens * width * BYTES[config.base.precision] / GIB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from omnimer_ray.config import AUXILIARY_OF, RunConfig, changed
+from omnimer_ray.config import AUXILIARY_OF, ThinkerConfig, changed
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError
@@ -28,7 +28,7 @@ def with_labels(space: SearchSpace | Search, corpus: Corpus) -> tuple[SearchSpac
     return (space if isinstance(space, Search) else replace(space, tasks=kept)), lines
 
 
-def without_polarity(recipe: RunConfig, corpus: Corpus) -> tuple[RunConfig, tuple[str, ...]]:
+def without_polarity(recipe: ThinkerConfig, corpus: Corpus) -> tuple[ThinkerConfig, tuple[str, ...]]:
     """The recipe with an emotion prompt that asks for no polarity, and a line, if clips with an emotion have no sentiment to state first."""
     if all(clip.sentiment for clip in corpus.clips if clip.emotion):
         return recipe, ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, Kind, RunConfig, changed, flat, matched_auxiliaries, resolve, stage_kinds
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, Kind, ThinkerConfig, changed, flat, matched_auxiliaries, resolve, stage_kinds
 from omnimer_ray.errors import ConfigError, joined, near
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
@@ -138,14 +138,14 @@ def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int =
     return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
 
 
-def make_run(config: RunConfig, ledger_shards: int = 1) -> Run:
+def make_run(config: ThinkerConfig, ledger_shards: int = 1) -> Run:
     """Make the run of a config, in canonical form, with its stages."""
     config = resolve(config)
     stages = _stages(config, ledger_shards)
     return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
 
 
-def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[RunConfig]:
+def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[ThinkerConfig]:
     if not isinstance(delta, dict):
         raise ConfigError(f"a dict of changed fields is needed, not {type(delta).__name__}")
     for name in flat(delta):
@@ -160,7 +160,7 @@ def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> li
     return configs
 
 
-def _stages(config: RunConfig, ledger_shards: int) -> tuple[Stage, ...]:
+def _stages(config: ThinkerConfig, ledger_shards: int) -> tuple[Stage, ...]:
     """The chain of stages that a method trains."""
     match config.method:
         case "thinker":
@@ -177,7 +177,7 @@ def _stages(config: RunConfig, ledger_shards: int) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def ledger_parts(config: RunConfig, kinds: tuple[Kind, ...], shards: int = 1) -> tuple[LedgerPart, ...]:
+def ledger_parts(config: ThinkerConfig, kinds: tuple[Kind, ...], shards: int = 1) -> tuple[LedgerPart, ...]:
     """The supervision that auxiliary items are made from; the answers are built in full, whatever a run takes from them."""
     if config.auxiliary_clips == "labelled":
         return ()

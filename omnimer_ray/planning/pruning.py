@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.planning.units import Run
 from omnimer_ray.records import read_json, write_json
 from omnimer_ray.training.ranks import broadcast_from_rank_0
@@ -56,7 +56,7 @@ def is_kept(value: float, others: list[float], reduction: int) -> bool:
     return num_at_rung < reduction or sum(other > value for other in others) < num_at_rung // reduction
 
 
-def judge(folder: Path, config: RunConfig, signature: str, rung: float, value: float, reduction: int) -> Verdict:
+def judge(folder: Path, config: ThinkerConfig, signature: str, rung: float, value: float, reduction: int) -> Verdict:
     """Decide about a trial, and write the verdict beside those of the other trials at the rung."""
     place = _place(folder, config, rung)
     others = [Verdict(**read_json(path)).value for path in sorted(place.glob("*.json")) if path.stem != signature]
@@ -65,7 +65,7 @@ def judge(folder: Path, config: RunConfig, signature: str, rung: float, value: f
     return verdict
 
 
-def verdicts(folder: Path, config: RunConfig, signature: str, rungs: tuple[float, ...]) -> list[Verdict]:
+def verdicts(folder: Path, config: ThinkerConfig, signature: str, rungs: tuple[float, ...]) -> list[Verdict]:
     """The written verdicts of a trial, in the order of rungs."""
     paths = [_place(folder, config, rung) / f"{signature}.json" for rung in rungs]
     return [Verdict(**read_json(path)) for path in paths if path.exists()]
@@ -100,5 +100,5 @@ class Judge:
         return self.pruned is not None
 
 
-def _place(folder: Path, config: RunConfig, rung: float) -> Path:
+def _place(folder: Path, config: ThinkerConfig, rung: float) -> Path:
     return folder / "rungs" / (config.schedule or "none") / f"{100 * rung:g}"

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, DevelopmentPart, RunConfig, Task, changed
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, DevelopmentPart, Task, ThinkerConfig, changed
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.plan import Plan, Row, make_run
 from omnimer_ray.planning.space import SearchSpace
@@ -39,7 +39,7 @@ class Draw(Protocol):
 class Search:
     """Ranges around a baseline, and how the best trials are found and confirmed."""
 
-    baseline: RunConfig
+    baseline: ThinkerConfig
     task: Task = "emotion"
     num_trials: int = 32
     subsets: tuple[tuple[AuxiliaryName, ...], ...] = SUBSETS

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import CorpusConfig, RunConfig, changed, parse
+from omnimer_ray.config import CorpusConfig, ThinkerConfig, changed, parse
 from omnimer_ray.corpora import GENERATED
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import TASKS, Corpus
@@ -72,7 +72,7 @@ class Sweep(NamedTuple):
     corpus: Corpus
     base: Base
     profile: MachineProfile
-    recipe: RunConfig
+    recipe: ThinkerConfig
     plan: Plan
     folder: Path
     ledgers: Path  # shared by all sweeps of these results

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
 
-    baseline: RunConfig
+    baseline: ThinkerConfig
     variants: Mapping[str, dict[str, Any]]
     tasks: tuple[str, ...] = ("sentiment", "emotion")
     seeds: tuple[int, ...] = (0,)

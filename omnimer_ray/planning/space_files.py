@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.errors import ConfigError, near
 from omnimer_ray.planning.search_space import Search
 from omnimer_ray.planning.space import SearchSpace
@@ -48,7 +48,7 @@ def find_space(name: str) -> SpaceFile:
     return known[name]
 
 
-def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace | Search:
+def load_space(file: SpaceFile, recipe: ThinkerConfig) -> SearchSpace | Search:
     """Run the file's `space(recipe)`. Raises ConfigError if it has none or returns something else."""
     specification = importlib.util.spec_from_file_location(f"search_space_{file.name}", file.path)
     assert specification is not None
@@ -58,7 +58,7 @@ def load_space(file: SpaceFile, recipe: RunConfig) -> SearchSpace | Search:
         specification.loader.exec_module(module)
     except Exception as error:  # the file is the user's code: any error of it is reported with its line
         raise ConfigError(f"search space {file.path} cannot be run: {type(error).__name__}: {error}") from error
-    make: Callable[[RunConfig], SearchSpace | Search] | None = getattr(module, "space", None)
+    make: Callable[[ThinkerConfig], SearchSpace | Search] | None = getattr(module, "space", None)
     if not callable(make):
         raise ConfigError(f"search space {file.path} defines no function space(recipe); search_spaces/ablations.py is an example")
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import Kind, RunConfig
+from omnimer_ray.config import Kind, ThinkerConfig
 from omnimer_ray.records import read_record
 
 
@@ -17,7 +17,7 @@ class LedgerPart(NamedTuple):
 
     key: str
     kind: Kind
-    config: RunConfig  # of a run that needs it, over all its folds
+    config: ThinkerConfig  # of a run that needs it, over all its folds
     shards: int = 1  # units that build it side by side
 
 
@@ -25,7 +25,7 @@ class Stage(NamedTuple):
     """A part of training with one item distribution."""
 
     key: str
-    config: RunConfig  # of the first run that needs it; runs that share the stage are equal in all that the key hashes
+    config: ThinkerConfig  # of the first run that needs it; runs that share the stage are equal in all that the key hashes
     kinds: tuple[Kind, ...]
     position: int  # 0 for the first stage of a run
     predecessor: str | None
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     """A chain of stages with its evaluation."""
 
     signature: str
-    config: RunConfig
+    config: ThinkerConfig
     stages: tuple[Stage, ...]
 
 
@@ -58,7 +58,7 @@ class LedgerUnit(NamedTuple):
         return ()
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> ThinkerConfig:
         """Settings of the unit."""
         return self.part.config
 
@@ -80,7 +80,7 @@ class StageUnit(NamedTuple):
         return stage_needs(self.stage)
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> ThinkerConfig:
         """Settings of the unit."""
         return self.stage.config
 
@@ -110,7 +110,7 @@ class RunUnit(NamedTuple):
         return stage_needs(self.stage) if self.stage is not None else ()
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> ThinkerConfig:
         """Settings of the unit."""
         return self.run.config
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARY_OF, EVERY_MODALITY, Hierarchy, Kind, Modality, RunConfig, Task, content_hash
+from omnimer_ray.config import AUXILIARY_OF, EVERY_MODALITY, Hierarchy, Kind, Modality, Task, ThinkerConfig, content_hash
 from omnimer_ray.corpora.clips import EMOTIONS, LABELS, SENTIMENT_OF, SENTIMENTS, Clip
 
 SYSTEM = "You are a helpful assistant."  # [A] the common trainers' default for this model
@@ -193,7 +193,7 @@ class Style(NamedTuple):
     paraphrase: int = 0  # of the main tasks' prompts
 
     @classmethod
-    def of(cls, config: RunConfig) -> Style:
+    def of(cls, config: ThinkerConfig) -> Style:
         """The style that a run's config asks for."""
         labels = config.auxiliary_answers == "label"
         return cls(config.hierarchy, config.answer_language, labels, config.modalities, config.paraphrase)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, content_hash
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import read_json, write_json
@@ -115,7 +115,7 @@ def build(
     ask: Ask,
     todo: Sequence[Clip],
     kind: Kind,
-    config: RunConfig,
+    config: ThinkerConfig,
     batch: int,
     path: Path,
     report: Callable[[int, int], None],
@@ -141,13 +141,13 @@ def seed_of(clip: Clip, kind: Kind, given: str | None, attempt: int) -> str:
     return f"{clip.id}|{kind}|{given}|{attempt}"
 
 
-def _two_steps(ask: Ask, clips: Sequence[Clip], kind: Kind, config: RunConfig) -> list[Entry]:
+def _two_steps(ask: Ask, clips: Sequence[Clip], kind: Kind, config: ThinkerConfig) -> list[Entry]:
     free = _answers(ask, clips, kind, config, given=False)
     given = _answers(ask, [clip for clip in clips if free[clip.id].why is not None], kind, config, given=True)
     return [_entry(clip, kind, config, free[clip.id], given.get(clip.id)) for clip in clips]
 
 
-def _answers(ask: Ask, clips: Sequence[Clip], kind: Kind, config: RunConfig, given: bool) -> dict[str, _Answer]:
+def _answers(ask: Ask, clips: Sequence[Clip], kind: Kind, config: ThinkerConfig, given: bool) -> dict[str, _Answer]:
     """The last answer of each clip in one step. A free answer with another label is not sampled again: the base disagrees."""
     answers: dict[str, _Answer] = {}
     left = list(clips)
@@ -161,7 +161,7 @@ def _answers(ask: Ask, clips: Sequence[Clip], kind: Kind, config: RunConfig, giv
     return answers
 
 
-def _fault(clip: Clip, kind: Kind, config: RunConfig, parsed: Parsed | None, given: bool) -> str | None:
+def _fault(clip: Clip, kind: Kind, config: ThinkerConfig, parsed: Parsed | None, given: bool) -> str | None:
     """Why an answer is unusable, or None."""
     gold, settings = _gold(clip, kind), config.supervision
     if parsed is None:
@@ -173,7 +173,7 @@ def _fault(clip: Clip, kind: Kind, config: RunConfig, parsed: Parsed | None, giv
     return leak(str(parsed.explanation), gold, config.answer_language) if settings.leak_guard else None
 
 
-def _entry(clip: Clip, kind: Kind, config: RunConfig, free: _Answer, given: _Answer | None) -> Entry:
+def _entry(clip: Clip, kind: Kind, config: ThinkerConfig, free: _Answer, given: _Answer | None) -> Entry:
     last, style = given or free, Style.of(config)
     usable = last.parsed if last.why is None else None
     sampled = f"sampled at temperature {config.supervision.temperature:g}"

@@ -32,7 +32,9 @@ from omnimer_ray.tasks.instructions import WORDS, Parsed, Style, auxiliary_answe
 from omnimer_ray.tiny import build
 from omnimer_ray.tiny.words import EXPLANATIONS
 from omnimer_ray.training.checkpoints import parameters
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train
+from omnimer_ray.training.feed import PromptFeed
+from omnimer_ray.training.loop import AnswerLoss, init_single_process_group, start_engine, stop_engine, train
+from omnimer_ray.training.placement import Placement
 from omnimer_ray.training.schedule import Item, Schedule
 
 SEED = 1000
@@ -77,8 +79,9 @@ def pretrain(thinker: Thinker, clips: dict[str, Clip], items: Mapping[Kind, tupl
     for position, (epochs, mixture) in list(enumerate(PHASES))[first:]:
         schedule = Schedule(items, epochs=epochs, global_batch=24, block=8, seed=SEED, stage_position=position, mixture=mixture)
         with tempfile.TemporaryDirectory() as folder:
-            engine = start_engine(thinker.model, OPTIMIZER, schedule, placement)
-            train(engine, encoder, clips, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _log, lambda step: False)
+            engine = start_engine(AnswerLoss(thinker.model), OPTIMIZER, schedule, placement)
+            feed = PromptFeed(encoder, clips, placement)
+            train(engine, feed, schedule, OPTIMIZER, "items", placement, Path(folder), "tiny", _log, lambda step: False)
             trained = parameters(engine)
             stop_engine(engine)
         with torch.no_grad():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
-from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, EvaluationConfig, Kind, RunConfig, SupervisionConfig, Task
+from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, EvaluationConfig, Kind, SupervisionConfig, Task, ThinkerConfig
 from omnimer_ray.corpora.clips import LABELS, SENTIMENTS, Clip
 from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.generation import Noise, generate, in_batches
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 def evaluate(
-    thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: RunConfig, batch: int, report: Callable[[int, int], None]
+    thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: ThinkerConfig, batch: int, report: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
     """Rows of predictions.parquet for the clips that have the task's label, in the order of `clips`."""
     style = Style.of(config)
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def evaluate_auxiliaries(
-    thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: RunConfig, batch: int, report: Callable[[int, int], None]
+    thinker: Thinker, encoder: Encoder, clips: Sequence[Clip], config: ThinkerConfig, batch: int, report: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
     """Rows of predictions.parquet for the auxiliary instructions: each is answered from its own modality, greedily.
 
@@ -122,7 +122,7 @@ def _within(text: str | None, tree: AnswerTree, limit: int | None) -> str | None
     return None if text is None or (limit is not None and tree.num_tokens(text) > limit) else text
 
 
-def _auxiliary_row(clip: Clip, kind: Kind, text: str, config: RunConfig, style: Style) -> dict[str, Any]:
+def _auxiliary_row(clip: Clip, kind: Kind, text: str, config: ThinkerConfig, style: Style) -> dict[str, Any]:
     stated = stated_sentiment(text, style)
     return {
         "evaluation_corpus": config.corpus.name,
@@ -139,7 +139,7 @@ def _auxiliary_row(clip: Clip, kind: Kind, text: str, config: RunConfig, style: 
     }
 
 
-def _row(clip: Clip, answer: Answer, config: RunConfig, style: Style) -> dict[str, Any]:
+def _row(clip: Clip, answer: Answer, config: ThinkerConfig, style: Style) -> dict[str, Any]:
     parsed = parse(answer.text, config.task, style)
     return {
         "evaluation_corpus": config.corpus.name,

@@ -5,6 +5,7 @@ All parameters with requires_grad are trained. Shapes: B items in a micro-batch,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,7 +13,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
@@ -22,12 +22,13 @@ import torch.nn.functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from omnimer_ray.config import LossAverage, OptimizerConfig
-from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import DivergedError
-from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
+from omnimer_ray.model.inputs import IGNORED
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.records import read_history, write_atomically
 from omnimer_ray.training import checkpoints
+from omnimer_ray.training.feed import Feed
+from omnimer_ray.training.placement import Placement
 from omnimer_ray.training.schedule import Item, Schedule, micro_batches
 
 
@@ -47,17 +48,6 @@ class AnswerLoss(torch.nn.Module):
         losses = F.cross_entropy(logits, targets[:, 1:][answered], reduction="none")  # (A,)
         rows = answered.nonzero()[:, 0]
         return torch.zeros(len(targets), device=losses.device).index_add(0, rows, losses)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Execution settings of a worker. They never change what is computed."""
-
-    micro_batch: int
-    zero_stage: int = 2
-    recompute: Callable[[int, int], bool] | None = None  # by padded tokens and tokens of sound: layers compute again in the backward pass
-    checkpoint_every: int = 50  # steps
-    device: str = "cpu"
 
 
 class StepReport(NamedTuple):
@@ -99,8 +89,8 @@ def leave_single_process_group() -> None:
         sys.modules["deepspeed"].comm.destroy_process_group()
 
 
-def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
-    """Return a DeepSpeed engine around `AnswerLoss(model)`; the process group must be initialised.
+def start_engine(loss: torch.nn.Module, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
+    """Return a DeepSpeed engine around a module that returns the loss of each item, of its `model`; the process group must be initialised.
 
     DeepSpeed's bf16 mode is off: the adapter, its gradients and their sums are fp32 for every precision of the frozen base.
     """
@@ -112,8 +102,8 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     deepspeed.init_distributed(dist_backend=dist.get_backend(), auto_mpi_discovery=False, verbose=False)
     if placement.recompute is not None:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    parameters = list(trainable(model).values())
+        loss.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parameters = list(trainable(loss.model).values())
     count = sum(parameter.numel() for parameter in parameters)
     optimizer = torch.optim.AdamW(
         parameters,
@@ -139,7 +129,7 @@ def start_engine(model: Any, settings: OptimizerConfig, schedule: Schedule, plac
         "steps_per_print": 10**9,
     }
     engine, *_ = deepspeed.initialize(
-        model=AnswerLoss(model),
+        model=loss,
         model_parameters=parameters,
         optimizer=optimizer,
         config=config,
@@ -161,8 +151,7 @@ def stop_engine(engine: Any) -> None:
 
 def train(
     engine: Any,
-    encoder: Encoder,
-    clips: dict[str, Clip],
+    feed: Feed,
     schedule: Schedule,
     settings: OptimizerConfig,
     loss_average: LossAverage,
@@ -185,8 +174,9 @@ def train(
     engine.train()
     for step_items in schedule.from_step(step):  # one entry = one optimizer step: all its blocks
         began = time.monotonic()
+        torch.manual_seed(seed_of_step(identity, step, dist.get_rank()))
         rate = learning_rate(settings, schedule.first_step + step, schedule.all_steps or schedule.num_steps)
-        loss, grad_norm = train_step(engine, encoder, clips, step_items, loss_average, placement, rate, beat)
+        loss, grad_norm = train_step(engine, feed, step_items, loss_average, placement, rate, beat)
         step += 1
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             raise DivergedError(_divergence_message(step, loss, grad_norm, step_items))
@@ -205,8 +195,7 @@ def train(
 
 def train_step(
     engine: Any,
-    encoder: Encoder,
-    clips: dict[str, Clip],
+    feed: Feed,
     step_items: Sequence[tuple[Item, ...]],
     loss_average: LossAverage,
     placement: Placement,
@@ -217,17 +206,16 @@ def train_step(
     for group in engine.optimizer.param_groups:
         group["lr"] = rate
     rank, workers = dist.get_rank(), dist.get_world_size()
-    total = _total_weight(loss_average, encoder, [item for block in step_items for item in block])
+    total = _total_weight(loss_average, feed, [item for block in step_items for item in block])
     loss_sum = torch.zeros((), device=placement.device)
     for block in step_items:
         for items in micro_batches(block, placement.micro_batch, rank, workers):
-            encoded = [encoder.encode(clips[item.clip], item.kind, item.answer, item.given) for item in items]
-            targets = labels(encoded).to(placement.device)
-            if placement.recompute is not None:
-                set_recompute(engine, placement.recompute(targets.shape[1], max(item.num_audio_tokens for item in encoded)))
-            losses = engine(collate(encoded, encoder.tokenizer.pad_token_id, "right", placement.device), targets)  # (B,)
+            batch = feed.batch(items)
+            if batch.recompute is not None:
+                set_recompute(engine, batch.recompute)
+            losses = engine(batch.inputs, batch.targets)  # (B,)
             weights = torch.tensor([item.weight for item in items], device=losses.device)
-            loss = _averaged(loss_average, losses * weights, (targets != IGNORED).sum(1)).sum() / total
+            loss = _averaged(loss_average, losses * weights, batch.num_tokens).sum() / total
             # DeepSpeed averages over accumulation steps and workers. Undo both, because `loss` is a share of the sum over the global batch.
             engine.backward(loss * engine.gradient_accumulation_steps() * workers)
             engine.step()
@@ -244,6 +232,11 @@ def set_recompute(model: torch.nn.Module, on: bool) -> None:
             module.gradient_checkpointing = on
 
 
+def seed_of_step(identity: str, step: int, rank: int) -> int:
+    """Seed of dropout in a step of a stage: a resumed stage draws what it would have drawn."""
+    return int.from_bytes(hashlib.sha256(f"{identity}|{step}|{rank}".encode()).digest()[:8], "big") >> 1
+
+
 def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
     """Return the share of each item in the sum over the global batch, (B,); `losses` (B,) are sums over the `num_tokens` (B,) of an answer."""
     match loss_average:
@@ -255,13 +248,13 @@ def _averaged(loss_average: LossAverage, losses: torch.Tensor, num_tokens: torch
             assert_never(unknown)
 
 
-def _total_weight(loss_average: LossAverage, encoder: Encoder, items: Sequence[Item]) -> float:
+def _total_weight(loss_average: LossAverage, feed: Feed, items: Sequence[Item]) -> float:
     """Return the denominator of the loss average over the global batch."""
     match loss_average:
         case "items":
             return sum(item.weight for item in items)
         case "tokens":
-            return sum(item.weight * encoder.num_answer_tokens(item.answer) for item in items)
+            return sum(item.weight * feed.num_tokens(item) for item in items)
         case unknown:
             assert_never(unknown)
 

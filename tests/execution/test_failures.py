@@ -11,7 +11,7 @@ import pytest
 from making import ablations, tiny_config
 
 from omnimer_ray import errors
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.errors import (
     BaseModelError,
     ConfigError,
@@ -203,7 +203,7 @@ def test_a_recorded_failure_is_read_as_the_units_outcome(tmp_path: Path, kind: F
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "stages"}, "a ledger unit has no record"
 
 
-def config_of(unit: Unit) -> RunConfig:
+def config_of(unit: Unit) -> ThinkerConfig:
     assert isinstance(unit, RunUnit)
     return unit.run.config
 

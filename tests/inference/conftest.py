@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.inference.model import about_adapter
 from omnimer_ray.model import adapters
 from omnimer_ray.model.bases import Base
@@ -19,7 +19,7 @@ from omnimer_ray.tasks.instructions import Style, prompts_hash
 
 
 @pytest.fixture(scope="session")
-def finished(recipe: RunConfig, tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(recipe: ThinkerConfig, tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """results/ with one run of each task, a zero-shot run, and a first stage that was trained on auxiliary instructions alone."""
     results = tmp_path_factory.mktemp("finished") / "results"
     folder = results / "ablations" / "mini-tiny"
@@ -42,5 +42,5 @@ def finished(recipe: RunConfig, tiny_base: Base, tmp_path_factory: pytest.TempPa
     return results
 
 
-def signature_of(recipe: RunConfig, **changes: object) -> str:
+def signature_of(recipe: ThinkerConfig, **changes: object) -> str:
     return make_run(changed(recipe, {name.replace("__", "."): value for name, value in changes.items()})).signature

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from inference.conftest import signature_of
 
-from omnimer_ray.config import RunConfig, changed, resolve
+from omnimer_ray.config import ThinkerConfig, changed, resolve
 from omnimer_ray.errors import ConfigError, ResultsError
 from omnimer_ray.inference.model import load, of_adapter, of_run
 from omnimer_ray.model.bases import Base
@@ -16,7 +16,7 @@ from omnimer_ray.planning.plan import make_run
 from omnimer_ray.records import INFERENCE, read_json, write_json, write_record
 
 
-def stage_folder(finished: Path, config: RunConfig, position: int = -1) -> Path:
+def stage_folder(finished: Path, config: ThinkerConfig, position: int = -1) -> Path:
     return finished / "ablations" / "mini-tiny" / "stages" / make_run(config).stages[position].key
 
 
@@ -24,7 +24,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "results"))
 
 
-def test_a_run_is_found_by_the_start_of_its_signature(finished: Path, recipe: RunConfig) -> None:
+def test_a_run_is_found_by_the_start_of_its_signature(finished: Path, recipe: ThinkerConfig) -> None:
     signature = signature_of(recipe, task="emotion")
     source = of_run(finished, signature[:8])
     assert source.name == f"run {signature}"
@@ -32,7 +32,7 @@ def test_a_run_is_found_by_the_start_of_its_signature(finished: Path, recipe: Ru
     assert source.adapter == stage_folder(finished, source.config)
 
 
-def test_a_zero_shot_run_has_no_adapter(finished: Path, recipe: RunConfig) -> None:
+def test_a_zero_shot_run_has_no_adapter(finished: Path, recipe: ThinkerConfig) -> None:
     assert of_run(finished, signature_of(recipe, training=False)).adapter is None
 
 
@@ -45,7 +45,7 @@ def test_the_error_names_a_signature_of_no_run_or_of_several(finished: Path) -> 
         of_run(finished, "")
 
 
-def test_a_run_that_failed_is_refused(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_a_run_that_failed_is_refused(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     results, signature = copied(finished, tmp_path), signature_of(recipe)
     run = results / "ablations" / "mini-tiny" / "runs" / signature
     write_record(run, {"outcome": "diverged", "reason": "the loss is nan", "stages": []})
@@ -53,7 +53,7 @@ def test_a_run_that_failed_is_refused(finished: Path, recipe: RunConfig, tmp_pat
         of_run(results, signature)
 
 
-def test_other_prompts_than_in_training_are_refused(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_other_prompts_than_in_training_are_refused(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     results = copied(finished, tmp_path)
     run = results / "ablations" / "mini-tiny" / "runs" / signature_of(recipe)
     write_record(run, {"outcome": "done", "reason": None, "stages": [], "prompts": "c0ffee"})
@@ -61,7 +61,7 @@ def test_other_prompts_than_in_training_are_refused(finished: Path, recipe: RunC
         of_run(results, signature_of(recipe))
 
 
-def test_an_adapters_folder_alone_is_enough(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_an_adapters_folder_alone_is_enough(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()
     for name in (INFERENCE, "adapter_model.safetensors", "adapter_config.json"):
@@ -71,7 +71,7 @@ def test_an_adapters_folder_alone_is_enough(finished: Path, recipe: RunConfig, t
     assert load(source, None).base.is_tiny
 
 
-def test_a_folder_of_before_inference_json_is_read_by_its_record(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_a_folder_of_before_inference_json_is_read_by_its_record(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(stage_folder(finished, recipe), tmp_path / "stage"))
     record = read_json(folder / "record.json")
     (folder / INFERENCE).unlink()
@@ -84,7 +84,7 @@ def test_the_error_names_a_folder_without_an_adapter(tmp_path: Path) -> None:
         of_adapter(tmp_path)
 
 
-def test_a_run_without_its_config_or_its_adapter_is_refused(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_a_run_without_its_config_or_its_adapter_is_refused(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     results, signature = copied(finished, tmp_path), signature_of(recipe)
     stage = stage_folder(results, resolve(recipe))
     (stage / "adapter_model.safetensors").unlink()
@@ -100,7 +100,7 @@ def test_a_run_without_its_config_or_its_adapter_is_refused(finished: Path, reci
         of_run(results, signature)
 
 
-def test_a_stage_of_auxiliary_instructions_alone_is_refused(finished: Path, recipe: RunConfig) -> None:
+def test_a_stage_of_auxiliary_instructions_alone_is_refused(finished: Path, recipe: ThinkerConfig) -> None:
     config = changed(recipe, {"auxiliaries": {"audio"}, "schedule": "multi_stage"})
     with pytest.raises(
         ResultsError, match=r"was trained on auxiliary instructions alone; give the folder of a stage that was trained on sentiment"
@@ -108,7 +108,7 @@ def test_a_stage_of_auxiliary_instructions_alone_is_refused(finished: Path, reci
         of_adapter(stage_folder(finished, config, 0))
 
 
-def test_a_config_of_another_version_is_refused(finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_a_config_of_another_version_is_refused(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(stage_folder(finished, recipe), tmp_path / "stage"))
     about = read_json(folder / INFERENCE)
     write_json(folder / INFERENCE, {**about, "config": {**about["config"], "sparkle": 1}})
@@ -116,7 +116,7 @@ def test_a_config_of_another_version_is_refused(finished: Path, recipe: RunConfi
         of_adapter(folder)
 
 
-def test_another_base_is_refused(finished: Path, recipe: RunConfig, tiny_base: Base) -> None:
+def test_another_base_is_refused(finished: Path, recipe: ThinkerConfig, tiny_base: Base) -> None:
     source = of_run(finished, signature_of(recipe))
     other = source._replace(config=changed(source.config, {"base.revision": "f00d"}))
     with pytest.raises(

@@ -14,7 +14,7 @@ from inference.conftest import signature_of
 from typer.testing import CliRunner
 
 from omnimer_ray import explain, predict
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import EMOTIONS, Corpus
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.inference.explanation import beside
@@ -44,7 +44,7 @@ def run(app: Any, *words: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def command(own: Path, finished: Path, recipe: RunConfig, tmp_path: Path) -> Callable[..., tuple[int, str]]:
+def command(own: Path, finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> Callable[..., tuple[int, str]]:
     words = [str(own), "--run", signature_of(recipe, task="emotion")[:10], "--results", str(finished), "--out", str(tmp_path / "p.json")]
     return lambda *more: run(predict.app, *words, *more)
 
@@ -100,7 +100,7 @@ def test_predictions_of_another_model_are_not_overwritten(command: Callable[...,
         command()
 
 
-def test_transcripts_come_from_a_table_or_a_file(own: Path, tmp_path: Path, recipe: RunConfig) -> None:
+def test_transcripts_come_from_a_table_or_a_file(own: Path, tmp_path: Path, recipe: ThinkerConfig) -> None:
     table = tmp_path / "texts.csv"
     table.write_text("clip,text\nsound,dari tabel\n", encoding="utf-8-sig")
     found = {one.clip.id: one for one in find(own, table, recipe.media)}
@@ -118,14 +118,14 @@ def test_transcripts_come_from_a_table_or_a_file(own: Path, tmp_path: Path, reci
         (b"clip,text\n\xff,a\n", "cannot be read as a CSV file in UTF-8"),
     ],
 )
-def test_the_error_names_a_fault_of_the_transcripts(own: Path, tmp_path: Path, recipe: RunConfig, content: bytes, text: str) -> None:
+def test_the_error_names_a_fault_of_the_transcripts(own: Path, tmp_path: Path, recipe: ThinkerConfig, content: bytes, text: str) -> None:
     table = tmp_path / "texts.csv"
     table.write_bytes(content)
     with pytest.raises(ConfigError, match=text):
         find(own, table, recipe.media)
 
 
-def test_a_folder_without_media_is_refused(tmp_path: Path, recipe: RunConfig) -> None:
+def test_a_folder_without_media_is_refused(tmp_path: Path, recipe: ThinkerConfig) -> None:
     with pytest.raises(ConfigError, match=r"has no media file; known endings: \.mp4, "):
         find(tmp_path, None, recipe.media)
     with pytest.raises(ConfigError, match=r"nowhere does not exist; give a folder of video and audio files, or one file"):
@@ -144,7 +144,7 @@ def test_one_model_is_named(words: list[str]) -> None:
             run(app, *words)
 
 
-def test_real_files_are_answered(media_samples: Path, finished: Path, recipe: RunConfig, tmp_path: Path) -> None:
+def test_real_files_are_answered(media_samples: Path, finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
     code, _ = run(
         predict.app, str(media_samples), "--run", signature_of(recipe), "--results", str(finished), "--out", str(tmp_path / "p.json")
     )
@@ -154,7 +154,7 @@ def test_real_files_are_answered(media_samples: Path, finished: Path, recipe: Ru
 
 
 @pytest.mark.parametrize("name", ["all.mp4", "sound.wav"])
-def test_a_clip_is_explained_as_text_and_picture(own: Path, finished: Path, recipe: RunConfig, tmp_path: Path, name: str) -> None:
+def test_a_clip_is_explained_as_text_and_picture(own: Path, finished: Path, recipe: ThinkerConfig, tmp_path: Path, name: str) -> None:
     out = tmp_path / "clip.png"
     words = [str(own / name), "--run", signature_of(recipe, task="emotion"), "--results", str(finished), "--out", str(out)]
     code, printed = run(explain.app, *words)
@@ -169,14 +169,14 @@ def test_a_clip_is_explained_as_text_and_picture(own: Path, finished: Path, reci
 
 
 def test_a_clip_that_is_not_there_names_near_ones(
-    finished: Path, recipe: RunConfig, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, corpus: Corpus
+    finished: Path, recipe: ThinkerConfig, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, corpus: Corpus
 ) -> None:
     monkeypatch.setattr("omnimer_ray.corpora.load", lambda spec, **options: corpus)
     with pytest.raises(ConfigError, match=r"'clip_0_Nothing_1' is no file, and no clip of mini; (did you mean|known:)"):
         run(explain.app, "clip_0_Nothing_1", "--run", signature_of(recipe), "--results", str(finished))
 
 
-def test_a_file_that_cannot_be_used_is_refused(own: Path, finished: Path, recipe: RunConfig) -> None:
+def test_a_file_that_cannot_be_used_is_refused(own: Path, finished: Path, recipe: ThinkerConfig) -> None:
     with pytest.raises(ConfigError, match=r"broken\.mp4: nothing of it can be used: broken\.mp4: "):
         run(explain.app, str(own / "broken.mp4"), "--run", signature_of(recipe), "--results", str(finished))
 

@@ -27,7 +27,7 @@ from omnimer_ray.model.thinker import Thinker, load_thinker
 from omnimer_ray.outputs import model_card
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.records import file_hash, write_json, write_record
-from omnimer_ray.training.loop import Placement
+from omnimer_ray.training.placement import Placement
 
 
 def trained(thinker: Thinker, lora: LoraConfig, seed: int = 0) -> Any:

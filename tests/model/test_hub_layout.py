@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from small_hub import cached, serving
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import BaseModelError, MachineError
 from omnimer_ray.model.bases import locate
@@ -41,7 +41,7 @@ def damaged(hub: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("layout", ["before 5.21", "since 5.21"])
 def test_both_layouts_load_as_the_tiny_thinker(
-    layout: Layout, tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: RunConfig, shared_cache: Path, tmp_path: Path
+    layout: Layout, tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: ThinkerConfig, shared_cache: Path, tmp_path: Path
 ) -> None:
     base = locate(str(write_hub_checkpoint(tiny, tmp_path / "Small-Omni", layout)))
     assert (base.name, base.stand_in) == ("Small-Omni", None)

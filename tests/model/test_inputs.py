@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from short_training import KINDS, gold_answer
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import MediaError
 from omnimer_ray.media.load import load_media
@@ -46,7 +46,7 @@ def waveform(clip: Clip) -> NDArray[np.float32]:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
 
 
-def by_the_processor(clip: Clip, kind: Kind, tiny: Thinker, recipe: RunConfig, cache: Path) -> dict[str, torch.Tensor]:
+def by_the_processor(clip: Clip, kind: Kind, tiny: Thinker, recipe: ThinkerConfig, cache: Path) -> dict[str, torch.Tensor]:
     """Reference inputs: the processor's own call on frames, waveform and templated text."""
     processor, needed = tiny.processor, modalities(kind, Style("prompt", "en"))
     media = load_media(clip, recipe.media, cache)
@@ -61,7 +61,9 @@ def by_the_processor(clip: Clip, kind: Kind, tiny: Thinker, recipe: RunConfig, c
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_inputs_equal_those_of_the_processor(kind: Kind, clips: list[Clip], tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> None:
+def test_inputs_equal_those_of_the_processor(
+    kind: Kind, clips: list[Clip], tiny: Thinker, recipe: ThinkerConfig, shared_cache: Path
+) -> None:
     encoder = Encoder(tiny.processor, recipe, shared_cache)
     for clip in clips:
         expected = by_the_processor(clip, kind, tiny, recipe, shared_cache)
@@ -80,7 +82,7 @@ def test_inputs_equal_those_of_the_processor(kind: Kind, clips: list[Clip], tiny
             assert torch.equal(ours["input_features"], expected["input_features"][:, :, :frames])
 
 
-def test_numbers_of_media_tokens_follow_the_formula(clips: list[Clip], tiny: Thinker, recipe: RunConfig, shared_cache: Path) -> None:
+def test_numbers_of_media_tokens_follow_the_formula(clips: list[Clip], tiny: Thinker, recipe: ThinkerConfig, shared_cache: Path) -> None:
     encoder = Encoder(tiny.processor, recipe, shared_cache)
     for clip in clips:
         media = load_media(clip, recipe.media, shared_cache)
@@ -95,7 +97,7 @@ def test_a_main_item_of_mini_has_fewer_than_300_tokens(encoder: Encoder, corpus:
 
 
 def test_video_positions_use_the_true_frame_rate(
-    tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: RunConfig, shared_cache: Path
+    tiny: Thinker, encoder: Encoder, corpus: Corpus, recipe: ThinkerConfig, shared_cache: Path
 ) -> None:
     """25 positions per second: frames have the positions of their true times, not those of exactly 2 frames per second."""
     faster = Encoder(
@@ -187,7 +189,7 @@ def test_outputs_of_an_item_do_not_depend_on_the_batch(tiny: Thinker, encoder: E
                 assert torch.allclose(ours, logits, atol=2e-4), (kind, side, float((ours - logits).abs().max()))
 
 
-def test_media_are_cached_in_memory_up_to_the_size_limit(tiny: Thinker, recipe: RunConfig, corpus: Corpus, shared_cache: Path) -> None:
+def test_media_are_cached_in_memory_up_to_the_size_limit(tiny: Thinker, recipe: ThinkerConfig, corpus: Corpus, shared_cache: Path) -> None:
     one, two, three = corpus.clips[:3]
     unlimited = Encoder(tiny.processor, recipe, shared_cache)
     assert unlimited.media_tensors(one) is unlimited.media_tensors(one)
@@ -203,7 +205,7 @@ def test_media_are_cached_in_memory_up_to_the_size_limit(tiny: Thinker, recipe: 
     assert one_clip.media_tensors(one) is one_clip.media_tensors(one)
 
 
-def test_a_processor_of_another_model_is_refused(tiny: Thinker, recipe: RunConfig, corpus: Corpus, shared_cache: Path) -> None:
+def test_a_processor_of_another_model_is_refused(tiny: Thinker, recipe: ThinkerConfig, corpus: Corpus, shared_cache: Path) -> None:
     processor = copy.deepcopy(tiny.processor)
     processor.video_processor.merge_size = 1
     text = (

@@ -13,7 +13,7 @@ import pytest
 import torch
 from short_training import Parts, Tensors, adapted_thinker, gold_answer, relative_l2
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import MachineError
 from omnimer_ray.model.bases import Base
@@ -28,7 +28,7 @@ from omnimer_ray.training.loop import AnswerLoss
 SLOW_SEC = 0.1  # of making an entry in the test with two processes
 
 
-def filled(thinker: Thinker, config: RunConfig, corpus: Corpus, folder: Path, cache: Path) -> tuple[VisionOutputs, Encoder]:
+def filled(thinker: Thinker, config: ThinkerConfig, corpus: Corpus, folder: Path, cache: Path) -> tuple[VisionOutputs, Encoder]:
     outputs, encoder = VisionOutputs(folder, config, cache), Encoder(thinker.processor, config, cache)
     outputs.fill(thinker, encoder, corpus.clips, lambda done, total: None)
     return outputs, encoder
@@ -63,7 +63,7 @@ def test_losses_gradients_and_answers_are_those_with_the_tower(
 
 
 def test_the_outputs_of_a_bf16_base_are_kept_in_bf16(
-    tiny_base: Base, recipe: RunConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path
+    tiny_base: Base, recipe: ThinkerConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path
 ) -> None:
     thinker = load_thinker(tiny_base, "bf16")
     config = recipe.model_copy(update={"base": recipe.base.model_copy(update={"precision": "bf16"})})
@@ -77,7 +77,7 @@ def test_the_outputs_of_a_bf16_base_are_kept_in_bf16(
     assert torch.equal(kept, expected)
 
 
-def test_each_setting_that_determines_outputs_has_a_folder_of_its_own(recipe: RunConfig, tmp_path: Path) -> None:
+def test_each_setting_that_determines_outputs_has_a_folder_of_its_own(recipe: ThinkerConfig, tmp_path: Path) -> None:
     media = recipe.model_copy(update={"media": recipe.media.model_copy(update={"max_frames": 4})})
     precise = recipe.model_copy(update={"base": recipe.base.model_copy(update={"precision": "bf16"})})
     other = recipe.model_copy(update={"base": recipe.base.model_copy(update={"revision": "0" * 16})})
@@ -86,13 +86,13 @@ def test_each_setting_that_determines_outputs_has_a_folder_of_its_own(recipe: Ru
     assert VisionOutputs(tmp_path, recipe.model_copy(update={"seed": 7}), tmp_path).folder in folders
 
 
-def test_a_tower_with_lora_is_not_frozen(recipe: RunConfig) -> None:
+def test_a_tower_with_lora_is_not_frozen(recipe: ThinkerConfig) -> None:
     assert [is_vision_frozen(recipe.lora.model_copy(update={"placement": name})) for name in PLACEMENTS] == [True, True, False]
 
 
 @pytest.mark.parametrize("fault", ["absent", "damaged", "of another length"])
 def test_an_entry_that_cannot_be_used_is_made_again_by_the_next_start(
-    tiny: Thinker, recipe: RunConfig, corpus: Corpus, fault: str, tmp_path: Path, shared_cache: Path
+    tiny: Thinker, recipe: ThinkerConfig, corpus: Corpus, fault: str, tmp_path: Path, shared_cache: Path
 ) -> None:
     outputs, encoder = filled(tiny, recipe, corpus, tmp_path, shared_cache)
     clip, tokens = corpus.clips[3], encoder.media_tensors(corpus.clips[3]).num_video_tokens
@@ -108,7 +108,7 @@ def test_an_entry_that_cannot_be_used_is_made_again_by_the_next_start(
     assert len(outputs.read(clip, tokens)) == tokens
 
 
-def fill_slowly(base: Base, config: RunConfig, corpus: Corpus, folder: Path, cache: Path) -> None:
+def fill_slowly(base: Base, config: ThinkerConfig, corpus: Corpus, folder: Path, cache: Path) -> None:
     """Fill the folder, and write each entry that is begun into a log."""
     make = VisionOutputs._make
 
@@ -123,7 +123,7 @@ def fill_slowly(base: Base, config: RunConfig, corpus: Corpus, folder: Path, cac
 
 
 def test_two_processes_make_each_entry_once_and_one_may_be_killed(
-    tiny: Thinker, tiny_base: Base, recipe: RunConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path
+    tiny: Thinker, tiny_base: Base, recipe: ThinkerConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path
 ) -> None:
     spawn, log = multiprocessing.get_context("spawn"), tmp_path / "begun.txt"
     both = [spawn.Process(target=fill_slowly, args=(tiny_base, recipe, corpus, tmp_path, shared_cache)) for _ in range(2)]

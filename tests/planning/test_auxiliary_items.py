@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from making import clip, tiny_config
 
-from omnimer_ray.config import RunConfig, resolve
+from omnimer_ray.config import ThinkerConfig, resolve
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.auxiliary_items import auxiliary_items
 from omnimer_ray.planning.plan import make_plan, make_run
@@ -22,7 +22,7 @@ ENTRIES = {name: {"made": made, "answer": None if made == "rejected" else f"answ
 ACCEPTED = [name for name, made in MADE.items() if made != "rejected"]
 
 
-def config(**changes: Any) -> RunConfig:
+def config(**changes: Any) -> ThinkerConfig:
     return tiny_config(auxiliaries={"audio"}, **changes)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from making import ablations, clip, paper_config, tiny_config
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.model.bases import TINY_NOTICE, Base
 from omnimer_ray.planning import description
@@ -81,7 +81,7 @@ def test_the_plan_in_one_line() -> None:
     assert summary(make_plan(space(tiny_config()))) == "1 trained runs in 1 stages (0 shared), 0 zero-shot evaluations"
 
 
-def space(recipe: RunConfig) -> SearchSpace:
+def space(recipe: ThinkerConfig) -> SearchSpace:
     return SearchSpace(recipe, {"Base": {}, "again": {"schedule": "multi_stage"}}, tasks=("sentiment",), grid=True)
 
 

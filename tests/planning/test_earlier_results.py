@@ -10,7 +10,7 @@ from making import ROOT, tiny_config
 from analysis import load
 from analysis.statistics import LEVEL_TEXT
 from analysis.sweep_tables import tables
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.planning import identity
 from omnimer_ray.planning.identity import hashed
 from omnimer_ray.planning.plan import make_run
@@ -19,9 +19,9 @@ FOLDER = ROOT / "tests" / "earlier_results" / "earlier_space" / "mini-tiny-limit
 RUNS = sorted(path.parent for path in FOLDER.glob("runs/*/record.json"))
 
 
-def earlier(run: Path) -> RunConfig:
+def earlier(run: Path) -> ThinkerConfig:
     """The config of an earlier run; settings that it lacks have the value that means what was computed then."""
-    config = RunConfig.model_validate_json((run / "config.json").read_text(encoding="utf-8"))
+    config = ThinkerConfig.model_validate_json((run / "config.json").read_text(encoding="utf-8"))
     return changed(config, identity.ADDED)
 
 

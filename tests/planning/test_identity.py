@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from making import ALL, OTHER_VALUE, tiny_config, whole_config
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.planning import identity
 from omnimer_ray.planning.identity import ledger_key
 from omnimer_ray.planning.plan import make_run
@@ -21,18 +21,18 @@ NEVER_IN_A_STAGE = {"base.name"} | {name for name in OTHER_VALUE if name.startsw
 MAIN_ONLY = {"task", "hierarchy", "class_balance", "modalities", "paraphrase"}  # an auxiliary stage does not depend on the main task
 
 
-def keys(config: RunConfig) -> dict[str, str]:
+def keys(config: ThinkerConfig) -> dict[str, str]:
     """Every key of a run with two stages, whatever it is called."""
     run = make_run(config)
     ledgers = {part.kind: part.key for stage in run.stages for part in stage.parts}
     return {**ledgers, "first": run.stages[0].key, "last": run.stages[-1].key, "run": run.signature}
 
 
-def whole(**changes: object) -> RunConfig:
+def whole(**changes: object) -> ThinkerConfig:
     return whole_config(schedule="multi_stage", **changes)
 
 
-def other(name: str) -> RunConfig:
+def other(name: str) -> ThinkerConfig:
     value = {"emotion": 1.0, "text_keywords": 1.0, "facial_expression": 2.0, "prosody": 1.0} if name == "mixture" else OTHER_VALUE[name]
     return changed(whole(), {name: value})
 

@@ -102,7 +102,7 @@ def test_the_error_names_a_file_that_cannot_be_parsed(tmp_path: Path, content: b
         ("space = 1", "defines no function space(recipe); search_spaces/ablations.py is an example"),
         ("def space(recipe): return {}", "space(recipe) returned dict, not SearchSpace or Search"),
         ("def space(recipe): pass", "space(recipe) returned NoneType, not SearchSpace or Search"),
-        ("def space(recipe): return recipe.epoch", "space(recipe) raised AttributeError: 'RunConfig' object has no attribute 'epoch'"),
+        ("def space(recipe): return recipe.epoch", "space(recipe) raised AttributeError: 'ThinkerConfig' object has no attribute 'epoch'"),
         ("def space(): pass", "space(recipe) raised TypeError: space() takes 0 positional arguments but 1 was given"),
         (
             "from omnimer_ray.config import changed\ndef space(recipe): return changed(recipe, {'sed': 1})",

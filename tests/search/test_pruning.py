@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from omnimer_ray.config import RunConfig, changed
+from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.execution.handout import Job, write_manifest
@@ -30,7 +30,7 @@ Start = Callable[..., tuple[dict[str, Any], Job]]
 
 
 @pytest.fixture
-def trial(recipe: RunConfig) -> Run:
+def trial(recipe: ThinkerConfig) -> Run:
     """Four steps on half of train, without auxiliaries."""
     search = Search(changed(recipe, {"epochs": 4.0, "global_batch": 8}), task="sentiment", development=2)
     return trial_run(search, {"auxiliaries": "none", "rank": 4, "alpha": 16, "learning_rate": 5e-3})

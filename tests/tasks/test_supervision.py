@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from making import clip, tiny_config
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, content_hash
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import ledger_schema, write_json
@@ -49,7 +49,7 @@ def says(explanation: str = "calm words", **fields: Any) -> str:
 
 
 def run(
-    ask: Ask, clips: Sequence[Clip], folder: Path, kind: Kind = "prosody", batch: int = 2, config: RunConfig = CONFIG, rank: int = 0
+    ask: Ask, clips: Sequence[Clip], folder: Path, kind: Kind = "prosody", batch: int = 2, config: ThinkerConfig = CONFIG, rank: int = 0
 ) -> None:
     build(ask, missing(folder, kind, clips), kind, config, batch, folder / f"{kind}.{rank}.jsonl", lambda done, total: None)
 

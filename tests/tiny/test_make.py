@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import EMOTIONS, SENTIMENT_OF
 from omnimer_ray.corpora.generated import mini
 from omnimer_ray.corpora.generated.plan import LANGUAGES
@@ -60,7 +60,7 @@ def test_it_shares_no_speaker_with_mini(small: mini.MiniRecipe) -> None:
 def test_the_script_makes_the_same_base_again(
     shared_cache: Path,
     corpus: object,
-    recipe: RunConfig,
+    recipe: ThinkerConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -19,7 +19,7 @@ from omnimer_ray.errors import ResultsError
 from omnimer_ray.records import write_record
 from omnimer_ray.training import checkpoints
 from omnimer_ray.training.checkpoints import CARRIED, Carried
-from omnimer_ray.training.loop import Placement
+from omnimer_ray.training.placement import Placement
 from omnimer_ray.training.schedule import Item, Schedule
 
 EVERY_3 = Placement(4, checkpoint_every=3)

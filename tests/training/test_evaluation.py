@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from omnimer_ray.config import AUXILIARY_OF, Kind, RunConfig, changed
+from omnimer_ray.config import AUXILIARY_OF, Kind, ThinkerConfig, changed
 from omnimer_ray.corpora.clips import SENTIMENT_OF, Clip, Corpus
 from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.model.generation import generate
@@ -33,7 +33,7 @@ def clips(corpus: Corpus) -> list[Clip]:
     return [*five[:2], replace(five[2], sentiment=None, emotion=None), *five[3:]]
 
 
-def test_rows_of_the_tiny_model(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+def test_rows_of_the_tiny_model(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig) -> None:
     progress: list[tuple[int, int]] = []
     rows = evaluate(tiny, encoder, clips, recipe, 3, lambda done, total: progress.append((done, total)))
     assert progress == [(3, 4), (4, 4)]
@@ -71,7 +71,7 @@ def test_an_answer_is_parsed_into_a_row(
     clips: list[Clip],
     tiny: Thinker,
     encoder: Encoder,
-    recipe: RunConfig,
+    recipe: ThinkerConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     limits: list[int] = []
@@ -99,7 +99,7 @@ def test_an_answer_is_parsed_into_a_row(
     assert limits == [recipe.evaluation.max_new_tokens]
 
 
-def test_exact_scoring_predicts_what_generation_does(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+def test_exact_scoring_predicts_what_generation_does(clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig) -> None:
     settings = ("prediction", "predicted_sentiment", "answer", "gold", "clip")
     exact = evaluate(tiny, encoder, clips, recipe, 3, lambda done, total: None)
     generated = evaluate(tiny, encoder, clips, changed(recipe, {"evaluation.scoring": "generate"}), 3, lambda done, total: None)
@@ -111,7 +111,7 @@ def test_exact_scoring_predicts_what_generation_does(clips: list[Clip], tiny: Th
 
 
 def test_constrained_decoding_gives_every_clip_a_label_that_fits(
-    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
+    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = changed(recipe, {"task": "emotion", "evaluation.decoding": "constrained"})
     monkeypatch.setattr(encoder, "style", Style.of(config))
@@ -122,7 +122,7 @@ def test_constrained_decoding_gives_every_clip_a_label_that_fits(
 
 
 def test_an_answer_longer_than_the_limit_is_generated_and_cut(
-    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: RunConfig
+    clips: list[Clip], tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig
 ) -> None:
     tree = answer_tree(encoder, ['{"sentiment": "neutral"}'])
     length = tree.num_tokens('{"sentiment": "neutral"}')
@@ -149,7 +149,7 @@ def test_probabilities_of_a_set_with_almost_no_mass_are_still_normalised() -> No
 
 @pytest.mark.parametrize("kind", ["text_keywords", "prosody"])
 def test_a_ledger_does_not_depend_on_batches_shards_and_kills(
-    kind: Kind, corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig, tmp_path: Path
+    kind: Kind, corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig, tmp_path: Path
 ) -> None:
     """With retries forced: an answer of ten tokens is no JSON, and samples at a high temperature differ."""
     changes = {"supervision.max_new_tokens": 10, "supervision.retries": 2, "supervision.temperature": 2.0}
@@ -179,7 +179,9 @@ def test_a_ledger_does_not_depend_on_batches_shards_and_kills(
     assert built("seven", 7) == built("sixteen, three shards", 16, shards=3) == built("kills", 3, shards=3, kills=(4, 12, 21)) == expected
 
 
-def test_clips_are_answered_from_the_modalities_that_are_there(corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig) -> None:
+def test_clips_are_answered_from_the_modalities_that_are_there(
+    corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig
+) -> None:
     """A batch holds items with the same modalities, and the rows keep the order of the clips."""
     clips, config = corpus.split("validation"), changed(recipe, {"observed.missing_rate": 0.5})
     seen = {clip.id: seen_modalities(clip, config) for clip in clips}
@@ -195,7 +197,7 @@ def test_clips_are_answered_from_the_modalities_that_are_there(corpus: Corpus, t
 
 
 def test_auxiliary_instructions_are_answered_from_their_own_modality(
-    corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: RunConfig
+    corpus: Corpus, tiny: Thinker, encoder: Encoder, recipe: ThinkerConfig
 ) -> None:
     """Faces and prosody stop after the label, which is that of the whole answer."""
     clips = [replace(corpus.clips[0], audio_sentiment=None), *corpus.clips[1:4]]

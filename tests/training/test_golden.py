@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from short_training import Parts, gold_answer
 
-from omnimer_ray.config import SCHEDULES, RunConfig, changed
+from omnimer_ray.config import SCHEDULES, ThinkerConfig, changed
 from omnimer_ray.model import adapters
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.inputs import Encoder
@@ -29,7 +29,9 @@ from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import Run, Stage
 from omnimer_ray.tasks.supervision import eligible, freeze
 from omnimer_ray.training import checkpoints
-from omnimer_ray.training.loop import Placement, init_single_process_group, start_engine, stop_engine, train
+from omnimer_ray.training.feed import PromptFeed
+from omnimer_ray.training.loop import AnswerLoss, init_single_process_group, start_engine, stop_engine, train
+from omnimer_ray.training.placement import Placement
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
 TOLERANCE = 1e-4
@@ -39,7 +41,7 @@ RUNS: dict[str, dict[str, object]] = {
 }
 
 
-def short_run(recipe: RunConfig, delta: dict[str, object]) -> Run:
+def short_run(recipe: ThinkerConfig, delta: dict[str, object]) -> Run:
     """The tiny recipe for 1.3 epochs, with its own learning rate; in no stage is items x epochs a multiple of the batch."""
     return make_run(changed(recipe, {"task": "emotion", "epochs": 1.3, "global_batch": 8, **delta}))
 
@@ -65,12 +67,11 @@ def train_as_worker(parts: Parts, stage: Stage, base: Base, results: Path, ledge
     schedule, folder = make_schedule(stage, parts.corpus.clips, ledgers), results / stage.key
     folder.mkdir(parents=True)
     placement, losses = Placement(micro_batch=8, checkpoint_every=1000), list[float]()
-    engine = start_engine(model, config.optimizer, schedule, placement)
+    engine = start_engine(AnswerLoss(model), config.optimizer, schedule, placement)
     encoder = Encoder(thinker.processor, config, parts.cache)
     train(
         engine,
-        encoder,
-        parts.clips,
+        PromptFeed(encoder, parts.clips, placement),
         schedule,
         config.optimizer,
         config.loss_average,
@@ -87,7 +88,7 @@ def train_as_worker(parts: Parts, stage: Stage, base: Base, results: Path, ledge
 
 @pytest.mark.parametrize("name", RUNS)
 def test_losses_equal_the_golden_losses(
-    name: str, parts: Parts, recipe: RunConfig, tiny_base: Base, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, parts: Parts, recipe: ThinkerConfig, tiny_base: Base, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     run = short_run(recipe, RUNS[name])
     write_ledgers(parts, run, tmp_path / "ledgers")

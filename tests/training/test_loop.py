@@ -35,9 +35,9 @@ from omnimer_ray.model.inputs import IGNORED, Encoder, collate, labels
 from omnimer_ray.model.lora import trainable
 from omnimer_ray.model.thinker import Thinker
 from omnimer_ray.training import checkpoints, loop
+from omnimer_ray.training.feed import PromptFeed
 from omnimer_ray.training.loop import (
     AnswerLoss,
-    Placement,
     init_single_process_group,
     learning_rate,
     set_recompute,
@@ -45,6 +45,7 @@ from omnimer_ray.training.loop import (
     stop_engine,
     train_step,
 )
+from omnimer_ray.training.placement import Placement
 from omnimer_ray.training.schedule import Item
 
 LIMIT = 1e-5  # relative L2, fp32
@@ -95,7 +96,7 @@ def test_gradient_on_two_workers_equals_the_reference(
 def test_deepspeeds_buckets_have_the_size_of_the_adapter(parts: Parts) -> None:
     model, _ = adapted_thinker(parts)
     count = sum(parameter.numel() for parameter in trainable(model).values())
-    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    engine = start_engine(AnswerLoss(model), parts.recipe.optimizer, schedule(parts), Placement(8))
     assert (engine.optimizer.reduce_bucket_size, engine.optimizer.allgather_bucket_size) == (count, count + count % 2)
     stop_engine(engine)
 
@@ -103,9 +104,9 @@ def test_deepspeeds_buckets_have_the_size_of_the_adapter(parts: Parts) -> None:
 def test_an_engine_that_is_collected_late_leaves_the_next_one_its_parameters(parts: Parts) -> None:
     init_single_process_group()
     model, _ = adapted_thinker(parts)
-    first = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    first = start_engine(AnswerLoss(model), parts.recipe.optimizer, schedule(parts), Placement(8))
     stop_engine(first)
-    second = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(8))
+    second = start_engine(AnswerLoss(model), parts.recipe.optimizer, schedule(parts), Placement(8))
     del first
     gc.collect()
     read = checkpoints.parameters(second)
@@ -186,9 +187,17 @@ def test_loss_of_a_model_with_lora_equals_the_loss_from_all_logits(parts: Parts)
 def test_beat_is_called_after_every_micro_batch(parts: Parts) -> None:
     init_single_process_group()
     model, encoder = adapted_thinker(parts)
-    engine = start_engine(model, parts.recipe.optimizer, schedule(parts), Placement(4))
+    engine = start_engine(AnswerLoss(model), parts.recipe.optimizer, schedule(parts), Placement(4))
     beats: list[float] = []
-    train_step(engine, encoder, parts.clips, schedule(parts).step(0), "items", Placement(4), 0.0, lambda: beats.append(0.0))
+    train_step(
+        engine,
+        PromptFeed(encoder, parts.clips, Placement(4)),
+        schedule(parts).step(0),
+        "items",
+        Placement(4),
+        0.0,
+        lambda: beats.append(0.0),
+    )
     stop_engine(engine)
     assert len(beats) == 32 / 4
 
