@@ -67,11 +67,11 @@ def effects_table(results: Results, task: str) -> pl.DataFrame:
 def designs(results: Results, task: str, rows: list[Row]) -> Iterator[Design]:
     """The complete designs among rows that share their seeds."""
     settings = {row.variant: flat(results.settings(row.signatures[0])) for row in rows}
-    alone = {_rest(mine): variant for variant, mine in settings.items() if mine and not mine["auxiliaries"]}
+    alone = {_rest(mine): variant for variant, mine in settings.items() if "auxiliaries" in mine and not mine["auxiliaries"]}
     found: dict[tuple[Any, ...], dict[frozenset[str], str]] = {}
     about = {}
     for variant, mine in settings.items():
-        if mine and mine["auxiliaries"] and _rest(mine) in alone:
+        if mine.get("auxiliaries") and _rest(mine) in alone:
             key = (_rest(mine), *(mine[name] for name in sorted(mine) if name.split(".")[0] in {"schedule", "mixture", "supervision"}))
             found.setdefault(key, {frozenset(): alone[_rest(mine)]})[frozenset(mine["auxiliaries"])] = variant
             about[key] = mine

@@ -52,7 +52,7 @@ def _runs(results: Results, task: str) -> str:
 
 def _probabilities(results: Results, task: str) -> str:
     """How far the probabilities of a task's labels describe its answers; empty if no run has them."""
-    scored = results.predictions.filter((pl.col("instruction") == task) & pl.col("probabilities").is_not_null())
+    scored = results.predictions.filter((pl.col("instruction") == task) & pl.col("closed_set_mass").is_not_null())
     if scored.is_empty():
         return ""
     labels = pl.Series(LABELS[task])

@@ -14,6 +14,7 @@ from omnimer_ray.recipes import GIVEN
 ALL, VARIED = "all rows", "varied"
 UNITS = ("seed", "task", "corpus.fold", "observed.draw")  # what the units of a row differ in
 IDENTITY = ("corpus.", "base.", "method")  # named in every note
+COMMON = ("train_fraction", "class_balance", "observed.")  # settings of every method
 HEADINGS = ("setting", "value", "rows", "source")
 SETTINGS_NOTE = "Of the trained runs. source: the paper's value, the paper's where it is another one, assumed if the paper names none; varied: rows differ in it."
 
@@ -26,7 +27,7 @@ def settings_schema() -> dict[str, Any]:
 def settings_table(results: Results) -> pl.DataFrame:
     """A line per setting and value; empty without a finished training."""
     done = results.runs.filter((pl.col("outcome") == DONE) & (pl.col("num_steps") > 0)).unique("variant", maintain_order=True)
-    configs = {variant: flat(results.settings(signature)) for variant, signature in done.select("variant", "signature").iter_rows()}
+    configs = {variant: _settings(results.settings(signature)) for variant, signature in done.select("variant", "signature").iter_rows()}
     names = dict.fromkeys(name for config in configs.values() for name in config)
     rows = []
     for name in sorted(names):
@@ -34,18 +35,26 @@ def settings_table(results: Results) -> pl.DataFrame:
             continue
         by_value: dict[str, list[str]] = {}
         for variant, config in configs.items():
-            by_value.setdefault(_plain(config.get(name)), []).append(variant)
+            if name in config:
+                by_value.setdefault(_plain(config[name]), []).append(variant)
         for value, variants in by_value.items():
             source = VARIED if len(by_value) > 1 and name not in GIVEN else _source(name, value)
             rows.append(
                 {
                     "setting": name,
                     "value": value,
-                    "rows": ALL if len(by_value) == 1 else ", ".join(variants),
+                    "rows": ALL if len(variants) == len(configs) else ", ".join(variants),
                     "source": source,
                 }
             )
     return pl.DataFrame(rows, schema=settings_schema())
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name; those of a method beside the Thinker begin with its name, if they are not settings of every run."""
+    method = config.get("method", "thinker")
+    every = (*UNITS, *IDENTITY, *COMMON)
+    return {name if method == "thinker" or name.startswith(every) else f"{method}.{name}": value for name, value in flat(config).items()}
 
 
 def settings_grid(results: Results) -> Grid | None:

@@ -62,7 +62,7 @@ def levers() -> dict[str, Lever]:
 def run_here(sweep: Sweep, place: Path, lever: Lever) -> float:
     """Do the units of a sweep, one after the other; returns the seconds of this process."""
     from omnimer_ray.execution.driver import make_job
-    from omnimer_ray.execution.worker import Worker
+    from omnimer_ray.execution.worker import ThinkerWorker
     from omnimer_ray.training.loop import init_single_process_group
 
     init_single_process_group()
@@ -74,7 +74,7 @@ def run_here(sweep: Sweep, place: Path, lever: Lever) -> float:
         for target, replacement in lever.patches:
             stack.enter_context(patch(target, replacement))
         for folder, unit in _units(sweep, job.folder, lever.shares_stages):
-            Worker(replace(job, folder=folder), unit, 0, 1, (), time.time()).execute()
+            ThinkerWorker(replace(job, folder=folder), unit, 0, 1, (), time.time()).execute()
     return time.process_time() - began
 
 

@@ -18,9 +18,11 @@ import psutil
 import torch
 import torch.nn.functional as F
 
+from omnimer_ray.config import of_thinker
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.execution.handout import read_manifest
+from omnimer_ray.features.vision_outputs import VisionOutputs, use
 from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 from omnimer_ray.media.load import HOP, ClipMedia, _ask, _extractor, load_wave
 from omnimer_ray.model.bases import Base
@@ -28,7 +30,6 @@ from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import IGNORED, Encoded, Encoder, MediaTensors, collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import load_thinker
-from omnimer_ray.model.vision_outputs import VisionOutputs, use
 from omnimer_ray.planning.items import make_schedule
 from omnimer_ray.planning.setup import Sweep
 from omnimer_ray.planning.units import LedgerPart, Run
@@ -149,10 +150,11 @@ def execute(task: Task) -> dict[str, float]:
     """Do a process's work; what it found is written to `task.out`. Returns its seconds by what it did."""
     torch.set_num_threads(1)
     seconds = Seconds()
-    thinker = load_thinker(task.base, task.work.config.base.precision)
-    encoder = _encoder(thinker, task.work.config, task.cache, task.ways)
+    config = of_thinker(task.work.config)
+    thinker = load_thinker(task.base, config.base.precision)
+    encoder = _encoder(thinker, config, task.cache, task.ways)
     seconds.watch(encoder)
-    clips = read_manifest(task.manifest, task.work.config)
+    clips = read_manifest(task.manifest, config)
     seconds.add("start")
     if isinstance(task.work, LedgerPart):
         part, file = task.work, task.ledgers / task.work.key / f"{task.work.kind}.0.0.jsonl"
@@ -161,7 +163,7 @@ def execute(task: Task) -> dict[str, float]:
         seconds.add("supervision")
         return seconds.all()
     run, losses = task.work, list[float]()
-    model = place_lora(thinker.model, run.config.lora, run.config.seed)[0]
+    model = place_lora(thinker.model, config.lora, config.seed)[0]
     thinker = thinker._replace(model=model)
     for stage in run.stages:
         losses += _train(thinker, encoder, make_schedule(stage, clips, task.ledgers), stage.config, clips, task.ways, task.micro_batch)
@@ -175,14 +177,14 @@ def execute(task: Task) -> dict[str, float]:
 
 def changed_by(sweep: Sweep, run: Run, ledgers: Path, cache: Path, ways: Ways, steps: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """What the first steps of a run's last stage change in a fresh adapter."""
-    thinker = load_thinker(sweep.base, "fp32")
+    thinker, config = load_thinker(sweep.base, "fp32"), of_thinker(run.config)
     thinker.model.to(dtype)
-    encoder = _encoder(thinker, run.config, cache, ways)
+    encoder = _encoder(thinker, config, cache, ways)
     if ways.keeps_outputs:
-        outputs = VisionOutputs(cache / "features", run.config, cache)
-        outputs.fill(thinker, encoder, sweep.corpus.clips, lambda done, total: None)
+        outputs = VisionOutputs(cache / "features", config, cache)
+        outputs.fill_from(thinker, encoder, sweep.corpus.clips, lambda done, total: None)
         use(outputs, thinker, encoder)
-    model = place_lora(thinker.model, run.config.lora, run.config.seed)[0].to(dtype)
+    model = place_lora(thinker.model, config.lora, config.seed)[0].to(dtype)
     before = {name: tensor.detach().clone() for name, tensor in trainable(model).items()}
     schedule = make_schedule(run.stages[-1], sweep.corpus.clips, ledgers)
     _train(thinker._replace(model=model), encoder, replace(schedule, steps=steps), run.config, list(sweep.corpus.clips), ways, 8)
@@ -227,7 +229,8 @@ def _train(thinker: Any, encoder: Encoder, schedule: Any, config: Any, clips: li
 
 def _answers(thinker: Any, encoder: Encoder, run: Run, clips: list[Clip]) -> dict[str, str | None]:
     """The label that is read from each generated answer, one clip at a time."""
-    config, style = run.config, Style.of(run.config)
+    config = of_thinker(run.config)
+    style = Style.of(config)
     found: dict[str, str | None] = {}
     for clip in clips:
         if clip.split == evaluated_split(config) and clip.label(config.task) is not None:

@@ -138,9 +138,9 @@ def _train(name: str, sizes: Shape, thinker: Thinker, config: ThinkerConfig, set
     """A forward and a backward pass and a step of AdamW over micro-batches of equal items."""
     import torch
 
+    from omnimer_ray.features.vision_outputs import remove_tower
     from omnimer_ray.model.inputs import collate, labels
     from omnimer_ray.model.lora import place_lora, trainable
-    from omnimer_ray.model.vision_outputs import remove_tower
     from omnimer_ray.training.loop import AnswerLoss
 
     if setting.keeps_outputs:

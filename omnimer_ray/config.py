@@ -221,6 +221,11 @@ class RunConfig(Frozen):
     observed: ObservedConfig = ObservedConfig()
     seed: int = Field(0, ge=0)
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed has an effect."""
+        return True
+
 
 class ThinkerConfig(RunConfig):
     """A run of Qwen2.5-Omni's Thinker, fine-tuned with LoRA (OmniMER) or as it is."""
@@ -248,6 +253,11 @@ class ThinkerConfig(RunConfig):
     answer_language: Literal["en", "id", "zh"] = "en"  # [A] of the label words in answers
     supervision: SupervisionConfig = SupervisionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def seeded(self) -> bool:
+        """Not without training."""
+        return self.training
 
     @field_validator("auxiliaries", "modalities", "steps", mode="before")
     @classmethod
@@ -281,6 +291,12 @@ class ThinkerConfig(RunConfig):
 def _sorted_tuple(value: Any) -> Any:
     """Return a set of names in one form, however it is given; another value is left to the check of its type."""
     return tuple(sorted({str(part) for part in value})) if isinstance(value, set | frozenset | list | tuple) else value
+
+
+def of_thinker(config: RunConfig) -> ThinkerConfig:
+    """The config of a run whose method is the Thinker."""
+    assert isinstance(config, ThinkerConfig), f"method {config.method!r} is not the Thinker"
+    return config
 
 
 def resolve(config: ThinkerConfig) -> ThinkerConfig:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from omnimer_ray.config import ThinkerConfig, stage_epochs
+from omnimer_ray.config import MediaConfig, ThinkerConfig, stage_epochs
 from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.doctor import quick_findings, refuse
@@ -22,6 +22,7 @@ from omnimer_ray.errors import ConfigError, MachineError, ResultsError, StorageE
 from omnimer_ray.execution.failures import ends_sweep
 from omnimer_ray.execution.lease import Lease, Leases, holder
 from omnimer_ray.execution.progress import Progress, console_logger, describe
+from omnimer_ray.fusion_config import FusionConfig, Linear
 from omnimer_ray.machine.profile import concurrency, local_resources
 from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
@@ -31,6 +32,7 @@ from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.outputs.yields import yield_lines
 from omnimer_ray.planning import description, forecast, kept_outputs
 from omnimer_ray.planning.extents import extents_of
+from omnimer_ray.planning.fusion import labelled
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus, read_others
@@ -232,13 +234,18 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> Sweep:
     """
     from omnimer_ray.media.prepare import prepare_media
 
-    tokens = dict.fromkeys((run.config.media for run in sweep.plan.runs.values()), 0)
+    tokens = dict.fromkeys((*(config.media for config in sweep.plan.thinkers), *_of_features(sweep.plan)), 0)
     for media in tokens:
         for clips in (sweep.corpus.clips, *(other.scored for other in sweep.others)):
             tokens[media] += prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
     configs = [(config, tokens[config.media]) for config in kept_outputs.distinct(sweep.plan)]
     return sweep._replace(features=kept_outputs.place(sweep, configs, log))
+
+
+def _of_features(plan: Plan) -> Iterator[MediaConfig]:
+    """Media settings of the features that the runs read."""
+    return (feature.media for feature in plan.features if feature.media is not None)
 
 
 def _register(sweep: Sweep, log: Callable[[str], None]) -> None:
@@ -309,6 +316,11 @@ def _check_stages(sweep: Sweep) -> None:
     training = {fold: [clip for clip in splits_of(config, sweep.corpus.clips) if clip.split == "train"] for fold, config in folds.items()}
     for stage in sweep.plan.stages.values():
         config = stage.config
+        if isinstance(config, FusionConfig):
+            if not isinstance(config.network, Linear):
+                check_steps(len(labelled(config, training[config.corpus.fold])), config.epochs, config.global_batch)
+            continue
+        assert isinstance(config, ThinkerConfig)
         check_split(config.block, fitting(sweep.profile.micro_batch, config.block, workers), workers)
         if config.steps is None:
             items = len(fraction_of(training[config.corpus.fold], config)) * len(stage.kinds)

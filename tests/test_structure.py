@@ -21,12 +21,14 @@ LAYERS = """
     search supervision
     execution outputs
     planning
-    doctor tiny inference
+    doctor tiny inference fusion
     training machine
+    features
     model
     media tasks
     corpora
     recipes metrics records
+    fusion_config
     config command
     errors markdown
 """
@@ -40,7 +42,16 @@ TORCH_SIDE = {
     "model.lora",
     "model.scoring",
     "model.thinker",
-    "model.vision_outputs",
+    "features.towers",
+    "features.vision_outputs",
+    "fusion.linear",
+    "fusion.mfn",
+    "fusion.misa",
+    "fusion.mult",
+    "fusion.network",
+    "fusion.reader",
+    "fusion.sequences",
+    "fusion.tfn",
     "search.runner",
     "search.study",
     "tiny.build",
@@ -51,7 +62,7 @@ TORCH_SIDE = {
     "training.loop",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
-OF_A_SPACE = {"config", "recipes", "planning.space", "planning.search_space"}
+OF_A_SPACE = {"config", "fusion_config", "recipes", "planning.space", "planning.search_space"}
 OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "records", "corpora.clips", "recipes", "tasks.lenient"}
 
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from omnimer_ray.config import DevelopmentPart, Modality, ThinkerConfig
+from omnimer_ray.config import DevelopmentPart, Modality, ObservedConfig, RunConfig, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus, Split
 from omnimer_ray.errors import ConfigError
 
@@ -81,15 +81,15 @@ def choosing_clips(clips: Sequence[Clip], parts: DevelopmentPart) -> tuple[Clip,
     return tuple(clip for clip in clips if clip.split in (("train", "validation") if parts == "own" else ("train",)))
 
 
-def evaluated_split(config: ThinkerConfig) -> Split:
+def evaluated_split(config: RunConfig) -> Split:
     """The split that a run is evaluated on."""
     return config.corpus.reported if config.corpus.development is None else "development"
 
 
-def splits_of(config: ThinkerConfig, clips: Sequence[Clip]) -> list[Clip]:
+def splits_of(config: RunConfig, clips: Sequence[Clip]) -> list[Clip]:
     """The clips with the splits that a run sees: its fold's, or train and development; with `folds` but no `fold`, every clip that some fold trains on."""
     folds, fold = config.corpus.folds, config.corpus.fold
-    if config.supervision.gold == "fused":
+    if isinstance(config, ThinkerConfig) and config.supervision.gold == "fused":
         clips = [_with_fused_golds(clip) if clip.split == "train" else clip for clip in clips]
     if config.corpus.development is not None:
         return list(development_splits(clips, config.corpus.development))
@@ -104,20 +104,19 @@ def _with_fused_golds(clip: Clip) -> Clip:
     return replace(clip, text_sentiment=clip.sentiment, video_sentiment=clip.sentiment, audio_sentiment=clip.sentiment)
 
 
-def fraction_of(clips: Sequence[Clip], config: ThinkerConfig) -> list[Clip]:
+def fraction_of(clips: Sequence[Clip], config: RunConfig) -> list[Clip]:
     """The clips of a run's fraction of source videos, drawn by hash; at least one video. A smaller fraction is a part of a larger one."""
     videos = sorted({clip.source_video for clip in clips}, key=lambda video: _hash(f"{config.seed}|{video}"))
     kept = set(videos[: math.ceil(config.train_fraction * len(videos) - 1e-9)])
     return [clip for clip in clips if clip.source_video in kept]
 
 
-def seen_modalities(clip: Clip, config: ThinkerConfig) -> tuple[Modality, ...]:
-    """The modalities of a clip that a run's evaluation shows: missing by hash, so the same clips for every method, and more at a higher rate.
+def seen_modalities(clip: Clip, modalities: Sequence[Modality], observed: ObservedConfig) -> tuple[Modality, ...]:
+    """The modalities of a clip, of those that a run was trained with, that its evaluation shows: missing by hash, so the same clips for every method, and more at a higher rate.
 
     A clip that would lose all of them keeps the one with the highest hash.
     """
-    observed = config.observed
-    shown = [modality for modality in config.modalities if modality in observed.modalities]
+    shown = [modality for modality in modalities if modality in observed.modalities]
     shares = {modality: int(_hash(f"{observed.draw}|{clip.id}|{modality}")[:13], 16) / 16**13 for modality in shown}
     kept = tuple(modality for modality in shown if shares[modality] >= observed.missing_rate)
     return kept or (max(shown, key=lambda modality: shares[modality]),)

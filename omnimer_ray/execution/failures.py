@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.planning.units import LedgerUnit, RunUnit, Unit, record_folder
+from omnimer_ray.planning.units import PartUnit, RunUnit, Unit, record_folder
 from omnimer_ray.records import write_record
 
 
@@ -188,8 +188,8 @@ def record_attempts(folder: Path, unit: Unit, attempts: Sequence[Attempt]) -> No
 
 
 def record_failure(folder: Path, unit: Unit, kind: FailureKind, reason: str, attempts: Sequence[Attempt] = ()) -> None:
-    """Write the record of a failed unit: the sweep continues without it, and the tables show the gap. A ledger has no record."""
-    if isinstance(unit, LedgerUnit):
+    """Write the record of a failed unit: the sweep continues without it, and the tables show the gap. A ledger and a feature have none."""
+    if isinstance(unit, PartUnit):
         return
     about: dict[str, Any] = {"stages": [], "attempts": list(attempts)}
     if isinstance(unit, RunUnit):
@@ -199,7 +199,7 @@ def record_failure(folder: Path, unit: Unit, kind: FailureKind, reason: str, att
             "method": config.method,
             "task": config.task,
             "fold": config.corpus.fold,
-            "seed": config.seed if config.training else None,
+            "seed": config.seed if config.seeded else None,
         }
     path = record_folder(unit, folder)
     path.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.features.store import FEATURES
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.pruning import Pruning
@@ -36,6 +37,11 @@ class Job:
         return self.folder / ".sweep"
 
     @property
+    def feature_store(self) -> Path:
+        """Folder of kept features, shared as the ledgers are."""
+        return self.ledgers.parent / FEATURES
+
+    @property
     def stop_file(self) -> Path:
         """Exists after a request to stop the sweep."""
         return self.work / "stop"
@@ -58,7 +64,7 @@ def write_manifest(path: Path, clips: Sequence[Clip]) -> None:
     write_json(path, [{name: str(value) if isinstance(value, Path) else value for name, value in vars(clip).items()} for clip in clips])
 
 
-def read_manifest(path: Path, config: ThinkerConfig) -> list[Clip]:
+def read_manifest(path: Path, config: RunConfig) -> list[Clip]:
     """Read the clips of a run, with the splits of its fold."""
     return splits_of(config, read_clips(path))
 

@@ -11,8 +11,9 @@ from omnimer_ray.execution.capacity import placement_group_tag
 from omnimer_ray.execution.failures import Attempt, FailureKind, classify, classify_text, needs_less_memory, write_trace
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.worker_process import work
+from omnimer_ray.fusion_config import FusionConfig
 from omnimer_ray.machine.profile import smaller
-from omnimer_ray.planning.units import LedgerUnit, Unit, recorded_outcome
+from omnimer_ray.planning.units import PartUnit, RunUnit, StageUnit, Unit, recorded_outcome
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
@@ -22,20 +23,23 @@ def run_unit(config: dict[str, Any], job: Job) -> None:
     """Tune trainable: run one unit in one worker group, and report its outcome once."""
     from ray import tune
 
-    attempts = config.get("attempts", [])
-    tune.report(_fit(_job_after(job, attempts), config["unit"], attempts))
+    unit, attempts = config["unit"], config.get("attempts", [])
+    tune.report(_fit(_job_of(job, unit, attempts), unit, attempts))
 
 
 def classify_dead_trial(job: Job, unit: Unit, attempts: Sequence[Attempt], text: str) -> Attempt:
     """Return the outcome of a unit whose trial's process died: by the watchdog's reason if it wrote one, else by Ray's text."""
     if _is_recorded(job, unit):
         return {"outcome": "done"}
-    return {**classify_text(text), **_hung(job, unit), "micro_batch": _job_after(job, attempts).profile.micro_batch}
+    return {**classify_text(text), **_hung(job, unit), "micro_batch": _job_of(job, unit, attempts).profile.micro_batch}
 
 
-def _job_after(job: Job, attempts: Sequence[Attempt]) -> Job:
-    """Return the job of the next attempt: with a smaller micro-batch after an attempt that ran out of memory."""
-    return replace(job, profile=smaller(job.profile)) if needs_less_memory(attempts) else job
+def _job_of(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> Job:
+    """Return the job of a unit's next attempt: with a smaller micro-batch after an attempt that ran out of memory, with one worker for a fusion network."""
+    profile = smaller(job.profile) if needs_less_memory(attempts) else job.profile
+    if isinstance(unit, StageUnit | RunUnit) and isinstance(unit.config, FusionConfig):  # a loss over a batch would differ on parts of it
+        profile = profile.model_copy(update={"workers_per_run": min(1, profile.workers_per_run)})
+    return replace(job, profile=profile)
 
 
 def _hung(job: Job, unit: Unit) -> dict[str, Any]:
@@ -88,4 +92,4 @@ def _trainer(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> TorchTrainer:
 
 def _is_recorded(job: Job, unit: Unit) -> bool:
     """Whether the unit died after its record was written: then nothing is repeated, and the reported part is not evaluated twice."""
-    return not isinstance(unit, LedgerUnit) and recorded_outcome(unit, job.folder) == "done"
+    return not isinstance(unit, PartUnit) and recorded_outcome(unit, job.folder) == "done"

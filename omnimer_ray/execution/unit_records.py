@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omnimer_ray.config import RECIPE_VERSION, ThinkerConfig
+from omnimer_ray.config import RECIPE_VERSION, ThinkerConfig, of_thinker
 from omnimer_ray.corpora.select import evaluated_split
 from omnimer_ray.machine.profile import MachineProfile, pace
 from omnimer_ray.planning.units import Run, Stage
@@ -23,19 +23,32 @@ PACKAGES = ("ray", "torch", "transformers", "peft", "deepspeed", "qwen-omni-util
 
 def stage_record(stage: Stage, schedule: Schedule, matched: str, ledger_hash: str | None, num_workers: int) -> dict[str, Any]:
     """Return the record of a trained stage. `matched`: where LoRA was placed; `ledger_hash`: of the supervision that it was trained on."""
+    config = of_thinker(stage.config)
+    return {
+        **_of_stage(stage, num_workers),
+        "num_items": {kind: len(items) for kind, items in schedule.items.items()},
+        "seen_items": schedule.seen_items,
+        "num_steps": schedule.num_steps,
+        "matched": matched,
+        "ledger_hash": ledger_hash,
+        "prompts": prompts_hash(stage.kinds, Style.of(config)),
+        "task_prompts": prompts_hash([config.task], Style.of(config)) if config.task in stage.kinds else None,
+    }
+
+
+def fusion_record(stage: Stage, num_items: int, seen_items: int, num_steps: int, about: str, num_workers: int) -> dict[str, Any]:
+    """Return the record of a network that was trained on features, or of a probe that was fitted to them. `about`: what it is, to print."""
+    counts = {"num_items": {stage.config.task: num_items}, "seen_items": {stage.config.task: seen_items}, "num_steps": num_steps}
+    return {**_of_stage(stage, num_workers), **counts, "matched": about, "features": [feature.key for feature in stage.features]}
+
+
+def _of_stage(stage: Stage, num_workers: int) -> dict[str, Any]:
     return {
         "key": stage.key,
         "outcome": "done",
         "kinds": list(stage.kinds),
         "predecessor": stage.predecessor,
         "config": stage.config.model_dump(mode="json"),
-        "num_items": {kind: len(items) for kind, items in schedule.items.items()},
-        "seen_items": schedule.seen_items,
-        "num_steps": schedule.num_steps,
-        "matched": matched,
-        "ledger_hash": ledger_hash,
-        "prompts": prompts_hash(stage.kinds, Style.of(stage.config)),
-        "task_prompts": prompts_hash([stage.config.task], Style.of(stage.config)) if stage.config.task in stage.kinds else None,
         **environment_info(num_workers),
     }
 
@@ -51,7 +64,7 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "method": config.method,
         "task": config.task,
         "fold": config.corpus.fold,
-        "seed": config.seed if config.training else None,
+        "seed": config.seed if config.seeded else None,
         "stages": [stage.key for stage in run.stages],
         "main_items": sum(stage["seen_items"].get(config.task, 0) for stage in stages)
         if all("seen_items" in stage for stage in stages)
@@ -60,10 +73,14 @@ def run_record(run: Run, folder: Path, num_workers: int) -> dict[str, Any]:
         "observed": config.observed.model_dump(mode="json"),
         "validation_opened": "once, to report" if evaluated_split(config) == config.corpus.reported else "none",
         "registration": registered(folder),
-        "prompts": prompts_hash([config.task], Style.of(config)),
-        "same_prompts": _same_prompts(config, stages),  # as in training
+        **(_prompts(config, stages) if isinstance(config, ThinkerConfig) else {}),
         **environment_info(num_workers),
     }
+
+
+def _prompts(config: ThinkerConfig, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The prompt that a run is evaluated with, and whether it is that of the training."""
+    return {"prompts": prompts_hash([config.task], Style.of(config)), "same_prompts": _same_prompts(config, stages)}
 
 
 def _same_prompts(config: ThinkerConfig, stages: Sequence[Mapping[str, Any]]) -> bool | None:
@@ -73,10 +90,16 @@ def _same_prompts(config: ThinkerConfig, stages: Sequence[Mapping[str, Any]]) ->
 
 
 def write_cost(
-    folder: Path, profile: MachineProfile, sec: float, num_workers: int, attempts: Sequence[Mapping[str, Any]], timings: Mapping[str, float]
+    folder: Path,
+    profile: MachineProfile,
+    sec: float,
+    num_workers: int,
+    attempts: Sequence[Mapping[str, Any]],
+    timings: Mapping[str, float],
+    method: str = "thinker",
 ) -> None:
     """Write cost.json: the time of this attempt, where it ran, and the failed attempts before it. No part of any identity or score."""
-    about = {"sec": round(sec, 1), "workers": num_workers, "pace": pace(profile), "attempts": list(attempts), **_node()}
+    about = {"method": method, "sec": round(sec, 1), "workers": num_workers, "pace": pace(profile), "attempts": list(attempts), **_node()}
     write_json(folder / "cost.json", {**about, **{name: round(value, 2) for name, value in timings.items()}})
 
 

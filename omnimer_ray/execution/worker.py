@@ -1,22 +1,20 @@
-"""One worker of a unit: build supervision, train a stage, evaluate a run. Every rank runs every line; rank 0 writes.
-
-A worker receives a Job and a Unit, and exchanges everything else through the results folder.
-"""
+"""Workers of the Thinker: build supervision, train a stage, evaluate a run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
-from omnimer_ray.config import Kind, ThinkerConfig, stage_kinds
+from omnimer_ray.config import Kind, ThinkerConfig, of_thinker, stage_kinds
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.doctor.host import available_gib
 from omnimer_ray.execution.evaluator import Evaluator
-from omnimer_ray.execution.handout import Job, read_clips, read_manifest
-from omnimer_ray.execution.unit_records import run_record, stage_record, write_cost
+from omnimer_ray.execution.handout import read_clips
+from omnimer_ray.execution.unit_records import run_record, stage_record
+from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.inference.model import about_adapter
 from omnimer_ray.machine.memory import GIB, recompute_rule
 from omnimer_ray.machine.profile import MachineProfile
@@ -24,8 +22,8 @@ from omnimer_ray.metrics import scores
 from omnimer_ray.model.dimensions import is_vision_frozen
 from omnimer_ray.planning.items import ledger_hash, make_schedule, on_one_cosine, unit_clips
 from omnimer_ray.planning.pruning import PRUNED, Judge
-from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
-from omnimer_ray.records import INFERENCE, predictions_schema, read_record, write_json, write_record, write_table
+from omnimer_ray.planning.units import LedgerUnit, Run, RunUnit, Stage, StageUnit
+from omnimer_ray.records import INFERENCE, read_record, write_json, write_record
 from omnimer_ray.tasks.supervision import build, missing
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 from omnimer_ray.training.schedule import Schedule, fitting
@@ -37,47 +35,27 @@ if TYPE_CHECKING:
     from omnimer_ray.training.loop import StepReport
 
 
-class Worker:
-    """A worker of one unit, with its base, clips and folders."""
+class ThinkerWorker(UnitWorker):
+    """A worker of one unit of the Thinker, with its base."""
 
-    def __init__(
-        self,
-        job: Job,
-        unit: Unit,
-        rank: int,
-        num_workers: int,
-        attempts: Sequence[dict[str, Any]],
-        began: float,
-        beat: Callable[[], None] = lambda: None,  # the heartbeat, called after each micro-batch
-    ) -> None:
-        self.job, self.unit, self.rank, self.num_workers, self.attempts = job, unit, rank, num_workers, attempts
-        self.began = began  # time.time() at which the trial started, so that the start of processes counts
-        self.beat = beat
-        self.timings = dict.fromkeys(("startup_sec", "training_sec", "items", "evaluation_sec", "answers"), 0.0)
-        self.device = _device()
-        self.config = unit.config
-        self.base = job.base
-        self.clips = read_manifest(job.work / "manifest.json", self.config)
-        self.judge: Judge | None = None
+    judge: Judge | None = None
+
+    @property
+    def config(self) -> ThinkerConfig:
+        """Of the unit."""
+        return of_thinker(self.unit.config)
 
     def execute(self) -> dict[str, Any]:
         """Do the unit's work; returns its outcome."""
-        match self.config.method:
-            case "thinker":
-                return self._execute_thinker(self.unit)
-            case unknown:
-                assert_never(unknown)
-
-    def _execute_thinker(self, unit: Unit) -> dict[str, Any]:
-        match unit:
+        match self.unit:
             case LedgerUnit():
-                return self.supervise(unit)
+                return self.supervise(self.unit)
             case StageUnit():
-                return self.train_and_evaluate(unit.stage, None)
+                return self.train_and_evaluate(self.unit.stage, None)
             case RunUnit():
-                return self.train_and_evaluate(unit.stage, unit.run)
-            case unknown:
-                assert_never(unknown)
+                return self.train_and_evaluate(self.unit.stage, self.unit.run)
+            case _:
+                raise AssertionError(f"{self.unit.id} is no unit of the Thinker")
 
     def supervise(self, unit: LedgerUnit) -> dict[str, Any]:
         """Build a shard of one instruction's part of the ledger: each worker answers its share into a file of its own."""
@@ -86,7 +64,7 @@ class Worker:
         todo = broadcast_from_rank_0(lambda: missing(ledger, kind, clips))
         if todo:
             self._answer_auxiliary(kind, todo, ledger / f"{kind}.{unit.shard}.{self.rank}.jsonl")
-        _barrier()
+        barrier()
         return {"outcome": broadcast_from_rank_0(lambda: "stopped" if missing(ledger, kind, clips) else "done")}
 
     def _answer_auxiliary(self, kind: Kind, todo: Sequence[Clip], path: Path) -> None:
@@ -94,7 +72,7 @@ class Worker:
         from omnimer_ray.training.evaluation import auxiliary_answerer
 
         answer = auxiliary_answerer(*self._load(), kind, self.config.supervision)
-        batch, report = self.job.profile.evaluation_batch, self._progress("answers")
+        batch, report = self.job.profile.evaluation_batch, self.progress("answers")
         build(answer, todo[self.rank :: self.num_workers], kind, self.config, batch, path, report, self.job.stop_file.exists)
 
     def train_and_evaluate(self, stage: Stage | None, run: Run | None) -> dict[str, Any]:
@@ -114,18 +92,18 @@ class Worker:
         from omnimer_ray.model.inputs import Encoder
         from omnimer_ray.model.thinker import load_thinker
 
-        thinker = load_thinker(self.base, self.config.base.precision, self.device)
+        thinker = load_thinker(self.job.base, self.config.base.precision, self.device)
         encoder = Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
         if self.job.features is not None and is_vision_frozen(self.config.lora):
             self._use_kept_outputs(self.job.features, thinker, encoder)
-        self.timings["startup_sec"] = time.time() - self.began
+        self.started()
         return thinker, encoder
 
     def _use_kept_outputs(self, features: Path, thinker: Thinker, encoder: Encoder) -> None:
         """Let the vision tower see each clip that it has not seen yet, each rank its share; then the tower is not needed any more."""
-        from omnimer_ray.model.vision_outputs import VisionOutputs, use
+        from omnimer_ray.features.vision_outputs import VisionOutputs, use
 
-        outputs, write = VisionOutputs(features, self.config, self.job.cache), self._progress("clips seen by the vision tower")
+        outputs, write = VisionOutputs(features, self.config, self.job.cache), self.progress("clips seen by the vision tower")
 
         def report(done: int, total: int) -> None:
             self.beat()
@@ -133,9 +111,9 @@ class Worker:
 
         others = [read_clips(self.job.other_file(other.fingerprint)) for other in self.config.evaluation.also]
         clips = [clip for part in (self.clips, *others) for clip in part]
-        outputs.fill(thinker, encoder, clips[self.rank :: self.num_workers], report)
-        self._show_history()
-        _barrier()
+        outputs.fill_from(thinker, encoder, clips[self.rank :: self.num_workers], report)
+        self.show_history()
+        barrier()
         use(outputs, thinker, encoder)
 
     def _trained(self, thinker: Thinker, encoder: Encoder, stage: Stage) -> tuple[Thinker, bool]:
@@ -145,7 +123,7 @@ class Worker:
         from omnimer_ray.training import checkpoints
 
         folder = self.job.folder / "stages" / stage.key
-        model, matched = place_lora(thinker.model, stage.config.lora, stage.config.seed)
+        model, matched = place_lora(thinker.model, self.config.lora, self.config.seed)
         thinker = thinker._replace(model=model)
         if broadcast_from_rank_0(lambda: read_record(folder) is not None):
             adapters.load(model, folder)
@@ -155,7 +133,7 @@ class Worker:
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
         schedule = make_schedule(stage, self.clips, self.job.ledgers)
-        if stage.config.optimizer.one_cosine:
+        if self.config.optimizer.one_cosine:
             schedule = on_one_cosine(stage, schedule, self.clips, self.job.ledgers)
         ledger = ledger_hash(stage, self.clips, self.job.ledgers)
         identity = stage.key if ledger is None else f"{stage.key} with ledger {ledger}"
@@ -163,12 +141,12 @@ class Worker:
         if tensors is None:
             return thinker, False
         if self.rank == 0:
-            adapters.save(model, tensors, folder, self.base)
-            write_json(folder / INFERENCE, about_adapter(stage.config, stage.kinds))
-            self._write_cost(folder)
+            adapters.save(model, tensors, folder, self.job.base)
+            write_json(folder / INFERENCE, about_adapter(self.config, stage.kinds))
+            self.write_cost(folder)
             write_record(folder, stage_record(stage, schedule, str(matched), ledger, self.num_workers))
             checkpoints.delete(folder)
-        _barrier()
+        barrier()
         adapters.load(model, folder)
         return thinker, True
 
@@ -180,19 +158,19 @@ class Worker:
         from omnimer_ray.training.loop import AnswerLoss, start_engine, stop_engine, train
         from omnimer_ray.training.placement import Placement
 
-        profile, config = self.job.profile, stage.config
+        profile, config = self.job.profile, self.config
         micro_batch = fitting(profile.micro_batch, config.block, self.num_workers)
         off_card = ("vision",) if encoder.reads_outputs else ()
-        recompute = recompute_rule(profile, _memory_gib(profile), self.base.shape, config, off_card)
+        recompute = recompute_rule(profile, _memory_gib(profile), self.job.base.shape, config, off_card)
         placement = Placement(micro_batch, profile.zero_stage, recompute, profile.checkpoint_every, str(self.device))
         engine = start_engine(AnswerLoss(thinker.model), config.optimizer, schedule, placement)
         clips = {clip.id: clip for clip in self.clips}
         if self.job.pruning is not None and isinstance(self.unit, RunUnit):  # the run's last stage, which has main items
-            score = partial(self._development_f1, thinker, encoder, self.unit.run.config)
+            score = partial(self._development_f1, thinker, encoder, self.config)
             self.judge = Judge(self.job.pruning, self.job.folder, self.unit.run, schedule.num_steps, score)
             if self.judge.pruned:
                 return None  # it was killed between the decision and the record
-        self.timings["startup_sec"] = time.time() - self.began
+        self.started()
 
         def add_timings(step: StepReport) -> None:
             self.timings["items"] += schedule.global_batch
@@ -208,7 +186,7 @@ class Worker:
             folder,
             identity,
             add_timings,
-            self._should_stop,
+            self.should_stop,
             self.beat,
             self._carried(stage),
         )
@@ -222,15 +200,15 @@ class Worker:
         """The optimizer state that the stage starts from, if it is carried over."""
         from omnimer_ray.training.checkpoints import CARRIED, Carried
 
-        if not stage.config.optimizer.carry_over or stage.predecessor is None:
+        if not self.config.optimizer.carry_over or stage.predecessor is None:
             return None
         before = self.job.folder / "stages" / stage.predecessor
         return Carried(before / CARRIED, (read_record(before) or {})["num_steps"])
 
-    def _should_stop(self, step: int) -> bool:
+    def should_stop(self, step: int) -> bool:
         """Whether the sweep is being stopped, or the trial was pruned."""
         pruned = self.judge is not None and self.judge(step)
-        return pruned or self.job.stop_file.exists()
+        return pruned or super().should_stop(step)
 
     def _prune(self, judge: Judge) -> dict[str, Any]:
         """Write the record of a pruned trial and delete its checkpoints."""
@@ -252,59 +230,26 @@ class Worker:
         thinker.model.eval()
         rows = self._evaluator(thinker, encoder, config).predictions("development clips")
         thinker.model.train()
-        self._show_history()
+        self.show_history()
         return scores(
             gold=[row["gold"] for row in rows], predicted=[row["prediction"] for row in rows], labels=LABELS[config.task]
         ).macro_f1
 
     def _evaluator(self, thinker: Thinker, encoder: Encoder, config: ThinkerConfig) -> Evaluator:
         batch = self.job.profile.evaluation_batch
-        return Evaluator(thinker, encoder, config, self.clips, batch, self.rank, self.num_workers, self._progress)
+        return Evaluator(thinker, encoder, config, self.clips, batch, self.rank, self.num_workers, self.progress)
 
     def _evaluate(self, thinker: Thinker, encoder: Encoder, run: Run) -> None:
-        import polars as pl
-
         began = time.monotonic()
         thinker.model.eval()
-        evaluator = self._evaluator(thinker, encoder, run.config)
-        rows = evaluator.predictions("clips", run.config.evaluation.auxiliaries)
-        for other in run.config.evaluation.also:
+        evaluator = self._evaluator(thinker, encoder, self.config)
+        rows = evaluator.predictions("clips", self.config.evaluation.auxiliaries)
+        for other in self.config.evaluation.also:
             answered = evaluator.answers(read_clips(self.job.other_file(other.fingerprint)), f"clips of {other.name}")
             rows += [{**row, "evaluation_corpus": other.name} for row in answered]
         checks = evaluator.check_inputs()
-        if self.rank:
-            return
-        folder = self.job.folder / "runs" / run.signature
-        write_json(folder / "config.json", run.config.model_dump(mode="json"))
-        write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
-        self.timings |= {"answers": len(rows), "evaluation_sec": time.monotonic() - began}
-        self._write_cost(folder)
-        write_record(folder, {**run_record(run, self.job.folder, self.num_workers), "checks": checks})
-        self._progress("clips")(len(rows), len(rows))
-
-    def _write_cost(self, folder: Path) -> None:
-        write_cost(folder, self.job.profile, time.time() - self.began, self.num_workers, self.attempts, self.timings)
-
-    def _show_history(self) -> None:
-        """From here on the history shows the unit's progress."""
         if self.rank == 0:
-            self.job.progress_file(self.unit).unlink(missing_ok=True)
-
-    def _progress(self, what: str) -> Callable[[int, int], None]:
-        """Return a function that writes the unit's progress for the driver, as a file, because the nodes of a cluster share only the folder."""
-
-        def report(done: int, total: int) -> None:
-            if self.rank == 0:
-                write_json(self.job.progress_file(self.unit), {"done": done, "total": total, "what": what})
-
-        return report
-
-
-def _device() -> Any:
-    import ray.train.torch
-    import torch
-
-    return ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+            self.write_run(run, rows, began, checks)
 
 
 def _memory_gib(profile: MachineProfile) -> float:
@@ -312,9 +257,3 @@ def _memory_gib(profile: MachineProfile) -> float:
     import torch
 
     return min(1.0, profile.gpus_per_worker) * torch.cuda.mem_get_info()[1] / GIB if torch.cuda.is_available() else available_gib()
-
-
-def _barrier() -> None:
-    import torch.distributed as dist
-
-    dist.barrier()

@@ -138,11 +138,36 @@ def load_media(clip: Clip, media: MediaConfig, cache: Path) -> ClipMedia:
 
 def frames_hash(clip: Clip, cache: Path) -> str:
     """Hash of what a clip's frames are made from, whatever the media settings. Raises MachineError if its file cannot be read."""
-    video = clip.video_path if "video" in clip.tracks else None
+    return _track_hash(clip, "video", clip.video_path if "video" in clip.tracks else None, cache)
+
+
+def sound_hash(clip: Clip, source: AudioSource, cache: Path) -> str:
+    """The same of a clip's sound."""
+    return _track_hash(clip, "audio", _audio_file(clip, source) if "audio" in clip.tracks else None, cache)
+
+
+def _track_hash(clip: Clip, track: str, path: Path | None, cache: Path) -> str:
     try:
-        return content_hash({"video": source_hash(video, cache) if video else None, "version": MEDIA_VERSION})
+        return content_hash({track: source_hash(path, cache) if path else None, "version": MEDIA_VERSION})
     except Fault as fault:
         raise MachineError(f"{clip.id}: {fault.what}, on {platform.node()}; {fault.remedy}") from None
+
+
+def clip_wave(clip: Clip, media: MediaConfig) -> NDArray[np.float32]:
+    """A clip's sound, mono at 16 kHz; .1 s of silence of a clip without. Raises MediaError naming the clip if it cannot be decoded."""
+    path = _audio_file(clip, media.audio_source) if "audio" in clip.tracks else None
+    if path is None:
+        return _silence()
+    try:
+        return load_wave(path, media)[0]
+    except child_process.NodeFault as fault:
+        raise MachineError(f"{clip.id}: {fault.what}, on {platform.node()}; {fault.remedy}") from None
+    except Fault as fault:
+        raise MediaError(f"{clip.id}: {fault.what}; {fault.remedy}, or list the clip under 'exclude'.") from None
+
+
+def _silence() -> NDArray[np.float32]:
+    return np.zeros(SAMPLE_RATE_HZ // 10, np.float32)
 
 
 def _audio_file(clip: Clip, source: AudioSource) -> Path | None:
@@ -197,7 +222,7 @@ def probe(path: Path, media: MediaConfig | None = None) -> MediaReport:
 def _decode(video: Path | None, audio: Path | None, media: MediaConfig) -> ClipMedia:
     """Decode the tracks in the child process; raises Fault with the file's name. A track without a file is blank."""
     frames, fps = np.zeros((2, 28, 28, 3), np.uint8), media.frames_per_second
-    wave = np.zeros(SAMPLE_RATE_HZ // 10, np.float32)
+    wave = _silence()
     ends: dict[str, dict[str, Any]] = {"video": {"seconds": 0.0, "cut": False}, "audio": {"seconds": 0.0, "cut": False}}
     if video is not None:
         pictures = _ask("video", video, media)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from omnimer_ray.config import Kind, Modality, ThinkerConfig
+from omnimer_ray.config import Kind, MediaConfig, Modality, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MediaError
 from omnimer_ray.media.load import ClipMedia, load_media
@@ -52,17 +52,11 @@ class MediaTensors(NamedTuple):
         return self.pixels.nbytes + self.mel.nbytes
 
 
-class Encoder:
-    """Encode (clip, instruction) pairs as tensors; caches the media of recent clips in memory, up to `memory_bytes`."""
+class MediaEncoder:
+    """Media of clips as tensors; those of recent clips stay in memory, up to `memory_bytes`."""
 
-    def __init__(self, processor: Any, config: ThinkerConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
-        self.processor, self.media, self.style, self.cache, self.memory_bytes = (
-            processor,
-            config.media,
-            Style.of(config),
-            cache,
-            memory_bytes,
-        )
+    def __init__(self, processor: Any, media: MediaConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
+        self.processor, self.media, self.cache, self.memory_bytes = processor, media, cache, memory_bytes
         self.tokenizer = processor.tokenizer
         self._recent: OrderedDict[tuple[str, Path | None, Path | None], MediaTensors] = OrderedDict()
         self._read_outputs: Callable[[Clip, int], torch.Tensor] | None = None
@@ -76,6 +70,53 @@ class Encoder:
     def reads_outputs(self) -> bool:
         """Whether it gives the vision tower's kept outputs."""
         return self._read_outputs is not None
+
+    def media_tensors(self, clip: Clip) -> MediaTensors:
+        """Return the clip's media as tensors, from memory if cached there."""
+        key = (clip.id, clip.video_path, clip.audio_path)  # two corpora may have clips of one name
+        if key in self._recent:
+            self._recent.move_to_end(key)
+            return self._recent[key]
+        tensors = self._tensors(clip, load_media(clip, self.media, self.cache))
+        self._recent[key] = tensors
+        while len(self._recent) > 1 and sum(other.num_bytes for other in self._recent.values()) > self.memory_bytes:
+            self._recent.popitem(last=False)
+        return tensors
+
+    def _tensors(self, clip: Clip, media: ClipMedia) -> MediaTensors:
+        pixels, grid = self._processed(clip, media) if self._read_outputs is None else self._kept(self._read_outputs, clip, media)
+        seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
+        return MediaTensors(pixels, grid, seconds, torch.from_numpy(media.mel), media.num_video_tokens, media.num_audio_tokens)
+
+    def _processed(self, clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels and grid of a clip's frames."""
+        frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
+        # The frames already have their final size: resizing again would triple the number of tokens of small frames.
+        out = self.processor.video_processor(
+            videos=[frames], do_resize=False, do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt"
+        )
+        grid = out["video_grid_thw"][0]
+        num_video_tokens = int(grid.prod()) // self.processor.video_processor.merge_size**2
+        if num_video_tokens != media.num_video_tokens:
+            raise MediaError(
+                f"{clip.id}: the base's processor makes {num_video_tokens} video tokens of frames {tuple(frames.shape)} where the formula gives "
+                f"{media.num_video_tokens}; its preprocessor_config.json is not Qwen2.5-Omni's"
+            )
+        return out["pixel_values_videos"], grid
+
+    def _kept(self, read: Callable[[Clip, int], torch.Tensor], clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
+        """Kept outputs and grid of a clip's frames."""
+        video, (frames, height, width, _) = self.processor.video_processor, media.frames.shape
+        grid = torch.tensor([frames // video.temporal_patch_size, height // video.patch_size, width // video.patch_size])
+        return read(clip, media.num_video_tokens), grid
+
+
+class Encoder(MediaEncoder):
+    """Encode (clip, instruction) pairs as tensors."""
+
+    def __init__(self, processor: Any, config: ThinkerConfig, cache: Path, memory_bytes: int = 1 << 30) -> None:
+        super().__init__(processor, config.media, cache, memory_bytes)
+        self.style = Style.of(config)
 
     def encode(
         self, clip: Clip, kind: Kind, answer: str | None = None, given: str | None = None, seen: Sequence[Modality] | None = None
@@ -111,48 +152,9 @@ class Encoder:
         """Supervised tokens of an answer, <|im_end|> included; control tokens that a base wrote out in an explanation are plain text."""
         return [*self._tokens(answer, plain=True), *self._tokens(END_OF_TURN)]
 
-    def media_tensors(self, clip: Clip) -> MediaTensors:
-        """Return the clip's media as tensors, from memory if cached there."""
-        key = (clip.id, clip.video_path, clip.audio_path)  # two corpora may have clips of one name
-        if key in self._recent:
-            self._recent.move_to_end(key)
-            return self._recent[key]
-        tensors = self._tensors(clip, load_media(clip, self.media, self.cache))
-        self._recent[key] = tensors
-        while len(self._recent) > 1 and sum(other.num_bytes for other in self._recent.values()) > self.memory_bytes:
-            self._recent.popitem(last=False)
-        return tensors
-
     def _tokens(self, text: str, plain: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         return ids
-
-    def _tensors(self, clip: Clip, media: ClipMedia) -> MediaTensors:
-        pixels, grid = self._processed(clip, media) if self._read_outputs is None else self._kept(self._read_outputs, clip, media)
-        seconds = self.processor.video_processor.temporal_patch_size / media.sampled_fps
-        return MediaTensors(pixels, grid, seconds, torch.from_numpy(media.mel), media.num_video_tokens, media.num_audio_tokens)
-
-    def _processed(self, clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels and grid of a clip's frames."""
-        frames = torch.from_numpy(media.frames).permute(0, 3, 1, 2)  # (T, 3, H, W)
-        # The frames already have their final size: resizing again would triple the number of tokens of small frames.
-        out = self.processor.video_processor(
-            videos=[frames], do_resize=False, do_sample_frames=False, cap_pixels_per_frame=True, return_tensors="pt"
-        )
-        grid = out["video_grid_thw"][0]
-        num_video_tokens = int(grid.prod()) // self.processor.video_processor.merge_size**2
-        if num_video_tokens != media.num_video_tokens:
-            raise MediaError(
-                f"{clip.id}: the base's processor makes {num_video_tokens} video tokens of frames {tuple(frames.shape)} where the formula gives "
-                f"{media.num_video_tokens}; its preprocessor_config.json is not Qwen2.5-Omni's"
-            )
-        return out["pixel_values_videos"], grid
-
-    def _kept(self, read: Callable[[Clip, int], torch.Tensor], clip: Clip, media: ClipMedia) -> tuple[torch.Tensor, torch.Tensor]:
-        """Kept outputs and grid of a clip's frames."""
-        video, (frames, height, width, _) = self.processor.video_processor, media.frames.shape
-        grid = torch.tensor([frames // video.temporal_patch_size, height // video.patch_size, width // video.patch_size])
-        return read(clip, media.num_video_tokens), grid
 
 
 def collate(items: Sequence[Encoded], pad_token: int, side: str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from omnimer_ray.config import Kind, flat
+from omnimer_ray.config import Kind, ThinkerConfig, flat, of_thinker
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.markdown import cell, table
 from omnimer_ray.metrics import METRICS, Scores
@@ -15,7 +15,7 @@ from omnimer_ray.model.bases import Base
 from omnimer_ray.outputs.analysis_inputs import run_scores
 from omnimer_ray.planning.identity import stage_settings
 from omnimer_ray.planning.setup import Sweep
-from omnimer_ray.planning.units import LedgerUnit, RunUnit, Stage, Unit
+from omnimer_ray.planning.units import PartUnit, RunUnit, Stage, Unit
 from omnimer_ray.recipes import GIVEN, omnimer_qwen7b
 from omnimer_ray.records import read_record, write_atomically
 from omnimer_ray.tasks.instructions import Style, conversation
@@ -27,13 +27,13 @@ OWN = ("corpus", "base.name", "base.revision", "method", "seed")  # in the lines
 
 def write_card(sweep: Sweep, unit: Unit) -> None:
     """Write the card of the unit's stage, if the stage is recorded as done."""
-    if isinstance(unit, LedgerUnit) or unit.stage is None:
+    if isinstance(unit, PartUnit) or unit.stage is None or not isinstance(unit.config, ThinkerConfig):
         return
     folder = sweep.folder / "stages" / unit.stage.key
     record = read_record(folder)
     if record is None or record["outcome"] != "done":
         return
-    others = [other for other in sweep.plan.units if not isinstance(other, LedgerUnit)]
+    others = [other for other in sweep.plan.units if not isinstance(other, PartUnit)]
     users = [other for other in others if other.stage is not None and other.stage.key == unit.stage.key] or [unit]
     scores = {user.title: found for user in users if isinstance(user, RunUnit) and (found := run_scores(sweep.folder, user.run))}
     text = card(users[0].title, unit.stage, record, sweep.base, sweep.stand_ins, scores)
@@ -67,7 +67,7 @@ def card(title: str, stage: Stage, record: dict[str, Any], base: Base, stand_ins
 
 def loading(stage: Stage, base: Base) -> str:
     """Code that loads the adapter from the folder of its card, with torch, transformers and peft only."""
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[stage.config.base.precision]
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[of_thinker(stage.config).base.precision]
     pinned = f", revision={base.commit!r}" if base.commit else ""
     where = "from omnimer_ray.model.bases import TINY_FOLDER as base" if base.is_tiny else f"base = {base.name!r}"
     hint = "" if base.commit or base.is_tiny else f"  # the folder whose contents have the hash {base.revision}"
@@ -91,16 +91,17 @@ def _head(base: Base) -> str:
 
 
 def _facts(stage: Stage, record: dict[str, Any], base: Base) -> list[tuple[str, ...]]:
-    corpus = stage.config.corpus
+    config = of_thinker(stage.config)
+    corpus = config.corpus
     limit = f", limited to {corpus.limit} clips" if corpus.limit else ""
     fold = f", fold {corpus.fold} of {corpus.folds} held out" if corpus.folds else ""
     before = f"; it was trained further from the adapter `{stage.predecessor}`" if stage.predecessor else ""
     facts = [
         ("stage", f"`{stage.key}`, seed {stage.config.seed}{before}"),
-        ("base", f"{base.name}, {'commit' if base.commit else 'contents'} `{base.revision}`, {stage.config.base.precision}"),
+        ("base", f"{base.name}, {'commit' if base.commit else 'contents'} `{base.revision}`, {config.base.precision}"),
         ("corpus", f"{corpus.name}, fingerprint `{corpus.fingerprint}`{limit}{fold}"),
         ("trained on", ", ".join(f"{kind} ({items} items)" for kind, items in sorted(record["num_items"].items()))),
-        ("steps", f"{record['num_steps']} of {stage.config.global_batch} items"),
+        ("steps", f"{record['num_steps']} of {config.global_batch} items"),
         ("adapter", record["matched"]),
     ]
     return [(name, cell(text)) for name, text in facts]
@@ -124,7 +125,7 @@ def _score_lines(scores: dict[str, Scores]) -> list[str]:
 
 def _settings(stage: Stage) -> list[tuple[str, ...]]:
     """Every setting that the stage depends on, with its source."""
-    config = stage.config
+    config = of_thinker(stage.config)
     paper = flat(omnimer_qwen7b(config.corpus, config.base).model_dump())
     lines: list[tuple[str, ...]] = []
     for name, value in flat(stage_settings(config, stage.kinds, stage.position)).items():
@@ -136,7 +137,7 @@ def _settings(stage: Stage) -> list[tuple[str, ...]]:
 
 def _asked(stage: Stage, kind: Kind) -> str:
     """The conversation with a clip, media as placeholders."""
-    messages = conversation(ANY_CLIP, kind, Style.of(stage.config))
+    messages = conversation(ANY_CLIP, kind, Style.of(of_thinker(stage.config)))
     return "\n".join(
         f"{message['role']}: " + "".join(part.get("text", f"<{part['type']}>") for part in message["content"]) for message in messages
     )

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import ThinkerConfig, flat
+from omnimer_ray.config import RunConfig, ThinkerConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits, splits_of
+from omnimer_ray.fusion_config import Feature, FusionConfig, Linear, Tower
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.extents import stage_steps
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import Search, Trial
-from omnimer_ray.planning.units import LedgerUnit
+from omnimer_ray.planning.units import FeatureUnit, LedgerUnit, Run
 from omnimer_ray.recipes import GIVEN
 from omnimer_ray.tasks.supervision import eligible
 
@@ -83,9 +84,11 @@ def summary(plan: Plan) -> str:
     ledgers = len({unit.part.key for unit in plan.units if isinstance(unit, LedgerUnit)})
     if plan.supervision_only:
         return f"{ledgers} parts of the supervision ledger, in {len(plan.units)} units; nothing is trained"
-    trained = sum(run.config.training for run in plan.runs.values())
+    trained = sum(run.config.seeded for run in plan.runs.values())
     text = f"{trained} trained runs in {len(plan.stages)} stages ({plan.num_shared()} shared), {len(plan.runs) - trained} zero-shot evaluations"
-    return text + (f", {ledgers} parts of the supervision ledger" if ledgers else "")
+    features = sum(isinstance(unit, FeatureUnit) for unit in plan.units)
+    parts = (f", {ledgers} parts of the supervision ledger" if ledgers else "") + (f", {features} features" if features else "")
+    return text + parts
 
 
 def differences(*, paper: ThinkerConfig, recipe: ThinkerConfig) -> list[str]:
@@ -109,9 +112,29 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
             continue
         run = plan.runs[rows[0].signature]
         steps = sum(stage_steps(stage, training) for stage in run.stages)
-        changes = ", ".join(f"{name}={_plain(value)}" for name, value in delta.items()) or "the baseline"
-        printed.append(f"  {variant:{width}}  {len(rows)} x {steps} steps, {steps * run.config.global_batch} items  {changes}")
+        printed.append(f"  {variant:{width}}  {len(rows)} x {_length(run, steps)}  {_about(delta)}")
     return printed
+
+
+def _length(run: Run, steps: int) -> str:
+    """Steps and items of a run; a linear probe has none."""
+    if isinstance(run.config, FusionConfig) and isinstance(run.config.network, Linear):
+        return "fit"
+    assert isinstance(run.config, ThinkerConfig | FusionConfig)
+    return f"{steps} steps, {steps * run.config.global_batch} items"
+
+
+def _about(variant: dict[str, Any] | RunConfig) -> str:
+    """What differs from the baseline, or another method in a few words."""
+    if isinstance(variant, FusionConfig):
+        read = ", ".join(f"{modality}: {_encoder(feature)}" for modality, feature in sorted(variant.features.items()))
+        return f"{variant.network.name} on {read}"
+    changes = variant.items() if isinstance(variant, dict) else ()
+    return ", ".join(f"{name}={_plain(value)}" for name, value in changes) or "the baseline"
+
+
+def _encoder(feature: Feature) -> str:
+    return f"{feature.encoder.tower} tower" if isinstance(feature.encoder, Tower) else feature.encoder.name
 
 
 def ledger_lines(plan: Plan, corpus: Corpus) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from omnimer_ray.config import AUXILIARIES, matched_auxiliaries, stage_epochs
+from omnimer_ray.config import AUXILIARIES, ThinkerConfig, matched_auxiliaries, stage_epochs
+from omnimer_ray.fusion_config import FusionConfig, Linear
 from omnimer_ray.planning.plan import Plan
-from omnimer_ray.planning.units import LedgerUnit, RunUnit, Stage, Unit, trained_stage
+from omnimer_ray.planning.units import FeatureUnit, LedgerUnit, RunUnit, Stage, Unit, trained_stage
 from omnimer_ray.training.schedule import num_steps
 
 STARTUP_ITEMS = 250  # loading a base costs about as much as this many items; only the estimate of time left uses it
@@ -29,16 +30,24 @@ def extent(unit: Unit, num_training: int, num_scored: int) -> Extent:
     """Work of a unit from the numbers of clips; rejected supervision makes it an upper bound."""
     if isinstance(unit, LedgerUnit):
         return Extent(0, -(-num_training // unit.part.shards), 0)
+    if isinstance(unit, FeatureUnit):
+        return Extent(0, num_training + num_scored, 0)
     stage = trained_stage(unit)
     steps = stage_steps(stage, num_training) if stage else 0
+    if not isinstance(unit.config, ThinkerConfig):  # its items cost next to nothing beside the Thinker's, by whose rates time is estimated
+        return Extent(steps, 0, 0)
     answered = (1 + len(AUXILIARIES) * unit.config.evaluation.auxiliaries) * num_scored if isinstance(unit, RunUnit) else 0
     answered += sum(other.num_clips for other in unit.config.evaluation.also) if isinstance(unit, RunUnit) else 0
-    return Extent(steps, answered, stage.config.global_batch if stage else 0)
+    return Extent(steps, answered, unit.config.global_batch if stage else 0)
 
 
 def stage_steps(stage: Stage, num_training: int) -> int:
     """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
     config = stage.config
+    if isinstance(config, FusionConfig):
+        linear = isinstance(config.network, Linear)
+        return 0 if linear else num_steps(round(num_training * config.train_fraction), config.epochs, config.global_batch)
+    assert isinstance(config, ThinkerConfig)
     if isinstance(config.steps, int):
         return config.steps
     kinds = len({*stage.kinds, *(AUXILIARIES[name].kind for name in matched_auxiliaries(config.steps))})

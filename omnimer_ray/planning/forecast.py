@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from omnimer_ray.config import ThinkerConfig, of_thinker
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.doctor import Finding
 from omnimer_ray.doctor.work import CARD_GIB, fits
@@ -35,16 +36,16 @@ def memory(sweep: Sweep) -> Finding:
     """Compare the memory of the plan's largest run with that of a worker, as far as it is known on this machine."""
     here = sweep.profile.address is None
     found = nvidia_cards() if here and sweep.profile.gpus_per_worker else []
-    configs = [run.config for run in sweep.plan.runs.values()]
+    configs = list(sweep.plan.thinkers)
     if sweep.search is not None:
-        configs += [run.config for runs in drawn_runs(sweep.search) for run in runs]
+        configs += [of_thinker(run.config) for runs in drawn_runs(sweep.search) for run in runs]
     cards = [] if isinstance(found, str) else found
     return fits(sweep.profile, sweep.base, local_resources() if here else None, cards, configs)
 
 
 def cards_that_fit(sweep: Sweep) -> list[str]:
     """A line for each profile of `cluster/` whose card's memory is known: whether the plan's largest run fits it."""
-    configs = [run.config for run in sweep.plan.runs.values()]
+    configs = list(sweep.plan.thinkers)
     profiles = {name: profile for name, profile in shipped_profiles().items() if profile.accelerator_type in CARD_GIB}
     found = {name: fits(profile, sweep.base, None, [], configs) for name, profile in profiles.items()}
     return [f"{name}: {'fits' if finding.ok else 'does not fit'}; {finding.text}" for name, finding in found.items()]
@@ -75,7 +76,7 @@ def _by_arithmetic(sweep: Sweep, at_once: int | None) -> str:
     extents = extents_of(sweep.plan, len(sweep.corpus.split("train")), len(sweep.corpus.scored))
     operations, card = 0.0, CARD_GIB.get(sweep.profile.accelerator_type or "", 0.0)
     for unit in sweep.plan.units:
-        if sweep.outcome(unit) is None:
+        if isinstance(unit.config, ThinkerConfig) and sweep.outcome(unit) is None:
             work, item = extents[unit.id], typical_item(unit.config)
             recompute = recompute_rule(sweep.profile, card, shape, unit.config)
             again = recompute is not None and recompute(item.total, item.audio)
@@ -123,7 +124,7 @@ def seconds(rates: Rates, extents: Sequence[Extent]) -> float:
 
 def measured(costs: Iterable[dict[str, Any]], profile: MachineProfile) -> Rates | None:
     """Mean rates of the runs on this profile; None until one has trained and one has answered."""
-    alike = [cost for cost in costs if cost.get("pace") == pace(profile)]
+    alike = [cost for cost in costs if cost.get("pace") == pace(profile) and cost.get("method", "thinker") == "thinker"]
 
     def total(name: str) -> float:
         return float(sum(cost[name] for cost in alike))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
-from omnimer_ray.config import AUXILIARIES, ClassBalance, Kind, content_hash, stage_epochs, stage_kinds
+from omnimer_ray.config import AUXILIARIES, ClassBalance, Kind, content_hash, of_thinker, stage_epochs, stage_kinds
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import fraction_of, splits_of
 from omnimer_ray.errors import ResultsError
@@ -21,7 +21,8 @@ from omnimer_ray.training.schedule import Item, Schedule, num_steps
 
 def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedule:
     """The stage's items: main ones from gold labels, auxiliary ones from the ledger; training clips only."""
-    config, style = stage.config, Style.of(stage.config)
+    config = of_thinker(stage.config)
+    style = Style.of(config)
     training = fraction_of([clip for clip in clips if clip.split == "train"], config)
     labelled = [clip for clip in training if clip.label(config.task) is not None]
     golds = tuple(str(clip.label(config.task)) for clip in labelled)
@@ -29,7 +30,7 @@ def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedul
 
     def items_of(kind: Kind) -> tuple[Item, ...]:
         if kind == config.task:
-            weighted = zip(labelled, _weights(golds, config.class_balance), strict=True)
+            weighted = zip(labelled, weights(golds, config.class_balance), strict=True)
             return tuple(Item(clip.id, kind, main_answer(clip, kind, style), weight) for clip, weight in weighted)
         entries = read_entries(ledgers / keys[kind], kind) if kind in keys else {}
         return auxiliary_items(kind, eligible(training, kind), entries, config)
@@ -46,7 +47,7 @@ def make_schedule(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> Schedul
 
 def on_one_cosine(stage: Stage, schedule: Schedule, clips: Sequence[Clip], ledgers: Path) -> Schedule:
     """The stage's schedule with its place on the learning-rate curve over all stages of the run."""
-    config = stage.config
+    config = of_thinker(stage.config)
     steps = [
         make_schedule(stage._replace(kinds=kinds, position=position, parts=ledger_parts(config, kinds)), clips, ledgers).num_steps
         for position, kinds in enumerate(stage_kinds(config))
@@ -71,7 +72,7 @@ def ledger_hash(stage: Stage, clips: Sequence[Clip], ledgers: Path) -> str | Non
     return content_hash(hashed) if stage.parts else None
 
 
-def _weights(golds: Sequence[str], balance: ClassBalance) -> list[float]:
+def weights(golds: Sequence[str], balance: ClassBalance) -> list[float]:
     """Weights of main items: 1, or the inverse of their class's share, so that every class weighs the same in an epoch."""
     match balance:
         case "none" | "sampling":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.features.store import FEATURES
 from omnimer_ray.machine.flops import ASSUMED_SEC, typical_item
 from omnimer_ray.machine.memory import BYTES, GIB
 from omnimer_ray.model.dimensions import Shape, is_vision_frozen
@@ -31,7 +32,7 @@ def planned(sweep: Sweep) -> str:
 
 def distinct(plan: Plan) -> list[ThinkerConfig]:
     """A config of each setting that determines outputs, of the runs whose vision tower has no LoRA."""
-    frozen = [run.config for run in plan.runs.values() if is_vision_frozen(run.config.lora)]
+    frozen = [config for config in plan.thinkers if is_vision_frozen(config.lora)]
     return list({(config.media.model_dump_json(), config.base.precision): config for config in frozen}.values())
 
 
@@ -53,7 +54,7 @@ def place(sweep: Sweep, configs: list[tuple[ThinkerConfig, int]], log: Callable[
 
 def folder(sweep: Sweep) -> Path:
     """The folder that all sweeps of these results share."""
-    return sweep.request.results / "features"
+    return sweep.request.results / FEATURES
 
 
 def _gib(sweep: Sweep, config: ThinkerConfig, tokens: int) -> float:

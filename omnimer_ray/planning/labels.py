@@ -41,15 +41,18 @@ def check_golds(plan: Plan, corpus: Corpus) -> None:
     seen: set[tuple[str, str]] = set()
     for run in plan.runs.values():
         for stage in run.stages:
-            clips = splits_of(stage.config, corpus.clips) if any(kind in AUXILIARY_OF for kind in stage.kinds) else []
+            config = stage.config
+            if not isinstance(config, ThinkerConfig):
+                continue
+            clips = splits_of(config, corpus.clips) if any(kind in AUXILIARY_OF for kind in stage.kinds) else []
             for kind in stage.kinds:
-                if kind in AUXILIARY_OF and (stage.config.supervision.gold, kind) not in seen and not eligible(clips, kind):
+                if kind in AUXILIARY_OF and (config.supervision.gold, kind) not in seen and not eligible(clips, kind):
                     modality = AUXILIARY_OF[kind].modality
                     raise ConfigError(
                         f"{_variant_of(plan, run.signature)!r} is trained on {kind}, and {corpus.name} has no {modality}_sentiment labels in train; "
                         "--gold fused takes each clip's own sentiment instead, or choose a search space without auxiliaries"
                     )
-                seen.add((stage.config.supervision.gold, kind))
+                seen.add((config.supervision.gold, kind))
 
 
 def _variant_of(plan: Plan, signature: str) -> str:

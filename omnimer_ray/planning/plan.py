@@ -8,13 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
-from omnimer_ray.config import AUXILIARIES, AUXILIARY_OF, Kind, ThinkerConfig, changed, flat, matched_auxiliaries, resolve, stage_kinds
+from omnimer_ray.config import (
+    AUXILIARIES,
+    AUXILIARY_OF,
+    Kind,
+    RunConfig,
+    ThinkerConfig,
+    changed,
+    flat,
+    matched_auxiliaries,
+    resolve,
+    stage_kinds,
+)
 from omnimer_ray.errors import ConfigError, joined, near
+from omnimer_ray.fusion_config import Feature, FusionConfig, Tower
+from omnimer_ray.planning.fusion import fusion_run
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
-from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
+from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 
 BASELINE = "Base"  # the usual name of the row without auxiliaries
 
@@ -44,9 +57,24 @@ class Plan:
         """All stages by key, each once."""
         return {stage.key: stage for run in self.runs.values() for stage in run.stages}
 
+    @property
+    def thinkers(self) -> tuple[ThinkerConfig, ...]:
+        """Configs of the runs of the Thinker."""
+        return tuple(run.config for run in self.runs.values() if isinstance(run.config, ThinkerConfig))
+
+    @cached_property
+    def features(self) -> dict[Feature, FusionConfig]:
+        """The features that the runs read, each with the config of a run that does."""
+        configs = [run.config for run in self.runs.values() if isinstance(run.config, FusionConfig)]
+        found: dict[Feature, FusionConfig] = {}
+        for config in configs:
+            for feature in config.features.values():
+                found.setdefault(feature, config)
+        return found
+
     @cached_property
     def units(self) -> tuple[Unit, ...]:
-        """All units of work: ledgers, then for each seed shared stages and runs; a unit comes after those that it needs.
+        """All units of work: ledgers and features, then for each seed shared stages and runs; a unit comes after those that it needs.
 
         So the first seed's table is complete before another seed's runs start.
         """
@@ -70,7 +98,8 @@ class Plan:
             if run.stages:
                 trained_by.setdefault(last, runs[-1].id)
         trained: list[StageUnit | RunUnit] = [*shared.values(), *runs]
-        return (*ledgers, *sorted(trained, key=lambda unit: self._seed_order(unit.config.seed)))
+        features = [FeatureUnit(feature, config, _feature_title(feature)) for feature, config in self.features.items()]
+        return (*ledgers, *features, *sorted(trained, key=lambda unit: self._seed_order(unit.config.seed)))
 
     def _seed_order(self, seed: int) -> int:
         return self.space.seeds.index(seed) if seed in self.space.seeds else 0
@@ -118,18 +147,18 @@ def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int =
     faults: list[str] = []
     for variant, delta in space.variants.items():
         try:
-            configs = _configs(space, delta, folds)
+            made = [make_run(config, ledger_shards) for config in _configs(space, delta, folds)]
         except ConfigError as error:
             faults.append(f"variant {variant!r}: {error}")
             continue
-        for config in configs:
-            run = make_run(config, ledger_shards)
+        for run in made:
+            config = run.config
             other = names.setdefault(run.signature, variant)
             if other != variant:
                 (merged if space.grid else faults).append(f"variant {variant!r} is the same run as {other!r}")
                 continue
             runs[run.signature] = run
-            seed = config.seed if config.training else None
+            seed = config.seed if config.seeded else None
             row = Row(variant, config.task, seed, config.corpus.fold, run.signature)
             if row not in rows:
                 rows.append(row)
@@ -138,16 +167,22 @@ def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int =
     return Plan(space, tuple(rows), runs, tuple(dict.fromkeys(merged)))
 
 
-def make_run(config: ThinkerConfig, ledger_shards: int = 1) -> Run:
-    """Make the run of a config, in canonical form, with its stages."""
-    config = resolve(config)
-    stages = _stages(config, ledger_shards)
-    return Run(run_signature(config, [stage.key for stage in stages]), config, stages)
+def make_run(config: RunConfig, ledger_shards: int = 1) -> Run:
+    """Make the run of a config, in canonical form, with its stages: the planning half of each method."""
+    match config:
+        case ThinkerConfig():
+            return _thinker_run(config, ledger_shards)
+        case FusionConfig():
+            return fusion_run(config)
+        case _:
+            raise ConfigError(f"method {config.method!r} is not known; known: 'thinker', 'fusion'")
 
 
-def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> list[ThinkerConfig]:
+def _configs(space: SearchSpace, variant: dict[str, Any] | RunConfig, folds: int | None) -> list[RunConfig]:
+    """The configs of a variant: the baseline with changes, or another method's as they are."""
+    start, delta = (variant, {}) if isinstance(variant, RunConfig) else (space.baseline, variant)
     if not isinstance(delta, dict):
-        raise ConfigError(f"a dict of changed fields is needed, not {type(delta).__name__}")
+        raise ConfigError(f"a dict of changed fields, or a config of another method, is needed, not {type(delta).__name__}")
     for name in flat(delta):
         if name.split(".")[0] == "corpus" or name in ("base", "base.name", "base.revision"):
             raise ConfigError(f"{name!r} is chosen on the command line, not in a search space")
@@ -155,26 +190,20 @@ def _configs(space: SearchSpace, delta: dict[str, Any], folds: int | None) -> li
     for task in space.tasks:
         for seed in space.seeds:
             for fold in range(folds) if folds else (None,):
-                config = changed(space.baseline, {"task": task, "seed": seed, "corpus.folds": folds, "corpus.fold": fold, **delta})
-                configs.append(resolve(config))
+                configs.append(changed(start, {"task": task, "seed": seed, "corpus.folds": folds, "corpus.fold": fold, **delta}))
     return configs
 
 
-def _stages(config: ThinkerConfig, ledger_shards: int) -> tuple[Stage, ...]:
-    """The chain of stages that a method trains."""
-    match config.method:
-        case "thinker":
-            chain = stage_kinds(config) if config.training else ()
-        case unknown:
-            assert_never(unknown)
+def _thinker_run(config: ThinkerConfig, ledger_shards: int) -> Run:
+    config = resolve(config)
     stages: list[Stage] = []
-    for position, kinds in enumerate(chain):
+    for position, kinds in enumerate(stage_kinds(config) if config.training else ()):
         predecessor = stages[-1].key if stages else None
         matched = [AUXILIARIES[name].kind for name in matched_auxiliaries(config.steps)]
         parts_needed = ledger_parts(config, (*kinds, *(kind for kind in matched if kind not in kinds)), ledger_shards)
         key = stage_key(config, kinds, position, predecessor, [part.key for part in parts_needed])
         stages.append(Stage(key, config, kinds, position, predecessor, parts_needed))
-    return tuple(stages)
+    return Run(run_signature(config, [stage.key for stage in stages]), config, tuple(stages))
 
 
 def ledger_parts(config: ThinkerConfig, kinds: tuple[Kind, ...], shards: int = 1) -> tuple[LedgerPart, ...]:
@@ -192,6 +221,11 @@ def _ledger_title(part: LedgerPart, shard: int, several: bool) -> str:
         + (f", ledger {part.key[:6]}" if several else "")
         + (f", shard {shard + 1} of {part.shards}" if part.shards > 1 else "")
     )
+
+
+def _feature_title(feature: Feature) -> str:
+    name = f"{feature.encoder.tower} tower" if isinstance(feature.encoder, Tower) else feature.encoder.name
+    return f"features: {name} on {feature.view}, {feature.key[:6]}"
 
 
 def _stage_title(stage: Stage) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.config import ThinkerConfig, of_thinker
 from omnimer_ray.planning.units import Run
 from omnimer_ray.records import read_json, write_json
 from omnimer_ray.training.ranks import broadcast_from_rank_0
@@ -77,7 +77,7 @@ class Judge:
     def __init__(self, pruning: Pruning, folder: Path, run: Run, num_steps: int, score: Callable[[], float]) -> None:
         self.pruning, self.folder, self.run, self.score = pruning, folder, run, score
         self.steps = rung_steps(pruning.rungs, num_steps)
-        written = broadcast_from_rank_0(lambda: verdicts(folder, run.config, run.signature, pruning.rungs))
+        written = broadcast_from_rank_0(lambda: verdicts(folder, of_thinker(run.config), run.signature, pruning.rungs))
         self.verdicts = {verdict.rung: verdict for verdict in written}
 
     @property
@@ -95,7 +95,7 @@ class Judge:
         if rung is not None and rung not in self.verdicts:
             value = self.score()
             self.verdicts[rung] = broadcast_from_rank_0(
-                lambda: judge(self.folder, self.run.config, self.run.signature, rung, value, self.pruning.reduction)
+                lambda: judge(self.folder, of_thinker(self.run.config), self.run.signature, rung, value, self.pruning.reduction)
             )
         return self.pruned is not None
 

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, DevelopmentPart, Task, ThinkerConfig, changed
+from omnimer_ray.config import AUXILIARIES, SCHEDULES, AuxiliaryName, DevelopmentPart, Task, ThinkerConfig, changed, of_thinker
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.planning.plan import Plan, Row, make_run
 from omnimer_ray.planning.space import SearchSpace
@@ -134,7 +134,7 @@ def named(params: dict[str, Any]) -> str:
 def units_of(name: str, run: Run) -> tuple[Unit, ...]:
     """A run's units: parts of the ledger, its stages but the last, and the run."""
     row = Row(name, run.config.task, run.config.seed, None, run.signature)
-    return Plan(SearchSpace(run.config, {name: {}}), (row,), {run.signature: run}).units
+    return Plan(SearchSpace(of_thinker(run.config), {name: {}}), (row,), {run.signature: run}).units
 
 
 def ledger_units(search: Search) -> tuple[LedgerUnit, ...]:

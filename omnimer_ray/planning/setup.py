@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnimer_ray.config import CorpusConfig, ThinkerConfig, changed, parse
-from omnimer_ray.corpora import GENERATED
+from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.features.store import FEATURES, FeatureStore
+from omnimer_ray.fusion_config import Feature
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
@@ -22,7 +24,7 @@ from omnimer_ray.planning.owner import Owner, find_folder
 from omnimer_ray.planning.plan import Plan, make_plan
 from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
 from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
-from omnimer_ray.planning.units import LedgerPart, LedgerUnit, Unit, record_folder, recorded_outcome, trained_stage
+from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, PartUnit, Unit, record_folder, recorded_outcome, trained_stage
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.records import RECORD, read_record
 from omnimer_ray.tasks.supervision import freeze, has_started, is_frozen, missing
@@ -104,11 +106,17 @@ class Sweep(NamedTuple):
             *((FUSED,) if self.request.gold == "fused" else ()),
         )
 
+    def store(self, feature: Feature) -> FeatureStore:
+        """The kept entries of a feature."""
+        return FeatureStore(self.request.results / FEATURES, feature, default_cache())
+
     def outcome(self, unit: Unit) -> str | None:
         """'done', a recorded failure, or None."""
         if isinstance(unit, LedgerUnit):
             folder = self.ledgers / unit.part.key
             return None if missing(folder, unit.part.kind, unit_clips(unit, self.corpus.clips)) else "done"
+        if isinstance(unit, FeatureUnit):
+            return None if self.store(unit.feature).missing(self.corpus.clips) else "done"
         return recorded_outcome(unit, self.folder)
 
     def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
@@ -142,13 +150,15 @@ class Sweep(NamedTuple):
     def forget_failures(self) -> None:
         """Delete the records of failures, so that their units are run again."""
         for unit in self.plan.units:
-            if not isinstance(unit, LedgerUnit) and self.outcome(unit) not in (None, "done"):
+            if not isinstance(unit, PartUnit) and self.outcome(unit) not in (None, "done"):
                 (record_folder(unit, self.folder) / RECORD).unlink()
 
     def has_started(self, unit: Unit) -> bool:
         """Whether a unit without an outcome has left something to resume from."""
         if isinstance(unit, LedgerUnit):
             return has_started(self.ledgers / unit.part.key, unit.part.kind)
+        if isinstance(unit, FeatureUnit):
+            return self.store(unit.feature).folder.exists()
         stage = trained_stage(unit)
         return stage is not None and (self.folder / "stages" / stage.key).exists()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.config import RunConfig, ThinkerConfig
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class SearchSpace:
     """One question: a bound baseline and named deltas on it; the names are the row names of its table."""
 
     baseline: ThinkerConfig
-    variants: Mapping[str, dict[str, Any]]
+    variants: Mapping[str, dict[str, Any] | RunConfig]  # changes of the baseline, or a run of another method as it is
     tasks: tuple[str, ...] = ("sentiment", "emotion")
     seeds: tuple[int, ...] = (0,)
     notes: Mapping[str, str] = field(default_factory=dict)  # of a variant: what its row rules out, printed with the tables

@@ -1,6 +1,6 @@
-"""The parts of a plan: stages, runs, and the three types of work unit that Ray Tune hands out.
+"""The parts of a plan: stages, runs, and the four types of work unit that Ray Tune hands out.
 
-A unit is a part of the supervision ledger, a stage that several runs continue, or a run: its last stage and its evaluation.
+A unit is a part of the supervision ledger, a feature of all clips, a stage that several runs continue, or a run: its last stage and its evaluation.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from omnimer_ray.config import Kind, ThinkerConfig
+from omnimer_ray.config import Kind, RunConfig, ThinkerConfig
+from omnimer_ray.fusion_config import Feature
 from omnimer_ray.records import read_record
 
 
@@ -25,18 +26,19 @@ class Stage(NamedTuple):
     """A part of training with one item distribution."""
 
     key: str
-    config: ThinkerConfig  # of the first run that needs it; runs that share the stage are equal in all that the key hashes
+    config: RunConfig  # of the first run that needs it; runs that share the stage are equal in all that the key hashes
     kinds: tuple[Kind, ...]
     position: int  # 0 for the first stage of a run
     predecessor: str | None
-    parts: tuple[LedgerPart, ...]  # of the supervision ledger, one for each auxiliary kind
+    parts: tuple[LedgerPart, ...] = ()  # of the supervision ledger, one for each auxiliary kind
+    features: tuple[Feature, ...] = ()  # that its model reads
 
 
 class Run(NamedTuple):
     """A chain of stages with its evaluation."""
 
     signature: str
-    config: ThinkerConfig
+    config: RunConfig
     stages: tuple[Stage, ...]
 
 
@@ -63,6 +65,24 @@ class LedgerUnit(NamedTuple):
         return self.part.config
 
 
+class FeatureUnit(NamedTuple):
+    """Computes a feature of all clips; it has no record, the entries are its result."""
+
+    feature: Feature
+    config: RunConfig  # of a run that needs it
+    title: str
+
+    @property
+    def id(self) -> str:
+        """Id, unique in a plan."""
+        return feature_id(self.feature)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the units that must be done first."""
+        return ()
+
+
 class StageUnit(NamedTuple):
     """Trains a stage that is not the last one of every run with it."""
 
@@ -80,7 +100,7 @@ class StageUnit(NamedTuple):
         return stage_needs(self.stage)
 
     @property
-    def config(self) -> ThinkerConfig:
+    def config(self) -> RunConfig:
         """Settings of the unit."""
         return self.stage.config
 
@@ -110,18 +130,24 @@ class RunUnit(NamedTuple):
         return stage_needs(self.stage) if self.stage is not None else ()
 
     @property
-    def config(self) -> ThinkerConfig:
+    def config(self) -> RunConfig:
         """Settings of the unit."""
         return self.run.config
 
 
-Unit = LedgerUnit | StageUnit | RunUnit
+PartUnit = LedgerUnit | FeatureUnit  # without a record
+Unit = PartUnit | StageUnit | RunUnit
 
 
 def ledger_ids(part: LedgerPart) -> tuple[str, ...]:
     """Ids of the units that build a part of the ledger, one of each shard."""
     name = f"ledger-{part.key}-{part.kind}"
     return tuple(f"{name}-{shard + 1}of{part.shards}" for shard in range(part.shards)) if part.shards > 1 else (name,)
+
+
+def feature_id(feature: Feature) -> str:
+    """Id of the unit that computes a feature."""
+    return f"feature-{feature.key}"
 
 
 def stage_id(key: str) -> str:
@@ -132,7 +158,8 @@ def stage_id(key: str) -> str:
 def stage_needs(stage: Stage) -> tuple[str, ...]:
     """Ids of the units whose results a stage is trained on."""
     ledgers = [name for part in stage.parts for name in ledger_ids(part)]
-    return (*ledgers, *((stage_id(stage.predecessor),) if stage.predecessor else ()))
+    features = [feature_id(feature) for feature in stage.features]
+    return (*ledgers, *features, *((stage_id(stage.predecessor),) if stage.predecessor else ()))
 
 
 def trained_stage(unit: Unit) -> Stage | None:
@@ -142,7 +169,7 @@ def trained_stage(unit: Unit) -> Stage | None:
             return unit.stage
         case RunUnit():
             return unit.stage if unit.trained_by is None else None
-        case LedgerUnit():
+        case LedgerUnit() | FeatureUnit():
             return None
 
 

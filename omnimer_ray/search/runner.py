@@ -19,7 +19,7 @@ from omnimer_ray.planning.extents import Extent, extent
 from omnimer_ray.planning.pruning import Pruning
 from omnimer_ray.planning.search_space import TRIALS, best, is_over, ledger_units, named, read_trials, trial_plan, units_of
 from omnimer_ray.planning.setup import Sweep
-from omnimer_ray.planning.units import LedgerUnit, RunUnit, Unit, recorded_outcome
+from omnimer_ray.planning.units import PartUnit, RunUnit, Unit, recorded_outcome
 from omnimer_ray.search.study import Asked, Study
 
 DONE, FAILED, INTERRUPTED = 0, 4, 130
@@ -68,7 +68,7 @@ class StudySearcher(PlanSearcher):
         """Add a trial's stages and run, except those that are recorded, pending or running."""
         known = {unit.id for unit in (*self.pending, *self.running.values())}
         for unit in units_of(f"trial {asked.number}: {named(asked.params)}", asked.run):
-            if isinstance(unit, LedgerUnit) or unit.id in known:
+            if isinstance(unit, PartUnit) or unit.id in known:
                 continue
             if recorded_outcome(unit, self.study.folder) is not None:
                 self.done.add(unit.id)

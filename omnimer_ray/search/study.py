@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from omnimer_ray.config import content_hash
+from omnimer_ray.config import content_hash, of_thinker
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.outputs.analysis_inputs import run_scores
 from omnimer_ray.planning.pruning import PRUNED, verdicts
@@ -104,7 +104,7 @@ class Study:
         }
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
-        for verdict in verdicts(self.folder, asked.run.config, asked.run.signature, self.search.rungs):
+        for verdict in verdicts(self.folder, of_thinker(asked.run.config), asked.run.signature, self.search.rungs):
             trial.report(verdict.value, step=round(100 * verdict.rung))
         if outcome == DONE:
             self.study.tell(asked.number, self._development_f1(asked.run), TrialState.COMPLETE)

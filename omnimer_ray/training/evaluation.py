@@ -35,7 +35,7 @@ def evaluate(
     style = Style.of(config)
     answer = answerer(thinker, encoder, config.task, config.evaluation, config.corpus.unfixed)
     labelled = [clip for clip in clips if clip.label(config.task) is not None]
-    seen = {clip.id: seen_modalities(clip, config) for clip in labelled}
+    seen = {clip.id: seen_modalities(clip, config.modalities, config.observed) for clip in labelled}
     rows: dict[str, dict[str, Any]] = {}
     for shown in dict.fromkeys(seen.values()):  # a batch holds items with the same modalities
         for part in in_batches([clip for clip in labelled if seen[clip.id] == shown], batch):

@@ -89,7 +89,7 @@ def leave_single_process_group() -> None:
         sys.modules["deepspeed"].comm.destroy_process_group()
 
 
-def start_engine(loss: torch.nn.Module, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
+def start_engine(loss: Any, settings: OptimizerConfig, schedule: Schedule, placement: Placement) -> Any:
     """Return a DeepSpeed engine around a module that returns the loss of each item, of its `model`; the process group must be initialised.
 
     DeepSpeed's bf16 mode is off: the adapter, its gradients and their sums are fp32 for every precision of the frozen base.

@@ -14,7 +14,7 @@ from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Corpus
 from omnimer_ray.corpora.select import development_splits
 from omnimer_ray.execution.handout import Job, write_manifest
-from omnimer_ray.execution.worker import Worker
+from omnimer_ray.execution.worker import ThinkerWorker
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.metrics import scores
 from omnimer_ray.model.bases import locate
@@ -46,7 +46,7 @@ def start(trial: Run, corpus: Corpus, shared_cache: Path) -> Start:
         job = Job(folder, folder / "ledgers", shared_cache, locate("tiny"), profile, "1", pruning)
         write_manifest(job.work / "manifest.json", corpus.split("train"))
         (unit,) = units_of("trial 0", trial)
-        return Worker(job, unit, 0, 1, (), time.time(), (folder / "beat").touch).execute(), job
+        return ThinkerWorker(job, unit, 0, 1, (), time.time(), (folder / "beat").touch).execute(), job
 
     return run
 

@@ -8,21 +8,24 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from numpy.typing import NDArray
 from short_training import Parts, Tensors, adapted_thinker, gold_answer, relative_l2
 
 from omnimer_ray.config import ThinkerConfig
-from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import MachineError
+from omnimer_ray.features import vision_outputs
+from omnimer_ray.features.vision_outputs import VisionOutputs, use
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.dimensions import PLACEMENTS, is_vision_frozen
 from omnimer_ray.model.generation import generate
 from omnimer_ray.model.inputs import Encoder, collate, labels
 from omnimer_ray.model.lora import place_lora, trainable
 from omnimer_ray.model.thinker import Thinker, load_thinker
-from omnimer_ray.model.vision_outputs import VisionOutputs, use
 from omnimer_ray.training.loop import AnswerLoss
 
 SLOW_SEC = 0.1  # of making an entry in the test with two processes
@@ -30,7 +33,7 @@ SLOW_SEC = 0.1  # of making an entry in the test with two processes
 
 def filled(thinker: Thinker, config: ThinkerConfig, corpus: Corpus, folder: Path, cache: Path) -> tuple[VisionOutputs, Encoder]:
     outputs, encoder = VisionOutputs(folder, config, cache), Encoder(thinker.processor, config, cache)
-    outputs.fill(thinker, encoder, corpus.clips, lambda done, total: None)
+    outputs.fill_from(thinker, encoder, corpus.clips, lambda done, total: None)
     return outputs, encoder
 
 
@@ -72,7 +75,7 @@ def test_the_outputs_of_a_bf16_base_are_kept_in_bf16(
     media = encoder.media_tensors(clip)
     with torch.no_grad():
         expected = thinker.model.model.visual(media.pixels.bfloat16(), grid_thw=media.grid[None]).pooler_output
-    kept = outputs.read(clip, media.num_video_tokens)
+    kept = outputs.tokens(clip, media.num_video_tokens)
     assert kept.dtype == torch.bfloat16
     assert torch.equal(kept, expected)
 
@@ -102,23 +105,23 @@ def test_an_entry_that_cannot_be_used_is_made_again_by_the_next_start(
     elif fault == "damaged":
         place.write_bytes(place.read_bytes()[:-7])
     with pytest.raises(MachineError, match=f"{clip.id}: {re.escape(str(place))} is absent or damaged; the same command makes it again"):
-        outputs.read(clip, tokens + 1 if fault == "of another length" else tokens)
+        outputs.tokens(clip, tokens + 1 if fault == "of another length" else tokens)
     assert not place.exists()
     outputs, _ = filled(tiny, recipe, corpus, tmp_path, shared_cache)
-    assert len(outputs.read(clip, tokens)) == tokens
+    assert len(outputs.tokens(clip, tokens)) == tokens
 
 
 def fill_slowly(base: Base, config: ThinkerConfig, corpus: Corpus, folder: Path, cache: Path) -> None:
     """Fill the folder, and write each entry that is begun into a log."""
-    make = VisionOutputs._make
+    make = vision_outputs.vision
 
-    def logged(self: VisionOutputs, thinker: Thinker, encoder: Encoder, clip: object) -> None:
+    def logged(thinker: Thinker, encoder: Encoder, clip: Clip) -> NDArray[Any]:
         with (folder / "begun.txt").open("a") as file:
-            file.write(f"{os.getpid()} {self.place(clip).name}\n")  # type: ignore[arg-type]
+            file.write(f"{os.getpid()} {clip.id}\n")
         time.sleep(SLOW_SEC)
-        make(self, thinker, encoder, clip)  # type: ignore[arg-type]
+        return make(thinker, encoder, clip)
 
-    VisionOutputs._make = logged  # type: ignore[method-assign]
+    vision_outputs.vision = logged  # type: ignore[attr-defined]
     filled(load_thinker(base, "fp32"), config, corpus, folder, cache)
 
 
@@ -143,6 +146,6 @@ def test_two_processes_make_each_entry_once_and_one_may_be_killed(
     assert {name for name in names if names.count(name) > 1} <= {cut}
     expected, _ = filled(tiny, recipe, corpus, tmp_path / "undisturbed", shared_cache)
     files = sorted(expected.folder.glob("*.safetensors"))
-    assert sorted(set(names)) == [file.name for file in files]
+    assert set(names) == {clip.id for clip in corpus.clips}
     for file in files:
         assert (VisionOutputs(tmp_path, recipe, shared_cache).folder / file.name).read_bytes() == file.read_bytes()

@@ -1,0 +1,214 @@
+"""Workers of fusion: compute a feature of all clips; train a network, or fit a linear probe, on features, and evaluate it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnimer_ray.config import MediaConfig, Modality
+from omnimer_ray.corpora.clips import LABELS, Clip
+from omnimer_ray.corpora.select import evaluated_split, seen_modalities
+from omnimer_ray.execution.unit_records import fusion_record
+from omnimer_ray.execution.unit_worker import UnitWorker, barrier
+from omnimer_ray.features.store import FeatureStore
+from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tower
+from omnimer_ray.planning.fusion import fusion_schedule, labelled
+from omnimer_ray.planning.units import FeatureUnit, RunUnit, Stage, StageUnit
+from omnimer_ray.records import read_record, write_record
+from omnimer_ray.training.ranks import broadcast_from_rank_0
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from omnimer_ray.training.loop import StepReport
+
+
+class FusionWorker(UnitWorker):
+    """A worker of one unit of fusion."""
+
+    @property
+    def config(self) -> FusionConfig:
+        """Of the unit."""
+        assert isinstance(self.unit.config, FusionConfig)
+        return self.unit.config
+
+    def execute(self) -> dict[str, Any]:
+        """Do the unit's work; returns its outcome."""
+        match self.unit:
+            case FeatureUnit():
+                return self._encode(self.unit.feature)
+            case StageUnit() | RunUnit():
+                assert self.unit.stage is not None
+                if not self._trained(self.unit.stage):
+                    return {"outcome": "stopped"}
+                if isinstance(self.unit, RunUnit):
+                    self._evaluate(self.unit)
+                return {"outcome": "done"}
+            case _:
+                raise AssertionError(f"{self.unit.id} is no unit of fusion")
+
+    def _encode(self, feature: Feature) -> dict[str, Any]:
+        """Each rank makes the entries of its share of the clips; a killed unit goes on with those that are missing."""
+        store, write = self._store(feature), self.progress("clips")
+
+        def report(done: int, total: int) -> None:
+            self.beat()
+            write(done, total)
+            if self.should_stop(0):
+                raise _StoppedError
+
+        todo: list[Clip] = broadcast_from_rank_0(lambda: store.missing(self.clips))
+        with contextlib.suppress(_StoppedError):
+            store.fill(todo[self.rank :: self.num_workers], self._encoder(feature), report)
+        barrier()
+        return {"outcome": broadcast_from_rank_0(lambda: "stopped" if store.missing(self.clips) else "done")}
+
+    def _encoder(self, feature: Feature) -> Callable[[Clip], NDArray[Any]]:
+        """What makes an entry."""
+        from omnimer_ray.features import measured
+
+        encoder = feature.encoder
+        match encoder:
+            case CharNgrams():
+                return lambda clip: measured.char_ngrams(clip, encoder)
+            case Prosody():
+                media = feature.media
+                assert media is not None
+                return lambda clip: measured.prosody(clip, media)
+            case Tower():
+                return self._tower(encoder, feature)
+
+    def _tower(self, encoder: Tower, feature: Feature) -> Callable[[Clip], NDArray[Any]]:
+        from omnimer_ray.features.towers import states
+        from omnimer_ray.model.inputs import MediaEncoder
+        from omnimer_ray.model.thinker import load_thinker
+
+        thinker = load_thinker(self.job.base, encoder.precision, self.device)
+        media = MediaEncoder(thinker.processor, feature.media or MediaConfig(), self.job.cache, int(self.job.profile.cache_gib * 2**30))
+        return lambda clip: states(encoder.tower, thinker, media, clip)
+
+    def _store(self, feature: Feature) -> FeatureStore:
+        return FeatureStore(self.job.feature_store, feature, self.job.cache)
+
+    def _stores(self) -> dict[Modality, FeatureStore]:
+        return {modality: self._store(feature) for modality, feature in self.config.features.items()}
+
+    def _trained(self, stage: Stage) -> bool:
+        """Train the stage unless it is recorded; whether it is finished."""
+        folder = self.job.folder / "stages" / stage.key
+        if broadcast_from_rank_0(lambda: read_record(folder) is not None):
+            return True
+        if self.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+        barrier()
+        if isinstance(self.config.network, Linear):
+            self._fit(stage, folder)
+            return True
+        return self._train(stage, folder)
+
+    def _fit(self, stage: Stage, folder: Path) -> None:
+        from omnimer_ray.fusion import linear
+
+        self.started()
+        began, training = time.monotonic(), labelled(self.config, self.clips)
+        if self.rank == 0:
+            values, _ = linear.summaries(self._stores(), training)
+            golds = [str(clip.label(self.config.task)) for clip in training]
+            fitted = linear.fit(self.config, values, golds, [clip.source_video for clip in training])
+            linear.save(fitted, folder)
+            self.timings |= {"training_sec": time.monotonic() - began, "items": len(training)}
+            self.write_cost(folder)
+            about = f"{values.shape[1]} values of a clip, C {fitted.strength:g} of {', '.join(f'{one:g}' for one in self.config.network.strengths)}"  # type: ignore[union-attr]
+            write_record(folder, fusion_record(stage, len(training), len(training), 0, about, self.num_workers))
+        barrier()
+
+    def _train(self, stage: Stage, folder: Path) -> bool:
+        from omnimer_ray.fusion import network
+        from omnimer_ray.fusion.reader import Reader
+        from omnimer_ray.model.lora import trainable
+        from omnimer_ray.training import checkpoints
+        from omnimer_ray.training.loop import start_engine, stop_engine, train
+        from omnimer_ray.training.placement import Placement
+
+        config, schedule = self.config, fusion_schedule(self.config, self.clips)
+        reader = Reader(self._stores(), config.max_steps)
+        reader.fit(labelled(config, self.clips))
+        model = network.build(config, reader.widths).to(self.device)
+        placement = Placement(
+            config.global_batch, self.job.profile.zero_stage, checkpoint_every=self.job.profile.checkpoint_every, device=str(self.device)
+        )
+        engine = start_engine(network.LabelLoss(model), config.optimizer, schedule, placement)
+        feed = network.FeatureFeed(reader, {clip.id: clip for clip in self.clips}, config, str(self.device))
+        self.started()
+        self.show_history()
+
+        def add_timings(step: StepReport) -> None:
+            self.timings["items"] += schedule.global_batch
+            self.timings["training_sec"] += step.sec
+
+        finished = train(
+            engine, feed, schedule, config.optimizer, "items", placement, folder, stage.key, add_timings, self.should_stop, self.beat
+        )
+        if finished:
+            network.save(checkpoints.parameters(engine), reader, folder)
+            number = sum(parameter.numel() for parameter in trainable(model).values())
+            self.write_cost(folder)
+            about = f"{config.network.name}: {number:,} parameters"
+            items = len(schedule.items[config.task])
+            write_record(folder, fusion_record(stage, items, schedule.seen_items[config.task], schedule.num_steps, about, self.num_workers))
+            checkpoints.delete(folder)
+        stop_engine(engine)
+        return finished
+
+    def _evaluate(self, unit: RunUnit) -> None:
+        began, config = time.monotonic(), self.config
+        split = evaluated_split(config)
+        clips = [clip for clip in self.clips if clip.split == split and clip.label(config.task) is not None]
+        if self.rank == 0:
+            rows = self._answers(self.job.folder / "stages" / unit.run.stages[-1].key, clips)
+            self.write_run(unit.run, rows, began, {})
+        barrier()
+
+    def _answers(self, folder: Path, clips: Sequence[Clip]) -> list[dict[str, Any]]:
+        """Rows of predictions.parquet, in the order of `clips`."""
+        from omnimer_ray.fusion import linear, network
+        from omnimer_ray.fusion.reader import Reader
+
+        config, stores = self.config, self._stores()
+        seen = [seen_modalities(clip, config.modalities, config.observed) for clip in clips]
+        if isinstance(config.network, Linear):
+            import numpy as np
+
+            values, owners = linear.summaries(stores, clips)
+            shown = np.array([[owner in one for owner in owners] for one in seen])
+            found = linear.load(folder).probabilities(values, shown).tolist()
+        else:
+            reader = Reader(stores, config.max_steps)
+            model = network.load(config, reader, folder).to(self.device)
+            found = network.probabilities(model, reader, clips, seen, self.job.profile.evaluation_batch, str(self.device))
+        return [_row(config, clip, one) for clip, one in zip(clips, found, strict=True)]
+
+
+class _StoppedError(Exception):
+    """The sweep is being stopped."""
+
+
+def _row(config: FusionConfig, clip: Clip, probabilities: list[float]) -> dict[str, Any]:
+    labels = LABELS[config.task]
+    prediction = labels[probabilities.index(max(probabilities))]
+    return {
+        "evaluation_corpus": config.corpus.name,
+        "clip": clip.id,
+        "instruction": config.task,
+        "gold": clip.label(config.task),
+        "gold_distribution": None,
+        "prediction": prediction,
+        "predicted_sentiment": prediction if config.task == "sentiment" else None,
+        "probabilities": probabilities,
+        "answer": None,
+        "closed_set_mass": None,
+        "generated": None,
+    }

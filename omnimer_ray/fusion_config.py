@@ -1,0 +1,227 @@
+"""FusionConfig: a run of a small network, or of a linear probe, on features of the modalities that were computed before.
+
+Numbers of the networks are those of MMSA 2.2.1 for SIMS, whose classes they follow; for these corpora they are assumed [A].
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from omnimer_ray.config import (
+    BaseConfig,
+    Frozen,
+    MediaConfig,
+    Modality,
+    ObservedConfig,
+    OptimizerConfig,
+    RunConfig,
+    ThinkerConfig,
+    content_hash,
+)
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Tower(Frozen):
+    """Last states of a part of the base, which is frozen: (T, D), D the width of its language model, T by the part.
+
+    vision: video tokens; audio: sound tokens; language: tokens of the transcript alone, without a chat format.
+    """
+
+    name: Literal["tower"] = "tower"
+    tower: Literal["vision", "audio", "language"]
+    revision: str
+    precision: Literal["fp32", "bf16"]
+
+
+class CharNgrams(Frozen):
+    """Hashed counts of character n-grams inside words of the transcript, (1, size), each row of length 1 (scikit-learn, HashingVectorizer)."""
+
+    name: Literal["char_ngrams"] = "char_ngrams"
+    size: int = Field(1024, ge=8)
+    shortest: int = Field(2, ge=1)
+    longest: int = Field(4, ge=1)
+
+
+class Prosody(Frozen):
+    """Pitch in semitones over 100 Hz (0 where nothing is voiced), whether it is voiced, and energy in dB, (T, 3), T frames of 10 ms."""
+
+    name: Literal["prosody"] = "prosody"
+
+
+Encoder = Annotated[Tower | CharNgrams | Prosody, Field(discriminator="name")]
+View = Literal["text", "audio", "frames"]
+VIEWS: dict[str, View] = {"vision": "frames", "audio": "audio", "language": "text", "char_ngrams": "text", "prosody": "audio"}
+VIEW_OF: dict[Modality, View] = {"text": "text", "audio": "audio", "video": "frames"}
+
+
+class Feature(Frozen):
+    """What an encoder makes of one view of a clip; its hash names a folder of the feature store."""
+
+    encoder: Encoder
+    view: View
+    media: MediaConfig | None = None  # None for a view of the text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        kind = self.encoder.tower if isinstance(self.encoder, Tower) else self.encoder.name
+        if self.view != VIEWS[kind]:
+            raise ValueError(f"view {self.view!r} does not go with {kind!r}, which sees {VIEWS[kind]!r}")
+        if (self.media is None) != (self.view == "text"):
+            raise ValueError(f"view {self.view!r} {'needs' if self.media is None else 'takes no'} media settings")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Name of its folder."""
+        return content_hash(self.model_dump())
+
+
+class Linear(Frozen):
+    """Logistic regression on mean and SD over time of every feature, standardised; C by grouped folds in train (scikit-learn)."""
+
+    name: Literal["linear"] = "linear"
+    strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)  # C, of which the best macro F1 over the folds is taken
+    folds: int = Field(3, ge=2)
+
+
+class Tfn(Frozen):
+    """Tensor Fusion Network (Zadeh et al., 2017)."""
+
+    name: Literal["tfn"] = "tfn"
+    text_hidden: int = Field(128, ge=1)
+    text_out: int = Field(256, ge=1)
+    audio_hidden: int = Field(32, ge=1)
+    video_hidden: int = Field(128, ge=1)
+    fused: int = Field(32, ge=1)
+    dropout: Dropout = 0.4
+
+
+class Mfn(Frozen):
+    """Memory Fusion Network (Zadeh et al., 2018); sound and pictures are averaged over the spans of the text's tokens."""
+
+    name: Literal["mfn"] = "mfn"
+    text_hidden: int = Field(64, ge=1)
+    audio_hidden: int = Field(16, ge=1)
+    video_hidden: int = Field(64, ge=1)
+    memory: int = Field(64, ge=1)
+    attention_hidden: int = Field(128, ge=1)
+    gate_hidden: int = Field(64, ge=1)
+    attention_dropout: Dropout = 0.2
+    retain_dropout: Dropout = 0.2
+    update_dropout: Dropout = 0.7
+    out_dropout: Dropout = 0.7
+
+
+class Mult(Frozen):
+    """Multimodal Transformer (Tsai et al., 2019); no position looks ahead."""
+
+    name: Literal["mult"] = "mult"
+    width: int = Field(50, ge=1)
+    heads: int = Field(10, ge=1)
+    layers: int = Field(2, ge=1)
+    memory_layers: int = Field(3, ge=1)
+    text_kernel: int = Field(5, ge=1)
+    text_dropout: Dropout = 0.3
+    attention_dropout: Dropout = 0.2
+    audio_attention_dropout: Dropout = 0.1
+    video_attention_dropout: Dropout = 0.0
+    residual_dropout: Dropout = 0.2
+    embedding_dropout: Dropout = 0.1
+    out_dropout: Dropout = 0.1
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Misa(Frozen):
+    """Modality-invariant and -specific codes (Hazarika et al., 2020), with the central moment discrepancy."""
+
+    name: Literal["misa"] = "misa"
+    width: int = Field(128, ge=2)
+    recurrent: int = Field(64, ge=1)  # of the two recurrent layers; MMSA takes the features' width, too much for towers [A]
+    dropout: Dropout = 0.0
+    difference_weight: float = Field(0.3, ge=0)
+    similarity_weight: float = Field(1.0, ge=0)
+    reconstruction_weight: float = Field(0.8, ge=0)
+
+
+Network = Annotated[Linear | Tfn | Mfn | Mult | Misa, Field(discriminator="name")]
+
+
+class FusionConfig(RunConfig):
+    """A run of a fusion network on features. Epochs are fixed: the reported part is never used to choose one."""
+
+    method: Literal["fusion"] = "fusion"
+    features: dict[Modality, Feature]
+    network: Network
+    epochs: float = Field(20.0, gt=0)  # [A]
+    global_batch: int = Field(32, ge=1)  # items per optimizer step
+    optimizer: OptimizerConfig = OptimizerConfig()
+    max_steps: int = Field(64, ge=1)  # [A] of time: longer sequences are averaged over so many equal spans
+    hide_rate: float = Field(0.0, ge=0, lt=1)  # of each modality of each training item, drawn anew in every epoch; an item keeps one
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """That it has features of."""
+        return tuple(sorted(self.features))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not self.features:
+            raise ValueError("features name no modality; give at least one")
+        for modality, feature in self.features.items():
+            if feature.view != VIEW_OF[modality]:
+                raise ValueError(f"features.{modality} sees {feature.view!r}; it must see {VIEW_OF[modality]!r}")
+        if not isinstance(self.network, Linear) and len(self.features) < len(VIEW_OF):
+            missing = ", ".join(sorted(set(VIEW_OF) - set(self.features)))
+            raise ValueError(
+                f"network {self.network.name!r} needs features of every modality, and there are none of {missing}; use 'linear'"
+            )
+        if not set(self.modalities) & set(self.observed.modalities):
+            raise ValueError(f"modalities {self.modalities} and observed.modalities {self.observed.modalities} leave nothing to see")
+        return self
+
+
+def resolve_fusion(config: FusionConfig) -> FusionConfig:
+    """The one canonical form: settings that have no effect take one fixed value."""
+    data = config.model_dump()
+    if isinstance(config.network, Linear):  # no steps, and every clip is seen as it is
+        data.update(epochs=1.0, global_batch=1, optimizer=OptimizerConfig().model_dump(), max_steps=1, hide_rate=0.0)
+        data["class_balance"] = "none" if config.class_balance == "sampling" else config.class_balance
+    data["optimizer"].update(carry_over=False, one_cosine=False)
+    shown = set(config.modalities) & set(config.observed.modalities)
+    data["observed"]["modalities"] = ObservedConfig().modalities if shown == set(config.modalities) else shown
+    if not config.observed.missing_rate:
+        data["observed"]["draw"] = 0
+    return FusionConfig.model_validate(data)
+
+
+def on_features(recipe: ThinkerConfig, network: Network, features: dict[Modality, Feature] | None = None, **settings: Any) -> FusionConfig:
+    """A network on features, with the corpus of a recipe and, unless other features are given, the last states of its base's towers."""
+    chosen = {"global_batch": BATCHES.get(network.name, 32), "optimizer": OPTIMIZERS.get(network.name, OptimizerConfig()), **settings}
+    return FusionConfig(corpus=recipe.corpus, features=features or tower_features(recipe.base, recipe.media), network=network, **chosen)
+
+
+BATCHES = {"tfn": 32, "mfn": 32, "mult": 16, "misa": 64}
+OPTIMIZERS = {
+    "tfn": OptimizerConfig(learning_rate=5e-4),
+    "mfn": OptimizerConfig(learning_rate=1e-3),
+    "mult": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-3, max_grad_norm=0.6),
+    "misa": OptimizerConfig(learning_rate=1e-4, weight_decay=5e-5),
+}
+
+
+def tower_features(base: BaseConfig, media: MediaConfig) -> dict[Modality, Feature]:
+    """The last states of the base's own towers."""
+    about = {"revision": base.revision, "precision": base.precision}
+    return {
+        "text": Feature(encoder=Tower(tower="language", **about), view="text"),
+        "audio": Feature(encoder=Tower(tower="audio", **about), view="audio", media=media),
+        "video": Feature(encoder=Tower(tower="vision", **about), view="frames", media=media),
+    }
