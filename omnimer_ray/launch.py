@@ -32,7 +32,7 @@ from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.outputs.yields import yield_lines
 from omnimer_ray.planning import description, forecast, kept_outputs
 from omnimer_ray.planning.extents import extents_of
-from omnimer_ray.planning.fusion import labelled
+from omnimer_ray.planning.fusion_items import labelled
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus, read_others

@@ -15,7 +15,7 @@ from omnimer_ray.execution.unit_records import fusion_record
 from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tower
-from omnimer_ray.planning.fusion import fusion_schedule, labelled
+from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
 from omnimer_ray.planning.units import FeatureUnit, RunUnit, Stage, StageUnit
 from omnimer_ray.records import read_record, write_record
 from omnimer_ray.training.ranks import broadcast_from_rank_0

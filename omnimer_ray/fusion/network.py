@@ -116,14 +116,19 @@ def save(tensors: dict[str, torch.Tensor], reader: Reader, folder: Path) -> None
 def load(config: FusionConfig, reader: Reader, folder: Path) -> torch.nn.Module:
     """The network of a stage; the reader gets its standards. Raises ResultsError if the file cannot be read or fits another network."""
     stored = read_artifact(folder)
-    try:
+    parameters = {name.removeprefix("network."): value for name, value in stored.items() if name.startswith("network.")}
+    standards = [f"{part}.{name}" for name in reader.stores for part in ("mean", "scale")]
+    mismatched = set(standards) - set(stored)
+    if not mismatched:
         reader.standards = {name: Standard(stored[f"mean.{name}"], stored[f"scale.{name}"]) for name in reader.stores}
         model = build(config, reader.widths)
-        model.load_state_dict({name.removeprefix("network."): value for name, value in stored.items() if name.startswith("network.")})
-    except (KeyError, RuntimeError) as error:
+        expected = model.state_dict()
+        mismatched = set(expected) ^ set(parameters) or {name for name, value in expected.items() if parameters[name].shape != value.shape}
+    if mismatched:
         raise ResultsError(
-            f"{folder / ARTIFACT} does not fit the run: {error}; remove {folder}, and the same command makes it again"
-        ) from None
+            f"{folder / ARTIFACT} does not fit the run's {config.network.name}: {min(mismatched)}; remove {folder}, and the same command makes it again"
+        )
+    model.load_state_dict(parameters)
     return model
 
 

@@ -1,0 +1,110 @@
+"""Plans with fusion networks: their units, what these need, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from making import clip, tiny_config
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.corpora.clips import Corpus
+from omnimer_ray.errors import ConfigError
+from omnimer_ray.fusion_config import FusionConfig, Linear, Tfn, on_features, tower_features
+from omnimer_ray.planning.description import summary, variant_lines
+from omnimer_ray.planning.extents import extents_of
+from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
+from omnimer_ray.planning.plan import Plan, make_plan
+from omnimer_ray.planning.space import SearchSpace
+from omnimer_ray.planning.units import FeatureUnit, RunUnit
+from search_spaces.methods import space
+
+RECIPE = tiny_config()
+
+
+def planned(folds: int | None = None, **variants: RunConfig) -> Plan:
+    return make_plan(SearchSpace(RECIPE, {"Base": {}, **variants}, tasks=("emotion",), seeds=(0, 1)), folds)
+
+
+def test_a_run_of_another_method_gets_its_task_seed_and_fold_from_the_space() -> None:
+    plan = planned(2, TFN=on_features(RECIPE, Tfn()))
+    rows = [row for row in plan.rows if row.variant == "TFN"]
+    assert [(row.task, row.seed, row.fold) for row in rows] == [("emotion", seed, fold) for seed in (0, 1) for fold in (0, 1)]
+    configs = [plan.runs[row.signature].config for row in rows]
+    assert all(isinstance(config, FusionConfig) for config in configs)
+    assert {(config.seed, config.corpus.fold) for config in configs} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_features_are_units_that_all_runs_share() -> None:
+    plan = planned(
+        2, TFN=on_features(RECIPE, Tfn()), Linear=on_features(RECIPE, Linear(), {"text": tower_features(RECIPE.base, RECIPE.media)["text"]})
+    )
+    features = [unit for unit in plan.units if isinstance(unit, FeatureUnit)]
+    assert [unit.title.split(",")[0] for unit in features] == [
+        "features: language tower on text",
+        "features: audio tower on audio",
+        "features: vision tower on frames",
+    ]
+    assert features == list(plan.units[: len(features)])
+    needs = {unit.title: set(unit.needs) for unit in plan.units if isinstance(unit, RunUnit)}
+    assert needs["TFN / emotion, seed 0, fold 0"] == {unit.id for unit in features}
+    assert needs["Linear / emotion, seed 0, fold 0"] == {features[0].id}
+    assert needs["Base / emotion, seed 0, fold 0"] == set()
+
+
+def test_evaluations_of_one_network_share_its_training() -> None:
+    tfn = on_features(RECIPE, Tfn())
+    plan = planned(TFN=tfn, hidden=tfn.model_copy(update={"observed": tfn.observed.model_copy(update={"missing_rate": 0.5})}))
+    units = {unit.title: unit for unit in plan.units if isinstance(unit, RunUnit)}
+    assert units["hidden / emotion, seed 0"].trained_by == units["TFN / emotion, seed 0"].id
+
+
+def test_the_space_of_methods_is_planned_and_described() -> None:
+    plan = make_plan(space(RECIPE))
+    clips = [clip(f"v_{number}", "train" if number < 64 else "validation") for number in range(96)]
+    lines = variant_lines(plan, Corpus("mini", tuple(clips), "c0ffee"))
+    assert any(
+        line.startswith("  TFN")
+        and "6 x 40 steps, 1280 items  tfn on audio: audio tower, text: language tower, video: vision tower" in line
+        for line in lines
+    )
+    assert any(line.startswith("  Linear, text") and "6 x fit  linear on text: language tower" in line for line in lines)
+    assert summary(plan).endswith("3 parts of the supervision ledger, 3 features")
+    extents = extents_of(plan, 64, 32)
+    by_title = {unit.title: extents[unit.id] for unit in plan.units}
+    assert (
+        by_title["features: audio tower on audio, " + next(unit.title for unit in plan.units if "audio tower" in unit.title)[-6:]].answers
+        == 96
+    )
+    assert (by_title["TFN / emotion, seed 0"].steps, by_title["Linear, all / emotion, seed 0"].steps) == (40, 0)
+    assert ("TFN", "Base") in plan.contrasts
+    assert ("Linear, all", "Base") in plan.contrasts
+
+
+def test_items_are_labels_of_the_training_clips() -> None:
+    config = on_features(RECIPE, Tfn(), global_batch=2, epochs=2.0)
+    clips = [clip("a_0", sentiment="negative"), clip("a_1", sentiment=None), clip("b_0"), clip("c_0", "validation"), clip("d_0")]
+    assert [one.id for one in labelled(config, clips)] == ["a_0", "b_0", "d_0"]
+    schedule = fusion_schedule(config, clips)
+    assert [(item.clip, item.answer, item.weight) for item in schedule.items["sentiment"]] == [
+        ("a_0", "negative", 1.0),
+        ("b_0", "neutral", 1.0),
+        ("d_0", "neutral", 1.0),
+    ]
+    assert schedule.num_steps == 3
+    balanced = fusion_schedule(config.model_copy(update={"class_balance": "inverse_frequency"}), clips)
+    assert [item.weight for item in balanced.items["sentiment"]] == [1.5, 0.75, 0.75]
+    drawn = fusion_schedule(config.model_copy(update={"class_balance": "sampling"}), clips)
+    assert {item.clip for item in drawn.step(0)[0]} >= {"a_0"}
+
+
+def test_a_method_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ConfigError, match="variant 'odd': method 'odd' is not known; known: 'thinker', 'fusion'"):
+        planned(odd=RunConfig(corpus=RECIPE.corpus, method="odd"))
+
+
+def test_a_variant_that_is_neither_changes_nor_a_config_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="variant 'odd': a dict of changed fields, or a config of another method, is needed, not PosixPath"
+    ):
+        planned(odd=Path("odd"))  # type: ignore[arg-type]
