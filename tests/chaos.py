@@ -99,7 +99,7 @@ def folder(place: Path) -> Path:
 def contents(results: Path) -> dict[str, bytes]:
     """The contents that must be equal: adapters, the predictions' files, the score tables; and the names of all records."""
     kept = {}
-    for pattern in ("stages/*/adapter_model.safetensors", "runs/*/predictions.parquet", "tables/*"):
+    for pattern in ("stages/*/adapter_model.safetensors", "stages/*/network.safetensors", "runs/*/predictions.parquet", "tables/*"):
         kept.update({str(path.relative_to(results)): path.read_bytes() for path in sorted(results.glob(pattern))})
     kept.update({str(path.relative_to(results)): b"" for path in sorted(results.glob("*/*/record.json"))})
     return kept

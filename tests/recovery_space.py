@@ -1,9 +1,10 @@
 """Does a sweep that is killed again and again end where an undisturbed one ends?
 
-A short space for the tests of recovery: one-stage runs, and two-stage ones that share their first stage over both tasks.
+A short space for the tests of recovery: one-stage runs, two-stage ones that share their first stage over both tasks, and networks on features.
 """
 
 from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.fusion_config import Linear, Tfn, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 
@@ -20,5 +21,7 @@ def space(recipe: ThinkerConfig) -> SearchSpace:
                 "auxiliaries": {"text", "video", "audio"},
                 "schedule": "multi_stage",
             },
+            "TFN": on_features(recipe, Tfn(text_out=32, audio_hidden=16, video_hidden=16), epochs=40.0),
+            "Linear": on_features(recipe, Linear()),
         },
     )

@@ -39,7 +39,7 @@ class FeatureStore:
 
     def missing(self, clips: Sequence[Clip]) -> list[Clip]:
         """The clips without an entry."""
-        return [clip for clip in clips if not self.place(clip).exists()]
+        return [clip for clip in clips if not self.place(clip).exists()] if self.folder.exists() else list(clips)
 
     def array(self, clip: Clip, num_steps: int | None = None) -> NDArray[Any]:
         """Return a clip's entry, (T, D) as it was kept: bf16 is uint16. Raises MachineError if it is absent, damaged or of another length; a bad one is deleted."""

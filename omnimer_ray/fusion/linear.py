@@ -5,6 +5,7 @@ Shapes: N clips, P values of all modalities (two of each of a feature's), K labe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +71,9 @@ def fit(config: FusionConfig, values: Array, golds: Sequence[str], videos: Seque
             "take more clips"
         )
     gold = np.array(golds)
-    folds = list(StratifiedGroupKFold(network.folds, shuffle=True, random_state=config.seed).split(values, gold, np.array(videos)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a label with fewer clips than folds: its clips are then in fewer
+        folds = list(StratifiedGroupKFold(network.folds, shuffle=True, random_state=config.seed).split(values, gold, np.array(videos)))
     best, strength = -1.0, network.strengths[0]
     for one in network.strengths if len(network.strengths) > 1 else ():
         guessed = gold.copy()

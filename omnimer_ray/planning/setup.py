@@ -12,9 +12,9 @@ from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
-from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.features.store import FEATURES, FeatureStore
-from omnimer_ray.fusion_config import Feature
+from omnimer_ray.fusion_config import Feature, FusionConfig
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
@@ -116,7 +116,10 @@ class Sweep(NamedTuple):
             folder = self.ledgers / unit.part.key
             return None if missing(folder, unit.part.kind, unit_clips(unit, self.corpus.clips)) else "done"
         if isinstance(unit, FeatureUnit):
-            return None if self.store(unit.feature).missing(self.corpus.clips) else "done"
+            try:
+                return None if self.store(unit.feature).missing(self.corpus.clips) else "done"
+            except MachineError:  # the media are not here: a plan alone
+                return None
         return recorded_outcome(unit, self.folder)
 
     def unfinished_ledgers(self, units: Iterable[Unit]) -> list[Path]:
@@ -198,6 +201,9 @@ def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
             raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
         search = None
     check_golds(trial_plan(search) if search else plan, corpus)
+    if others and plan.features:
+        alone = dict.fromkeys(row.variant for row in plan.rows if isinstance(plan.runs[row.signature].config, FusionConfig))
+        raise ConfigError(f"--evaluate-on does not go with networks on features, which answer their own corpus alone: {', '.join(alone)}")
     return Sweep(
         request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, (*without, *dropped), search
     )

@@ -100,5 +100,7 @@ def test_entries_of_sound_go_by_the_file_that_it_is_read_from(
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     recipe = tiny_config()
     store = FeatureStore(tmp_path, tower_features(recipe.base, recipe.media)["audio"], tmp_path)
+    assert store.missing(CLIPS[:1]) == CLIPS[:1]  # nothing is kept yet
+    store.folder.mkdir(parents=True)
     with pytest.raises(MachineError, match=r"a_0: /corpus/a_0.mp4: it is absent"):
         store.missing(CLIPS[:1])

@@ -141,7 +141,7 @@ def test_a_network_from_its_artifact_answers_as_it_did(tmp_path: Path) -> None:
     ):
         network.load(config(Mfn()), Reader(kept, 4), tmp_path / "stage")
     network.write_artifact({"network.x": torch.zeros(1)}, tmp_path / "stage")
-    with pytest.raises(ResultsError, match="does not fit the run's mult: mean.audio"):
+    with pytest.raises(ResultsError, match=r"does not fit the run's mult: mean.audio"):
         network.load(settings, Reader(kept, 4), tmp_path / "stage")
 
 

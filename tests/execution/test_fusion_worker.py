@@ -1,0 +1,151 @@
+"""Units of fusion in a worker, without Ray: features go on where they stopped, a run is recorded with its probabilities, and only train is fitted to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from making import clip
+
+from omnimer_ray.config import ThinkerConfig, changed
+from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.errors import MachineError
+from omnimer_ray.execution.fusion_worker import FusionWorker
+from omnimer_ray.execution.handout import Job, write_manifest
+from omnimer_ray.execution.tune_trial import _job_of
+from omnimer_ray.features.store import FeatureStore
+from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tfn, on_features
+from omnimer_ray.machine.profile import MachineProfile
+from omnimer_ray.model.bases import locate
+from omnimer_ray.planning.plan import make_run
+from omnimer_ray.planning.units import FeatureUnit, RunUnit, StageUnit, Unit
+from omnimer_ray.records import predictions_schema, read_record
+from omnimer_ray.training.loop import init_single_process_group
+
+PROFILE = MachineProfile(docs="a test", micro_batch=8, evaluation_batch=3, checkpoint_every=2)
+
+
+def job(folder: Path, cache: Path, clips: list[Clip]) -> Job:
+    made = Job(folder / "results", folder / "ledgers", cache, locate("tiny"), PROFILE, "1")
+    write_manifest(made.work / "manifest.json", clips)
+    return made
+
+
+def work(made: Job, unit: Unit) -> dict[str, Any]:
+    init_single_process_group()
+    return FusionWorker(made, unit, 0, 1, (), time.time()).execute()
+
+
+@pytest.fixture
+def features(recipe: ThinkerConfig) -> dict[str, Feature]:
+    """Of the words, the sound and the pictures."""
+    return {
+        "text": Feature(encoder=CharNgrams(size=64), view="text"),
+        "audio": Feature(encoder=Prosody(), view="audio", media=recipe.media),
+        "video": on_features(recipe, Linear()).features["video"],
+    }
+
+
+def tfn(recipe: ThinkerConfig, features: Any, **changes: Any) -> FusionConfig:
+    small = Tfn(text_hidden=4, text_out=4, audio_hidden=4, video_hidden=4)
+    return changed(on_features(recipe, small, features, epochs=3.0, global_batch=8), changes)
+
+
+def test_a_run_on_features_is_recorded_with_a_probability_of_every_label(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    config = tfn(recipe, features)
+    for feature in features.values():
+        assert work(made, FeatureUnit(feature, config, "")) == {"outcome": "done"}
+    hidden = changed(config, {"observed.missing_rate": 0.5})
+    for one in (config, changed(on_features(recipe, Linear(), features), {"task": "emotion"}), hidden):
+        assert work(made, RunUnit(make_run(one), "")) == {"outcome": "done"}
+        run = make_run(one)
+        rows = pl.read_parquet(made.folder / "runs" / run.signature / "predictions.parquet")
+        assert rows.schema == pl.Schema(predictions_schema())
+        assert rows["clip"].to_list() == [each.id for each in corpus.clips if each.split == "validation" and each.label(one.task)]
+        assert all(sum(row) == pytest.approx(1) for row in rows["probabilities"])
+        assert rows["answer"].is_null().all()
+        record, stage = (read_record(made.folder / path) for path in (f"runs/{run.signature}", f"stages/{run.stages[0].key}"))
+        assert record is not None
+        assert stage is not None
+        assert (record["method"], record["seed"], record["checks"]) == ("fusion", 0, {})
+        assert stage["features"] == [one.features[name].key for name in ("audio", "text", "video")]  # type: ignore[index]
+        assert record["main_items"] == (16 if one.task == "emotion" else 48)
+    assert len(list((made.folder / "stages").iterdir())) == 2, "the evaluation with hidden modalities trains nothing"
+    assert not list(made.folder.glob("stages/*/checkpoints"))
+
+
+def test_a_feature_goes_on_with_the_clips_that_are_missing(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    unit = FeatureUnit(features["audio"], tfn(recipe, features), "")
+    made.stop_file.touch()
+    assert work(made, unit) == {"outcome": "stopped"}
+    store = FeatureStore(made.feature_store, features["audio"], shared_cache)
+    assert len(store.missing(corpus.clips)) == len(corpus.clips) - 1
+    (first,) = (path for path in store.folder.glob("*.safetensors"))
+    stamp = first.stat().st_mtime_ns
+    made.stop_file.unlink()
+    assert work(made, unit) == {"outcome": "done"}
+    assert first.stat().st_mtime_ns == stamp
+
+
+def test_a_stage_that_is_stopped_goes_on_to_the_same_artifact(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tfn(recipe, features)
+    (stage,) = make_run(config).stages
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    other = Job(tmp_path / "straight", made.ledgers, shared_cache, made.base, PROFILE, "1")
+    write_manifest(other.work / "manifest.json", corpus.clips)
+    for feature in features.values():
+        work(made, FeatureUnit(feature, config, ""))
+    for stop in (1, 3, 4):
+        with monkeypatch.context() as patch:
+            patch.setattr(FusionWorker, "should_stop", lambda self, step, stop=stop: step == stop)
+            assert work(made, StageUnit(stage, "")) == {"outcome": "stopped"}
+    assert work(made, StageUnit(stage, "")) == work(other, StageUnit(stage, "")) == {"outcome": "done"}
+    assert artifact(made, stage.key) == artifact(other, stage.key)
+
+
+def test_a_probe_that_was_killed_before_its_record_is_fitted_again_the_same(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made, config = job(tmp_path, shared_cache, list(corpus.clips)), on_features(recipe, Linear(), {"text": features["text"]})
+    work(made, FeatureUnit(features["text"], config, ""))
+    (stage,) = make_run(config).stages
+    assert work(made, StageUnit(stage, "")) == {"outcome": "done"}
+    before = artifact(made, stage.key)
+    (made.folder / "stages" / stage.key / "record.json").unlink()
+    assert work(made, StageUnit(stage, "")) == {"outcome": "done"}
+    assert artifact(made, stage.key) == before
+
+
+def artifact(made: Job, stage: str) -> bytes:
+    return (made.folder / "stages" / stage / "network.safetensors").read_bytes()
+
+
+def test_a_feature_that_is_gone_names_its_file(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    with pytest.raises(MachineError, match=r"is absent or damaged; the same command makes it again"):
+        work(made, RunUnit(make_run(on_features(recipe, Linear(), {"text": features["text"]})), ""))
+
+
+def test_a_network_has_one_worker_and_a_feature_all(recipe: ThinkerConfig, features: Any, tmp_path: Path, shared_cache: Path) -> None:
+    made = job(tmp_path, shared_cache, [clip("a_0")])
+    config = tfn(recipe, features)
+    for unit, workers in (
+        (RunUnit(make_run(config), ""), 1),
+        (FeatureUnit(features["text"], config, ""), 4),
+        (RunUnit(make_run(recipe), ""), 4),
+    ):
+        many = Job(made.folder, made.ledgers, made.cache, made.base, PROFILE.model_copy(update={"workers_per_run": 4}), "1")
+        assert _job_of(many, unit, []).profile.workers_per_run == workers
