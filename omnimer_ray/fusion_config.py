@@ -18,6 +18,7 @@ from omnimer_ray.config import (
     OptimizerConfig,
     RunConfig,
     ThinkerConfig,
+    changed,
     content_hash,
 )
 
@@ -195,17 +196,58 @@ def resolve_fusion(config: FusionConfig) -> FusionConfig:
         data.update(epochs=1.0, global_batch=1, optimizer=OptimizerConfig().model_dump(), max_steps=1, hide_rate=0.0)
         data["class_balance"] = "none" if config.class_balance == "sampling" else config.class_balance
     data["optimizer"].update(carry_over=False, one_cosine=False)
-    shown = set(config.modalities) & set(config.observed.modalities)
-    data["observed"]["modalities"] = ObservedConfig().modalities if shown == set(config.modalities) else shown
-    if not config.observed.missing_rate:
-        data["observed"]["draw"] = 0
+    data["observed"] = _canonical(config.observed, set(config.modalities))
     return FusionConfig.model_validate(data)
+
+
+def _canonical(observed: ObservedConfig, modalities: set[Modality]) -> dict[str, Any]:
+    """What is observed of these modalities, in its one form."""
+    shown = modalities & set(observed.modalities)
+    data = observed.model_dump() | {"modalities": ObservedConfig().modalities if shown == modalities else shown}
+    return data if observed.missing_rate else data | {"draw": 0}
+
+
+class LateFusionConfig(RunConfig):
+    """A run that answers with the mean of its members' probabilities; each member is a network or probe on features, trained alone.
+
+    A member whose modalities are all hidden of a clip is left out of the mean.
+    """
+
+    method: Literal["late_fusion"] = "late_fusion"
+    members: dict[str, FusionConfig]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.members) < 2:
+            raise ValueError(f"late fusion needs two members or more, and has {len(self.members)}")
+        return self
+
+
+SHARED = tuple(RunConfig.model_fields)  # settings that members have from their run
+
+
+def resolve_late(config: LateFusionConfig) -> LateFusionConfig:
+    """The one canonical form: members have the run's corpus, task, seed and what it observes."""
+    shared = {name: value for name, value in config.model_dump().items() if name in SHARED and name not in ("method", "observed")}
+    members = {
+        name: resolve_fusion(member.model_copy(update={"observed": ObservedConfig()})) for name, member in sorted(config.members.items())
+    }
+    members = {name: resolve_fusion(changed(member, shared)) for name, member in members.items()}
+    data = config.model_dump()
+    modalities = {modality for member in members.values() for modality in member.modalities}
+    data["observed"] = _canonical(config.observed, modalities)
+    return LateFusionConfig.model_validate({**data, "members": members})
 
 
 def on_features(recipe: ThinkerConfig, network: Network, features: dict[Modality, Feature] | None = None, **settings: Any) -> FusionConfig:
     """A network on features, with the corpus of a recipe and, unless other features are given, the last states of its base's towers."""
     chosen = {"global_batch": BATCHES.get(network.name, 32), "optimizer": OPTIMIZERS.get(network.name, OptimizerConfig()), **settings}
     return FusionConfig(corpus=recipe.corpus, features=features or tower_features(recipe.base, recipe.media), network=network, **chosen)
+
+
+def late_fusion(**members: FusionConfig) -> LateFusionConfig:
+    """The mean of the members' probabilities."""
+    return LateFusionConfig(corpus=next(iter(members.values())).corpus, members=members)
 
 
 BATCHES = {"tfn": 32, "mfn": 32, "mult": 16, "misa": 64}

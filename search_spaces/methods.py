@@ -5,20 +5,21 @@ Feeds: the score, per-class and comparison tables of analysis/.    Cost: 2 train
 Every network reads the last states of the same base's towers, of the transcript, the sound and the pictures.
 """
 
-from omnimer_ray.config import RunConfig, ThinkerConfig
-from omnimer_ray.fusion_config import Linear, Mfn, Misa, Mult, Tfn, on_features, tower_features
+from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.fusion_config import FusionConfig, Linear, Mfn, Misa, Mult, Tfn, late_fusion, on_features, tower_features
 from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: ThinkerConfig) -> SearchSpace:
-    """A linear probe on each modality and on all, four fusion networks, and the Thinker: as it is, Base, and with auxiliaries."""
+    """A linear probe on each modality and on all, the mean of two of them, four fusion networks, and the Thinker: as it is, Base, and with auxiliaries."""
     towers = tower_features(recipe.base, recipe.media)
-    alone: dict[str, RunConfig] = {f"Linear, {name}": on_features(recipe, Linear(), {name: feature}) for name, feature in towers.items()}
+    alone: dict[str, FusionConfig] = {f"Linear, {name}": on_features(recipe, Linear(), {name: feature}) for name, feature in towers.items()}
     return SearchSpace(
         baseline=recipe,
         variants={
             **alone,
             "Linear, all": on_features(recipe, Linear()),
+            "Late fusion, text and audio": late_fusion(text=alone["Linear, text"], audio=alone["Linear, audio"]),
             "TFN": on_features(recipe, Tfn()),
             "MFN": on_features(recipe, Mfn()),
             "MulT": on_features(recipe, Mult()),

@@ -9,7 +9,7 @@ Every method is shown the same part of the same clips.
 from typing import Any
 
 from omnimer_ray.config import RunConfig, ThinkerConfig, changed
-from omnimer_ray.fusion_config import Mfn, Misa, Mult, Tfn, on_features
+from omnimer_ray.fusion_config import Mfn, Misa, Mult, Network, Tfn, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 SUBSETS = {"T": {"text"}, "A": {"audio"}, "V": {"video"}, "TA": {"text", "audio"}, "TV": {"text", "video"}, "AV": {"audio", "video"}}
@@ -20,7 +20,7 @@ HIDE_RATE = 0.3  # of the networks that are trained with modalities missing [A]
 
 def space(recipe: ThinkerConfig) -> SearchSpace:
     """Base, All Aux (Hybrid) and four networks, these also trained with modalities hidden; each shown every modality, every smaller subset, and each modality at a rate."""
-    networks = {"TFN": Tfn(), "MFN": Mfn(), "MulT": Mult(), "MISA": Misa()}
+    networks: dict[str, Network] = {"TFN": Tfn(), "MFN": Mfn(), "MulT": Mult(), "MISA": Misa()}
     methods: dict[str, dict[str, Any] | RunConfig] = {
         "Base": {},
         "All Aux (Hybrid)": {"auxiliaries": {"text", "video", "audio"}, "schedule": "hybrid"},

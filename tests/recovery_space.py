@@ -4,13 +4,14 @@ A short space for the tests of recovery: one-stage runs, two-stage ones that sha
 """
 
 from omnimer_ray.config import ThinkerConfig
-from omnimer_ray.fusion_config import Linear, Tfn, on_features
+from omnimer_ray.fusion_config import Linear, Tfn, late_fusion, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 
 def space(recipe: ThinkerConfig) -> SearchSpace:
     """A few steps a stage."""
     short = {"epochs": 3.0, "global_batch": 8}
+    probe, network = on_features(recipe, Linear()), on_features(recipe, Tfn(text_out=32, audio_hidden=16, video_hidden=16), epochs=40.0)
     return SearchSpace(
         baseline=recipe,
         variants={
@@ -21,7 +22,8 @@ def space(recipe: ThinkerConfig) -> SearchSpace:
                 "auxiliaries": {"text", "video", "audio"},
                 "schedule": "multi_stage",
             },
-            "TFN": on_features(recipe, Tfn(text_out=32, audio_hidden=16, video_hidden=16), epochs=40.0),
-            "Linear": on_features(recipe, Linear()),
+            "TFN": network,
+            "Linear": probe,
+            "Late fusion": late_fusion(probe=probe, network=network),
         },
     )

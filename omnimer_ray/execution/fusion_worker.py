@@ -6,9 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from omnimer_ray.config import MediaConfig, Modality
+from omnimer_ray.config import MediaConfig, Modality, RunConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split, seen_modalities
 from omnimer_ray.execution.unit_records import fusion_record
@@ -16,7 +17,7 @@ from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tower
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
-from omnimer_ray.planning.units import FeatureUnit, RunUnit, Stage, StageUnit
+from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
 from omnimer_ray.records import read_record, write_record
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
 class FusionWorker(UnitWorker):
     """A worker of one unit of fusion."""
 
-    @property
-    def config(self) -> FusionConfig:
-        """Of the unit."""
-        assert isinstance(self.unit.config, FusionConfig)
-        return self.unit.config
-
     def execute(self) -> dict[str, Any]:
         """Do the unit's work; returns its outcome."""
         match self.unit:
@@ -45,7 +40,7 @@ class FusionWorker(UnitWorker):
                 if not self._trained(self.unit.stage):
                     return {"outcome": "stopped"}
                 if isinstance(self.unit, RunUnit):
-                    self._evaluate(self.unit)
+                    self._evaluate(self.unit.run)
                 return {"outcome": "done"}
             case _:
                 raise AssertionError(f"{self.unit.id} is no unit of fusion")
@@ -93,8 +88,8 @@ class FusionWorker(UnitWorker):
     def _store(self, feature: Feature) -> FeatureStore:
         return FeatureStore(self.job.feature_store, feature, self.job.cache)
 
-    def _stores(self) -> dict[Modality, FeatureStore]:
-        return {modality: self._store(feature) for modality, feature in self.config.features.items()}
+    def _stores(self, config: FusionConfig) -> dict[Modality, FeatureStore]:
+        return {modality: self._store(feature) for modality, feature in config.features.items()}
 
     def _trained(self, stage: Stage) -> bool:
         """Train the stage unless it is recorded; whether it is finished."""
@@ -104,28 +99,30 @@ class FusionWorker(UnitWorker):
         if self.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
         barrier()
-        if isinstance(self.config.network, Linear):
-            self._fit(stage, folder)
+        config = stage.config
+        assert isinstance(config, FusionConfig)
+        if isinstance(config.network, Linear):
+            self._fit(stage, config, folder)
             return True
-        return self._train(stage, folder)
+        return self._train(stage, config, folder)
 
-    def _fit(self, stage: Stage, folder: Path) -> None:
+    def _fit(self, stage: Stage, config: FusionConfig, folder: Path) -> None:
         from omnimer_ray.fusion import linear
 
         self.started()
-        began, training = time.monotonic(), labelled(self.config, self.clips)
+        began, training = time.monotonic(), labelled(config, self.clips)
         if self.rank == 0:
-            values, _ = linear.summaries(self._stores(), training)
-            golds = [str(clip.label(self.config.task)) for clip in training]
-            fitted = linear.fit(self.config, values, golds, [clip.source_video for clip in training])
+            values, _ = linear.summaries(self._stores(config), training)
+            golds = [str(clip.label(config.task)) for clip in training]
+            fitted = linear.fit(config, values, golds, [clip.source_video for clip in training])
             linear.save(fitted, folder)
             self.timings |= {"training_sec": time.monotonic() - began, "items": len(training)}
             self.write_cost(folder)
-            about = f"{values.shape[1]} values of a clip, C {fitted.strength:g} of {', '.join(f'{one:g}' for one in self.config.network.strengths)}"  # type: ignore[union-attr]
+            about = f"{values.shape[1]} values of a clip, C {fitted.strength:g}"
             write_record(folder, fusion_record(stage, len(training), len(training), 0, about, self.num_workers))
         barrier()
 
-    def _train(self, stage: Stage, folder: Path) -> bool:
+    def _train(self, stage: Stage, config: FusionConfig, folder: Path) -> bool:
         from omnimer_ray.fusion import network
         from omnimer_ray.fusion.reader import Reader
         from omnimer_ray.model.lora import trainable
@@ -133,8 +130,8 @@ class FusionWorker(UnitWorker):
         from omnimer_ray.training.loop import start_engine, stop_engine, train
         from omnimer_ray.training.placement import Placement
 
-        config, schedule = self.config, fusion_schedule(self.config, self.clips)
-        reader = Reader(self._stores(), config.max_steps)
+        schedule = fusion_schedule(config, self.clips)
+        reader = Reader(self._stores(config), config.max_steps)
         reader.fit(labelled(config, self.clips))
         model = network.build(config, reader.widths).to(self.device)
         placement = Placement(
@@ -163,40 +160,54 @@ class FusionWorker(UnitWorker):
         stop_engine(engine)
         return finished
 
-    def _evaluate(self, unit: RunUnit) -> None:
-        began, config = time.monotonic(), self.config
+    def _evaluate(self, run: Run) -> None:
+        """Answer the clips with the mean of the probabilities of the run's stages; one that sees nothing of a clip is left out."""
+        began, config = time.monotonic(), run.config
         split = evaluated_split(config)
         clips = [clip for clip in self.clips if clip.split == split and clip.label(config.task) is not None]
         if self.rank == 0:
-            rows = self._answers(self.job.folder / "stages" / unit.run.stages[-1].key, clips)
-            self.write_run(unit.run, rows, began, {})
+            members = [stage.config for stage in run.stages]
+            modalities = sorted({name for member in members if isinstance(member, FusionConfig) for name in member.modalities})
+            seen = [seen_modalities(clip, modalities, config.observed) for clip in clips]
+            answers = [self._probabilities(stage, clips, seen) for stage in run.stages]
+            rows = []
+            for clip, given in zip(clips, zip(*answers, strict=True), strict=True):
+                there = [one for one in given if one is not None]
+                rows.append(_row(config, clip, [fmean(shares) for shares in zip(*there, strict=True)]))
+            self.write_run(run, rows, began, {})
         barrier()
 
-    def _answers(self, folder: Path, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-        """Rows of predictions.parquet, in the order of `clips`."""
+    def _probabilities(self, stage: Stage, clips: Sequence[Clip], seen: Sequence[Sequence[Modality]]) -> list[list[float] | None]:
+        """Of every label for each clip; None for a clip of which nothing that the stage reads is `seen`."""
         from omnimer_ray.fusion import linear, network
         from omnimer_ray.fusion.reader import Reader
 
-        config, stores = self.config, self._stores()
-        seen = [seen_modalities(clip, config.modalities, config.observed) for clip in clips]
+        config, folder = stage.config, self.job.folder / "stages" / stage.key
+        assert isinstance(config, FusionConfig)
+        mine = [[name for name in shown if name in config.modalities] for shown in seen]
+        chosen = [place for place, shown in enumerate(mine) if shown]
+        some, shown_of = [clips[place] for place in chosen], [mine[place] for place in chosen]
         if isinstance(config.network, Linear):
             import numpy as np
 
-            values, owners = linear.summaries(stores, clips)
-            shown = np.array([[owner in one for owner in owners] for one in seen])
+            values, owners = linear.summaries(self._stores(config), some)
+            shown = np.array([[owner in one for owner in owners] for one in shown_of])
             found = linear.load(folder).probabilities(values, shown).tolist()
         else:
-            reader = Reader(stores, config.max_steps)
+            reader = Reader(self._stores(config), config.max_steps)
             model = network.load(config, reader, folder).to(self.device)
-            found = network.probabilities(model, reader, clips, seen, self.job.profile.evaluation_batch, str(self.device))
-        return [_row(config, clip, one) for clip, one in zip(clips, found, strict=True)]
+            found = network.probabilities(model, reader, some, shown_of, self.job.profile.evaluation_batch, str(self.device))
+        answers: list[list[float] | None] = [None] * len(clips)
+        for place, one in zip(chosen, found, strict=True):
+            answers[place] = one
+        return answers
 
 
 class _StoppedError(Exception):
     """The sweep is being stopped."""
 
 
-def _row(config: FusionConfig, clip: Clip, probabilities: list[float]) -> dict[str, Any]:
+def _row(config: RunConfig, clip: Clip, probabilities: list[float]) -> dict[str, Any]:
     labels = LABELS[config.task]
     prediction = labels[probabilities.index(max(probabilities))]
     return {

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.execution.capacity import placement_group_tag
 from omnimer_ray.execution.failures import Attempt, FailureKind, classify, classify_text, needs_less_memory, write_trace
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.worker_process import work
-from omnimer_ray.fusion_config import FusionConfig
 from omnimer_ray.machine.profile import smaller
 from omnimer_ray.planning.units import PartUnit, RunUnit, StageUnit, Unit, recorded_outcome
 
@@ -37,7 +37,9 @@ def classify_dead_trial(job: Job, unit: Unit, attempts: Sequence[Attempt], text:
 def _job_of(job: Job, unit: Unit, attempts: Sequence[Attempt]) -> Job:
     """Return the job of a unit's next attempt: with a smaller micro-batch after an attempt that ran out of memory, with one worker for a fusion network."""
     profile = smaller(job.profile) if needs_less_memory(attempts) else job.profile
-    if isinstance(unit, StageUnit | RunUnit) and isinstance(unit.config, FusionConfig):  # a loss over a batch would differ on parts of it
+    if isinstance(unit, StageUnit | RunUnit) and not isinstance(
+        unit.config, ThinkerConfig
+    ):  # a loss over a batch would differ on parts of it
         profile = profile.model_copy(update={"workers_per_run": min(1, profile.workers_per_run)})
     return replace(job, profile=profile)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.execution.fusion_worker import FusionWorker
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.unit_records import forget_earlier_units
 from omnimer_ray.execution.unit_worker import UnitWorker
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.execution.worker import ThinkerWorker
-from omnimer_ray.fusion_config import FusionConfig
 from omnimer_ray.planning.units import Unit, trained_stage
 
 
@@ -33,7 +33,7 @@ def _work(job: Job, unit: Unit, attempts: Sequence[dict[str, Any]], began: float
     forget_earlier_units()
     init_single_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    kind: type[UnitWorker] = FusionWorker if isinstance(unit.config, FusionConfig) else ThinkerWorker  # the learner half of each method
+    kind: type[UnitWorker] = ThinkerWorker if isinstance(unit.config, ThinkerConfig) else FusionWorker  # the learner half of each method
     try:
         return kind(job, unit, dist.get_rank(), dist.get_world_size(), attempts, began, beat).execute()
     finally:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omnimer_ray.config import RunConfig, ThinkerConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits, splits_of
-from omnimer_ray.fusion_config import Feature, FusionConfig, Linear, Tower
+from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, Linear, Tower
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.extents import stage_steps
 from omnimer_ray.planning.plan import Plan
@@ -111,17 +111,17 @@ def variant_lines(plan: Plan, corpus: Corpus) -> list[str]:
         if not rows:
             continue
         run = plan.runs[rows[0].signature]
-        steps = sum(stage_steps(stage, training) for stage in run.stages)
-        printed.append(f"  {variant:{width}}  {len(rows)} x {_length(run, steps)}  {_about(delta)}")
+        printed.append(f"  {variant:{width}}  {len(rows)} x {_length(run, training)}  {_about(delta)}")
     return printed
 
 
-def _length(run: Run, steps: int) -> str:
+def _length(run: Run, num_training: int) -> str:
     """Steps and items of a run; a linear probe has none."""
-    if isinstance(run.config, FusionConfig) and isinstance(run.config.network, Linear):
+    steps = [(stage_steps(stage, num_training), stage.config) for stage in run.stages]
+    if run.stages and all(isinstance(config, FusionConfig) and isinstance(config.network, Linear) for _, config in steps):
         return "fit"
-    assert isinstance(run.config, ThinkerConfig | FusionConfig)
-    return f"{steps} steps, {steps * run.config.global_batch} items"
+    items = sum(number * config.global_batch for number, config in steps if isinstance(config, ThinkerConfig | FusionConfig))
+    return f"{sum(number for number, _ in steps)} steps, {items} items"
 
 
 def _about(variant: dict[str, Any] | RunConfig) -> str:
@@ -129,6 +129,8 @@ def _about(variant: dict[str, Any] | RunConfig) -> str:
     if isinstance(variant, FusionConfig):
         read = ", ".join(f"{modality}: {_encoder(feature)}" for modality, feature in sorted(variant.features.items()))
         return f"{variant.network.name} on {read}"
+    if isinstance(variant, LateFusionConfig):
+        return "mean of " + " and ".join(f"{name} ({_about(member)})" for name, member in variant.members.items())
     changes = variant.items() if isinstance(variant, dict) else ()
     return ", ".join(f"{name}={_plain(value)}" for name, value in changes) or "the baseline"
 

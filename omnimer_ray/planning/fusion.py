@@ -1,20 +1,34 @@
-"""Planning half of the fusion networks: a run is one stage that reads features."""
+"""Planning half of the fusion networks: a run is a stage that reads features, or one of each member of a late fusion."""
 
 from __future__ import annotations
 
-from omnimer_ray.config import content_hash
-from omnimer_ray.fusion_config import FusionConfig, resolve_fusion
+from omnimer_ray.config import RunConfig, content_hash
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.planning.units import Run, Stage
 
 FUSION_VERSION = 1  # raise it when code changes what the same config computes
+VERSIONS = {"recipe": FUSION_VERSION, "media": MEDIA_VERSION}
 EVALUATION = {"observed"}  # settings without an effect on training
 
 
 def fusion_run(config: FusionConfig) -> Run:
     """Make the run of a config, in canonical form."""
     config = resolve_fusion(config)
-    versions = {"method": config.method, "recipe": FUSION_VERSION, "media": MEDIA_VERSION}
-    key = content_hash({**versions, "settings": config.model_dump(exclude=EVALUATION)})
-    stage = Stage(key, config, (config.task,), 0, None, features=tuple(config.features[name] for name in config.modalities))
-    return Run(content_hash({**versions, "config": config.model_dump(), "stages": [key]}), config, (stage,))
+    return _run(config, (_stage(config),))
+
+
+def late_run(config: LateFusionConfig) -> Run:
+    """The same of a late fusion: a stage of each member, which the member's own run shares."""
+    config = resolve_late(config)
+    return _run(config, tuple(_stage(member) for member in config.members.values()))
+
+
+def _run(config: RunConfig, stages: tuple[Stage, ...]) -> Run:
+    about = {**VERSIONS, "method": config.method, "config": config.model_dump(), "stages": [stage.key for stage in stages]}
+    return Run(content_hash(about), config, stages)
+
+
+def _stage(config: FusionConfig) -> Stage:
+    key = content_hash({**VERSIONS, "method": config.method, "settings": config.model_dump(exclude=EVALUATION)})
+    return Stage(key, config, (config.task,), 0, None, features=tuple(config.features[name] for name in config.modalities))

@@ -23,8 +23,8 @@ from omnimer_ray.config import (
     stage_kinds,
 )
 from omnimer_ray.errors import ConfigError, joined, near
-from omnimer_ray.fusion_config import Feature, FusionConfig, Tower
-from omnimer_ray.planning.fusion import fusion_run
+from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, Tower
+from omnimer_ray.planning.fusion import fusion_run, late_run
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
@@ -63,13 +63,12 @@ class Plan:
         return tuple(run.config for run in self.runs.values() if isinstance(run.config, ThinkerConfig))
 
     @cached_property
-    def features(self) -> dict[Feature, FusionConfig]:
-        """The features that the runs read, each with the config of a run that does."""
-        configs = [run.config for run in self.runs.values() if isinstance(run.config, FusionConfig)]
-        found: dict[Feature, FusionConfig] = {}
-        for config in configs:
-            for feature in config.features.values():
-                found.setdefault(feature, config)
+    def features(self) -> dict[Feature, RunConfig]:
+        """The features that stages read, each with the config of a stage that does."""
+        found: dict[Feature, RunConfig] = {}
+        for stage in self.stages.values():
+            for feature in stage.features:
+                found.setdefault(feature, stage.config)
         return found
 
     @cached_property
@@ -124,8 +123,7 @@ class Plan:
 
     def _title(self, run: Run) -> str:
         row = next(row for row in self.rows if row.signature == run.signature)
-        fold = "" if row.fold is None else f", fold {row.fold}"
-        return f"{row.variant} / {row.task}" + ("" if row.seed is None else f", seed {row.seed}") + fold
+        return f"{row.variant} / {row.task}" + ("" if row.seed is None else f", seed {row.seed}") + _fold_title(run.config)
 
 
 def make_plan(space: SearchSpace, folds: int | None = None, ledger_shards: int = 1) -> Plan:
@@ -174,8 +172,10 @@ def make_run(config: RunConfig, ledger_shards: int = 1) -> Run:
             return _thinker_run(config, ledger_shards)
         case FusionConfig():
             return fusion_run(config)
+        case LateFusionConfig():
+            return late_run(config)
         case _:
-            raise ConfigError(f"method {config.method!r} is not known; known: 'thinker', 'fusion'")
+            raise ConfigError(f"method {config.method!r} is not known; known: 'thinker', 'fusion', 'late_fusion'")
 
 
 def _configs(space: SearchSpace, variant: dict[str, Any] | RunConfig, folds: int | None) -> list[RunConfig]:
@@ -215,6 +215,10 @@ def ledger_parts(config: ThinkerConfig, kinds: tuple[Kind, ...], shards: int = 1
     return tuple(LedgerPart(ledger_key(pooled, kind), kind, pooled, shards) for kind in kinds if kind in AUXILIARY_OF)
 
 
+def _fold_title(config: RunConfig) -> str:
+    return "" if config.corpus.fold is None else f", fold {config.corpus.fold}"
+
+
 def _ledger_title(part: LedgerPart, shard: int, several: bool) -> str:
     return (
         f"supervision: {part.kind}"
@@ -229,4 +233,7 @@ def _feature_title(feature: Feature) -> str:
 
 
 def _stage_title(stage: Stage) -> str:
+    if isinstance(stage.config, FusionConfig):
+        read = ", ".join(stage.config.modalities)
+        return f"member: {stage.config.network.name} on {read} / {stage.config.task}, seed {stage.config.seed}" + _fold_title(stage.config)
     return f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}"

@@ -14,7 +14,7 @@ from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.features.store import FEATURES, FeatureStore
-from omnimer_ray.fusion_config import Feature, FusionConfig
+from omnimer_ray.fusion_config import Feature
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate
 from omnimer_ray.planning import description
@@ -202,7 +202,7 @@ def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
         search = None
     check_golds(trial_plan(search) if search else plan, corpus)
     if others and plan.features:
-        alone = dict.fromkeys(row.variant for row in plan.rows if isinstance(plan.runs[row.signature].config, FusionConfig))
+        alone = dict.fromkeys(row.variant for row in plan.rows if not isinstance(plan.runs[row.signature].config, ThinkerConfig))
         raise ConfigError(f"--evaluate-on does not go with networks on features, which answer their own corpus alone: {', '.join(alone)}")
     return Sweep(
         request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, (*without, *dropped), search

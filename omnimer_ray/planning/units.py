@@ -125,9 +125,10 @@ class RunUnit(NamedTuple):
     @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the units that must be done first."""
+        earlier = tuple(stage_id(stage.key) for stage in self.run.stages[:-1])
         if self.trained_by is not None:
-            return (self.trained_by,)
-        return stage_needs(self.stage) if self.stage is not None else ()
+            return tuple(dict.fromkeys((self.trained_by, *earlier)))
+        return tuple(dict.fromkeys((*stage_needs(self.stage), *earlier))) if self.stage is not None else ()
 
     @property
     def config(self) -> RunConfig:

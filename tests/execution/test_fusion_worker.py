@@ -6,18 +6,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from making import clip
 
 from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.errors import MachineError
 from omnimer_ray.execution.fusion_worker import FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tfn, on_features
+from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_run
@@ -78,6 +80,31 @@ def test_a_run_on_features_is_recorded_with_a_probability_of_every_label(
         assert record["main_items"] == (16 if one.task == "emotion" else 48)
     assert len(list((made.folder / "stages").iterdir())) == 2, "the evaluation with hidden modalities trains nothing"
     assert not list(made.folder.glob("stages/*/checkpoints"))
+
+
+def test_late_fusion_is_the_mean_of_the_members_that_see_something(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    alone = {name: on_features(recipe, Linear(), {name: features[name]}) for name in ("text", "audio")}
+    found: dict[str, list[list[float]]] = {}
+    hidden = {"observed.missing_rate": 0.6}
+    both = late_fusion(**alone)
+    for name in alone:
+        work(made, FeatureUnit(features[name], alone[name], ""))
+    for name, config in {**alone, "both": both, "hidden": changed(both, hidden)}.items():
+        run = make_run(config)
+        for stage in run.stages[:-1]:
+            work(made, StageUnit(stage, ""))
+        assert work(made, RunUnit(run, "")) == {"outcome": "done"}
+        found[name] = pl.read_parquet(made.folder / "runs" / run.signature / "predictions.parquet")["probabilities"].to_list()
+    assert np.allclose(found["both"], (np.array(found["text"]) + np.array(found["audio"])) / 2)
+    assert len(list((made.folder / "stages").iterdir())) == 2
+    clips = [one for one in corpus.clips if one.split == "validation"]
+    for place, one in enumerate(clips):
+        seen = seen_modalities(one, ("audio", "text"), changed(both, hidden).observed)
+        assert np.allclose(found["hidden"][place], np.mean([found[name][place] for name in seen], axis=0))
+    assert not np.allclose(found["hidden"], found["both"])
 
 
 def test_a_feature_goes_on_with_the_clips_that_are_missing(

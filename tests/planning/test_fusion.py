@@ -10,7 +10,7 @@ from making import clip, tiny_config
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.fusion_config import FusionConfig, Linear, Tfn, on_features, tower_features
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, Tfn, late_fusion, on_features, tower_features
 from omnimer_ray.planning.description import summary, variant_lines
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
@@ -41,14 +41,14 @@ def test_features_are_units_that_all_runs_share() -> None:
     )
     features = [unit for unit in plan.units if isinstance(unit, FeatureUnit)]
     assert [unit.title.split(",")[0] for unit in features] == [
-        "features: language tower on text",
         "features: audio tower on audio",
+        "features: language tower on text",
         "features: vision tower on frames",
     ]
     assert features == list(plan.units[: len(features)])
     needs = {unit.title: set(unit.needs) for unit in plan.units if isinstance(unit, RunUnit)}
     assert needs["TFN / emotion, seed 0, fold 0"] == {unit.id for unit in features}
-    assert needs["Linear / emotion, seed 0, fold 0"] == {features[0].id}
+    assert needs["Linear / emotion, seed 0, fold 0"] == {features[1].id}
     assert needs["Base / emotion, seed 0, fold 0"] == set()
 
 
@@ -57,6 +57,33 @@ def test_evaluations_of_one_network_share_its_training() -> None:
     plan = planned(TFN=tfn, hidden=tfn.model_copy(update={"observed": tfn.observed.model_copy(update={"missing_rate": 0.5})}))
     units = {unit.title: unit for unit in plan.units if isinstance(unit, RunUnit)}
     assert units["hidden / emotion, seed 0"].trained_by == units["TFN / emotion, seed 0"].id
+
+
+def test_late_fusion_waits_for_its_members_which_their_own_rows_share() -> None:
+    towers = tower_features(RECIPE.base, RECIPE.media)
+    members = {name: on_features(RECIPE, Linear(), {name: towers[name]}) for name in ("audio", "text")}  # type: ignore[index]
+    plan = planned(text=members["text"], audio=members["audio"], both=late_fusion(**members))
+    rows = [row for row in plan.rows if row.seed == 0 and row.variant != "Base"]
+    assert len(rows) == 3
+    assert len({stage.key for row in rows for stage in plan.runs[row.signature].stages}) == 2
+    units = {unit.title: unit for unit in plan.units}
+    member, both = units["member: linear on audio / emotion, seed 0"], units["both / emotion, seed 0"]
+    assert isinstance(both, RunUnit)
+    assert set(both.needs) == {member.id, units["text / emotion, seed 0"].id}
+    assert both.trained_by == units["text / emotion, seed 0"].id
+    assert units["audio / emotion, seed 0"].needs == (member.id,)
+    config = plan.runs[both.run.signature].config
+    assert isinstance(config, LateFusionConfig)
+    assert {one.task for one in config.members.values()} == {"emotion"}
+    assert any(
+        "mean of text (linear on text: language tower) and audio (linear on audio: audio tower)" in line
+        for line in variant_lines(make_plan(space(RECIPE)), Corpus("mini", (clip("a_0"),), "c0ffee"))
+    )
+
+
+def test_late_fusion_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="late fusion needs two members or more, and has 1"):
+        late_fusion(one=on_features(RECIPE, Linear()))
 
 
 def test_the_space_of_methods_is_planned_and_described() -> None:
@@ -99,7 +126,7 @@ def test_items_are_labels_of_the_training_clips() -> None:
 
 
 def test_a_method_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ConfigError, match="variant 'odd': method 'odd' is not known; known: 'thinker', 'fusion'"):
+    with pytest.raises(ConfigError, match="variant 'odd': method 'odd' is not known; known: 'thinker', 'fusion', 'late_fusion'"):
         planned(odd=RunConfig(corpus=RECIPE.corpus, method="odd"))
 
 
