@@ -25,6 +25,9 @@ from omnimer_ray.config import (
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
+View = Literal["text", "audio", "frames"]
+
+
 class Tower(Frozen):
     """Last states of a part of the base, which is frozen: (T, D), D the width of its language model, T by the part.
 
@@ -52,8 +55,23 @@ class Prosody(Frozen):
     name: Literal["prosody"] = "prosody"
 
 
-Encoder = Annotated[Tower | CharNgrams | Prosody, Field(discriminator="name")]
-View = Literal["text", "audio", "frames"]
+class Checkpoint(Frozen):
+    """Hidden states of a pretrained encoder: of a transcript or a sound (T, D), averaged over layers; of frames CLIP's image vectors, (T, D)."""
+
+    name: Literal["checkpoint"] = "checkpoint"
+    model: str  # a hub name, NAME or NAME@COMMIT, or a folder; once it is resolved, the hub name or the folder's own
+    revision: str | None = None  # a commit, or a hash of the folder's contents; None: resolved when a sweep is planned
+    kind: CheckpointKind | None = None  # its model_type; None: read from its config.json then
+    layers: tuple[int, ...] = (-1,)  # of the hidden states, 0 for the embeddings; MMEF-Net averages 16 to 21 of HuBERT-large [S]
+
+
+CheckpointKind = Literal["hubert", "wav2vec2", "wavlm", "bert", "roberta", "xlm-roberta", "clip"]
+CHECKPOINT_VIEWS: dict[CheckpointKind, View] = {
+    **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), "audio"),
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), "text"),
+    "clip": "frames",
+}
+Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint, Field(discriminator="name")]
 VIEWS: dict[str, View] = {"vision": "frames", "audio": "audio", "language": "text", "char_ngrams": "text", "prosody": "audio"}
 VIEW_OF: dict[Modality, View] = {"text": "text", "audio": "audio", "video": "frames"}
 
@@ -67,17 +85,39 @@ class Feature(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        kind = self.encoder.tower if isinstance(self.encoder, Tower) else self.encoder.name
-        if self.view != VIEWS[kind]:
-            raise ValueError(f"view {self.view!r} does not go with {kind!r}, which sees {VIEWS[kind]!r}")
+        kind, view = self._sees()
+        if self.view != view:
+            raise ValueError(f"view {self.view!r} does not go with {kind!r}, which sees {view!r}")
+        if kind == "clip" and isinstance(self.encoder, Checkpoint) and self.encoder.layers != (-1,):
+            raise ValueError(f"layers {self.encoder.layers} do not go with 'clip', whose image vectors are taken")
         if (self.media is None) != (self.view == "text"):
             raise ValueError(f"view {self.view!r} {'needs' if self.media is None else 'takes no'} media settings")
         return self
 
+    def _sees(self) -> tuple[str, View]:
+        """The encoder in a word, and the view that it takes; a checkpoint that is not resolved may take any."""
+        if isinstance(self.encoder, Checkpoint):
+            return (self.encoder.kind, CHECKPOINT_VIEWS[self.encoder.kind]) if self.encoder.kind else ("", self.view)
+        kind = self.encoder.tower if isinstance(self.encoder, Tower) else self.encoder.name
+        return kind, VIEWS[kind]
+
     @property
     def key(self) -> str:
         """Name of its folder."""
-        return content_hash(self.model_dump())
+        data = self.model_dump()
+        data["encoder"].pop("model", None)  # the revision says which one it is
+        return content_hash(data)
+
+
+def encoder_name(feature: Feature) -> str:
+    """A feature's encoder in a few words."""
+    match feature.encoder:
+        case Tower(tower=tower):
+            return f"{tower} tower"
+        case Checkpoint(model=model, layers=layers):
+            return model + ("" if layers == (-1,) else f" layers {', '.join(map(str, layers))}")
+        case encoder:
+            return encoder.name
 
 
 class Linear(Frozen):

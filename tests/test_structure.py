@@ -42,6 +42,7 @@ TORCH_SIDE = {
     "model.lora",
     "model.scoring",
     "model.thinker",
+    "features.pretrained",
     "features.towers",
     "features.vision_outputs",
     "fusion.linear",

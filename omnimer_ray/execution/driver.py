@@ -57,6 +57,7 @@ def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning
         sweep.profile,
         session,
         pruning,
+        dict(sweep.encoders),
         sweep.features and sweep.features.resolve(),
     )
     write_manifest(job.work / "manifest.json", clips)

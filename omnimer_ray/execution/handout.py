@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
+from omnimer_ray.features.checkpoints import Located
 from omnimer_ray.features.store import FEATURES
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import Base
@@ -29,6 +30,7 @@ class Job:
     profile: MachineProfile
     session: str  # of the driver, for unique names
     pruning: Pruning | None = None  # of a search's trials
+    encoders: Mapping[str, Located] = field(default_factory=dict)  # pretrained ones of features, by revision
     features: Path | None = None  # where the vision tower's outputs are kept; None: the tower runs at every step
 
     @property

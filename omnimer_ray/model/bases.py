@@ -63,7 +63,7 @@ def locate(name: str, *, to_plan: bool = False) -> Base:
     `to_plan`: a base of HUB_SHAPES that is neither here nor can be asked for is returned with the revision UNKNOWN.
     """
     if name == TINY:
-        return Base(TINY, TINY_FOLDER, _folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
+        return Base(TINY, TINY_FOLDER, folder_hash(TINY_FOLDER, default_cache()), TINY_NOTICE, _check(TINY_FOLDER, name))
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _in_folder(folder.resolve(), name)
@@ -105,7 +105,7 @@ def download_command(name: str, revision: str | None) -> str:
 def _in_folder(folder: Path, name: str) -> Base:
     width = _check(folder, name)
     try:
-        return Base(folder.name, folder, _folder_hash(folder, default_cache()), None, width)
+        return Base(folder.name, folder, folder_hash(folder, default_cache()), None, width)
     except OSError as error:
         raise BaseModelError(
             f"base {name!r}: {error.filename or folder} cannot be read ({error.strerror}); check its permissions"
@@ -114,22 +114,22 @@ def _in_folder(folder: Path, name: str) -> Base:
 
 def _on_hub(name: str, revision: str | None, to_plan: bool) -> Base:
     """Resolve a revision (default: `main`) from the local hub cache, or else by a request to the hub."""
-    hub = _hub()
-    if folder := _cached(name, revision or "main"):
+    client = hub()
+    if folder := cached(name, revision or "main"):
         return Base(name, folder, folder.name, None, _check(folder, name))
     try:
-        info = hub.HfApi().model_info(name, revision=revision, timeout=10)
+        info = client.HfApi().model_info(name, revision=revision, timeout=10)
     except Exception as error:  # the hub client raises many types; all mean that the base is not available now
         if to_plan and name in HUB_SHAPES:
             return Base(name, None, revision or UNKNOWN, None, HUB_SHAPES[name].width)
         raise BaseModelError(
-            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {hub.constants.HF_HUB_CACHE} and could not be "
+            f"base {name!r}{f' at {revision}' if revision else ''} is not in the hub cache {client.constants.HF_HUB_CACHE} and could not be "
             f"fetched from the hub ({type(error).__name__}); run `{download_command(name, revision)}` with network access, or give a folder"
             + ("" if name in HUB_SHAPES else f"; {near(name, (TINY, *HUB_SHAPES))}")
         ) from None
     if info.config is not None:  # the hub's extract of config.json
         _check_type(info.config, name)
-    folder = _cached(name, info.sha)  # a download by commit leaves no reference to `main` in the cache
+    folder = cached(name, info.sha)  # a download by commit leaves no reference to `main` in the cache
     return Base(name, folder, info.sha, None, _check(folder, name) if folder else _known_width(name))
 
 
@@ -139,9 +139,9 @@ def _known_width(name: str) -> int | None:
 
 def _snapshot(base: Base) -> Path:
     """Snapshot of the base's commit in this node's hub cache, downloaded or completed if necessary. Raises MachineError."""
-    hub, commit = _hub(), f"base {base.name!r}: commit {base.revision}"
+    client, commit = hub(), f"base {base.name!r}: commit {base.revision}"
     try:
-        folder = _cached(base.name, base.revision)
+        folder = cached(base.name, base.revision)
         if folder is not None:
             _check(folder, base.name)
             return folder
@@ -149,26 +149,27 @@ def _snapshot(base: Base) -> Path:
     except BaseModelError as error:
         reason = f"incomplete ({error})"
     try:
-        folder = Path(hub.snapshot_download(base.name, revision=base.revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
+        folder = Path(client.snapshot_download(base.name, revision=base.revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES]))
         _check(folder, base.name)
     except Exception as error:  # as in `_on_hub`
         raise MachineError(
-            f"{commit} is {reason} in the hub cache {hub.constants.HF_HUB_CACHE} on {platform.node()} and could not be fetched from the hub "
+            f"{commit} is {reason} in the hub cache {client.constants.HF_HUB_CACHE} on {platform.node()} and could not be fetched from the hub "
             f"({error if isinstance(error, BaseModelError) else type(error).__name__}); run `{download_command(base.name, base.revision)}` there"
         ) from None
     return folder
 
 
-def _cached(name: str, revision: str) -> Path | None:
+def cached(name: str, revision: str) -> Path | None:
     """Snapshot of a commit, branch or tag in the local hub cache, or None."""
     try:
-        found = _hub().try_to_load_from_cache(name, "config.json", revision=revision)
+        found = hub().try_to_load_from_cache(name, "config.json", revision=revision)
     except ValueError:  # not a valid repository name
         return None
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _hub() -> ModuleType:
+def hub() -> ModuleType:
+    """The hub's client. Raises MissingExtraError."""
     try:
         import huggingface_hub
     except ImportError:
@@ -179,7 +180,7 @@ def _hub() -> ModuleType:
 def _compare(base: Base, folder: Path, cache: Path | None) -> None:
     """Raise MachineError if the folder's contents differ from those that the plan was made for."""
     try:
-        found = _folder_hash(folder, cache)
+        found = folder_hash(folder, cache)
     except OSError as error:
         raise MachineError(
             f"base {base.name!r}: {error.filename or folder} cannot be read on {platform.node()} ({error.strerror}); mount or copy it there"
@@ -239,7 +240,7 @@ def _check_type(config: Any, name: str) -> None:
         )
 
 
-def _folder_hash(folder: Path, cache: Path | None) -> str:
+def folder_hash(folder: Path, cache: Path | None) -> str:
     """Hash of file names and contents, 16 hex digits; with a cache, files that have not changed are not read again."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in SUFFIXES)
     hashes = content_hashes(files, cache)

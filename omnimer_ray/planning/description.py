@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omnimer_ray.config import RunConfig, ThinkerConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits, splits_of
-from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, Linear, Tower
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, encoder_name
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.extents import stage_steps
 from omnimer_ray.planning.plan import Plan
@@ -127,16 +127,12 @@ def _length(run: Run, num_training: int) -> str:
 def _about(variant: dict[str, Any] | RunConfig) -> str:
     """What differs from the baseline, or another method in a few words."""
     if isinstance(variant, FusionConfig):
-        read = ", ".join(f"{modality}: {_encoder(feature)}" for modality, feature in sorted(variant.features.items()))
+        read = ", ".join(f"{modality}: {encoder_name(feature)}" for modality, feature in sorted(variant.features.items()))
         return f"{variant.network.name} on {read}"
     if isinstance(variant, LateFusionConfig):
         return "mean of " + " and ".join(f"{name} ({_about(member)})" for name, member in variant.members.items())
     changes = variant.items() if isinstance(variant, dict) else ()
     return ", ".join(f"{name}={_plain(value)}" for name, value in changes) or "the baseline"
-
-
-def _encoder(feature: Feature) -> str:
-    return f"{feature.encoder.tower} tower" if isinstance(feature.encoder, Tower) else feature.encoder.name
 
 
 def ledger_lines(plan: Plan, corpus: Corpus) -> list[str]:

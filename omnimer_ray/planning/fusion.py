@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omnimer_ray.config import RunConfig, content_hash
 from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
 from omnimer_ray.media.load import MEDIA_VERSION
@@ -25,10 +27,19 @@ def late_run(config: LateFusionConfig) -> Run:
 
 
 def _run(config: RunConfig, stages: tuple[Stage, ...]) -> Run:
-    about = {**VERSIONS, "method": config.method, "config": config.model_dump(), "stages": [stage.key for stage in stages]}
+    about = {**VERSIONS, "method": config.method, "config": _hashed(config.model_dump()), "stages": [stage.key for stage in stages]}
     return Run(content_hash(about), config, stages)
 
 
+def _hashed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the names of checkpoints, whose revisions say which they are."""
+    return {
+        name: _hashed(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if not (name == "model" and settings.get("name") == "checkpoint")
+    }
+
+
 def _stage(config: FusionConfig) -> Stage:
-    key = content_hash({**VERSIONS, "method": config.method, "settings": config.model_dump(exclude=EVALUATION)})
+    key = content_hash({**VERSIONS, "method": config.method, "settings": _hashed(config.model_dump(exclude=EVALUATION))})
     return Stage(key, config, (config.task,), 0, None, features=tuple(config.features[name] for name in config.modalities))

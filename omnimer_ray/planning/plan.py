@@ -23,7 +23,7 @@ from omnimer_ray.config import (
     stage_kinds,
 )
 from omnimer_ray.errors import ConfigError, joined, near
-from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, Tower
+from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, encoder_name
 from omnimer_ray.planning.fusion import fusion_run, late_run
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
@@ -228,8 +228,7 @@ def _ledger_title(part: LedgerPart, shard: int, several: bool) -> str:
 
 
 def _feature_title(feature: Feature) -> str:
-    name = f"{feature.encoder.tower} tower" if isinstance(feature.encoder, Tower) else feature.encoder.name
-    return f"features: {name} on {feature.view}, {feature.key[:6]}"
+    return f"features: {encoder_name(feature)} on {feature.view}, {feature.key[:6]}"
 
 
 def _stage_title(stage: Stage) -> str:

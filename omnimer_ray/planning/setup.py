@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnimer_ray.config import CorpusConfig, ThinkerConfig, changed, parse
+from omnimer_ray.config import CorpusConfig, RunConfig, ThinkerConfig, changed, parse
 from omnimer_ray.corpora import GENERATED, default_cache
 from omnimer_ray.corpora import load as load_corpus
 from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
+from omnimer_ray.features.checkpoints import Located, resolved
 from omnimer_ray.features.store import FEATURES, FeatureStore
 from omnimer_ray.fusion_config import Feature
 from omnimer_ray.machine.profile import MachineProfile, load_profile
@@ -23,6 +24,7 @@ from omnimer_ray.planning.labels import FUSED, check_golds, with_labels, without
 from omnimer_ray.planning.owner import Owner, find_folder
 from omnimer_ray.planning.plan import Plan, make_plan
 from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
+from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
 from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, PartUnit, Unit, record_folder, recorded_outcome, trained_stage
 from omnimer_ray.recipes import recipe_for
@@ -81,6 +83,7 @@ class Sweep(NamedTuple):
     others: tuple[Corpus, ...] = ()  # that runs answer besides
     dropped: tuple[str, ...] = ()  # tasks that the corpus has no labels for, a line each
     search: Search | None = None  # whose best trials are the plan's variants
+    encoders: tuple[tuple[str, Located], ...] = ()  # pretrained ones of features, by revision
     features: Path | None = None  # where the vision tower's outputs are kept, once it is known that they fit
 
     def make_plan(self) -> Plan:
@@ -188,6 +191,11 @@ def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
         space = space.with_seeds(tuple(range(request.seeds)))
     suffix = (f"-limit{request.limit}" if request.limit else "") + (f"-folds{request.folds}" if request.folds else "")
     folder = find_folder(request.results / file.name, suffix, Owner.of(file, corpus, base))
+    encoders: dict[str, Located] = {}
+    if isinstance(space, SearchSpace):
+        space = replace(
+            space, variants={name: resolved(one, encoders) if isinstance(one, RunConfig) else one for name, one in space.variants.items()}
+        )
     search = space if isinstance(space, Search) else None
     if search is not None and request.folds:
         raise ConfigError(
@@ -205,7 +213,19 @@ def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
         alone = dict.fromkeys(row.variant for row in plan.rows if not isinstance(plan.runs[row.signature].config, ThinkerConfig))
         raise ConfigError(f"--evaluate-on does not go with networks on features, which answer their own corpus alone: {', '.join(alone)}")
     return Sweep(
-        request, file, corpus, base, profile, recipe, plan, folder, request.results / "ledgers", others, (*without, *dropped), search
+        request,
+        file,
+        corpus,
+        base,
+        profile,
+        recipe,
+        plan,
+        folder,
+        request.results / "ledgers",
+        others,
+        (*without, *dropped),
+        search,
+        tuple(encoders.items()),
     )
 
 

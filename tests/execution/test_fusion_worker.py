@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import small_encoders
 from making import clip
 
 from omnimer_ray.config import ThinkerConfig, changed
@@ -18,8 +20,9 @@ from omnimer_ray.errors import MachineError
 from omnimer_ray.execution.fusion_worker import FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
+from omnimer_ray.features.checkpoints import Located, resolved
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
+from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_run
@@ -156,6 +159,24 @@ def test_a_probe_that_was_killed_before_its_record_is_fitted_again_the_same(
 
 def artifact(made: Job, stage: str) -> bytes:
     return (made.folder / "stages" / stage / "network.safetensors").read_bytes()
+
+
+def test_a_pretrained_encoder_is_found_again_by_the_worker(
+    recipe: ThinkerConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    folder, known = small_encoders.write("bert", tmp_path / "bert"), dict[str, Located]()
+    one = Feature(encoder=Checkpoint(model=str(folder), layers=(1, 2)), view="text")
+    config = resolved(on_features(recipe, Linear(), {"text": one}), known)
+    assert isinstance(config, FusionConfig)
+    made = replace(job(tmp_path, shared_cache, list(corpus.clips)), encoders=known)
+    assert work(made, FeatureUnit(config.features["text"], config, "")) == {"outcome": "done"}
+    assert work(made, RunUnit(make_run(config), "")) == {"outcome": "done"}
+    (folder / "vocab.txt").write_text("other\n")
+    (made.feature_store / config.features["text"].key / "feature.json").unlink()
+    for entry in made.feature_store.glob("*/*.safetensors"):
+        entry.unlink()
+    with pytest.raises(MachineError, match="the plan was made for"):
+        work(made, FeatureUnit(config.features["text"], config, ""))
 
 
 def test_a_feature_that_is_gone_names_its_file(

@@ -1,0 +1,109 @@
+"""Resolve pretrained encoders: a hub name or a folder -> its kind, revision and folder, once, before a sweep. No weights are loaded.
+
+Only kinds on the allow-list, safetensors, and no code of a repository.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, cast, get_args
+
+from omnimer_ray.config import RunConfig
+from omnimer_ray.corpora import default_cache
+from omnimer_ray.errors import ConfigError, MachineError, OmniMERError
+from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Feature, FusionConfig, LateFusionConfig
+from omnimer_ray.model.bases import cached, download_command, folder_hash
+from omnimer_ray.records import read_json
+
+
+class Located(NamedTuple):
+    """A resolved encoder."""
+
+    name: str  # the hub name, or the folder's own
+    folder: Path
+    revision: str
+    kind: CheckpointKind
+
+
+def locate(model: str) -> Located:
+    """Resolve a folder, or a hub name (NAME or NAME@COMMIT) that is in this machine's hub cache. Raises ConfigError for any other."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return Located(folder.resolve().name, folder.resolve(), folder_hash(folder, default_cache()), _kind(folder, model))
+    name, _, commit = model.partition("@")
+    found = cached(name, commit or "main") if name.count("/") == 1 and not name.startswith((".", "/", "~")) else None
+    if found is None:
+        raise ConfigError(
+            f"encoder {model!r} is neither a folder nor a model in this machine's hub cache; run `{download_command(name, commit or None)}` on every machine, "
+            "or give a folder"
+        )
+    return Located(name, found, found.name, _kind(found, model))
+
+
+def find_on_this_node(located: Located) -> Path:
+    """The folder of a resolved encoder on this node. Raises MachineError if it is absent or has other contents."""
+    if "/" in located.name:
+        folder = cached(located.name, located.revision)
+        if folder is None:
+            raise MachineError(
+                f"encoder {located.name!r}: commit {located.revision} is absent in the hub cache on {platform.node()}; "
+                f"run `{download_command(located.name, located.revision)}` there"
+            )
+        return folder
+    found = folder_hash(located.folder, default_cache()) if located.folder.is_dir() else "absent"
+    if found != located.revision:
+        raise MachineError(
+            f"encoder {located.name!r}: {located.folder} on {platform.node()} has contents with hash {found}, and the plan was made for {located.revision}; "
+            "copy the planned folder there, or give the same command again if it was changed on purpose"
+        )
+    return located.folder
+
+
+def resolved(variant: RunConfig, known: dict[str, Located]) -> RunConfig:
+    """A run with its encoders resolved; those that are found are added to `known`, by revision."""
+    if isinstance(variant, LateFusionConfig):
+        members = {name: resolved(member, known) for name, member in variant.members.items()}
+        return variant.model_copy(update={"members": members})
+    if not isinstance(variant, FusionConfig):
+        return variant
+    features = {modality: _resolved(feature, known) for modality, feature in variant.features.items()}
+    return FusionConfig.model_validate({**variant.model_dump(), "features": features})
+
+
+def _resolved(feature: Feature, known: dict[str, Located]) -> Feature:
+    encoder = feature.encoder
+    if not isinstance(encoder, Checkpoint):
+        return feature
+    found = locate(encoder.model)
+    known[found.revision] = found
+    about = {"model": found.name, "revision": found.revision, "kind": found.kind}
+    try:
+        return Feature.model_validate({**feature.model_dump(), "encoder": {**encoder.model_dump(), **about}})
+    except ValueError as error:
+        raise ConfigError(f"encoder {encoder.model!r}: {'; '.join(_messages(error))}") from None
+
+
+def _messages(error: ValueError) -> Iterator[str]:
+    faults = error.errors() if hasattr(error, "errors") else [{"msg": str(error)}]
+    return (str(fault["msg"]).removeprefix("Value error, ") for fault in cast(list[Mapping[str, object]], faults))
+
+
+def _kind(folder: Path, model: str) -> CheckpointKind:
+    """Model type of a folder with weights that can be loaded. Raises ConfigError."""
+    try:
+        config = read_json(folder / "config.json")
+        kind = config["model_type"]
+    except (OmniMERError, OSError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"encoder {model!r}: {folder / 'config.json'} cannot be read ({error}); give a folder as the hub has it"
+        ) from None
+    if kind not in (allowed := get_args(CheckpointKind)):
+        raise ConfigError(f"encoder {model!r} is of type {kind!r}; allowed: {', '.join(allowed)}")
+    if not any(folder.glob("*.safetensors")):
+        raise ConfigError(
+            f"encoder {model!r}: {folder} has no *.safetensors, and other weights are not read; convert them with "
+            "`AutoModel.from_pretrained(folder).save_pretrained(other)` where you trust them"
+        )
+    return cast(CheckpointKind, kind)
