@@ -65,15 +65,41 @@ class Checkpoint(Frozen):
     layers: tuple[int, ...] = (-1,)  # of the hidden states, 0 for the embeddings; MMEF-Net averages 16 to 21 of HuBERT-large [S]
 
 
+class Files(Frozen):
+    """Arrays that were made elsewhere: `<clip>.safetensors` with one tensor `features`, (T, D), as `features import-release` writes them."""
+
+    name: Literal["files"] = "files"
+    folder: str
+    revision: str | None = None  # hash of its contents; None: resolved when a sweep is planned
+
+
+class OpenFaceCsv(Frozen):
+    """OpenFace 2's `<clip>.csv`: action units, landmarks, pose and eyes by the names of their columns, (T, 669); only rows with a face."""
+
+    name: Literal["openface_csv"] = "openface_csv"
+    folder: str
+    revision: str | None = None
+
+
 CheckpointKind = Literal["hubert", "wav2vec2", "wavlm", "bert", "roberta", "xlm-roberta", "clip"]
 CHECKPOINT_VIEWS: dict[CheckpointKind, View] = {
     **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), "audio"),
     **dict.fromkeys(("bert", "roberta", "xlm-roberta"), "text"),
     "clip": "frames",
 }
-Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint, Field(discriminator="name")]
-VIEWS: dict[str, View] = {"vision": "frames", "audio": "audio", "language": "text", "char_ngrams": "text", "prosody": "audio"}
+Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint | Files | OpenFaceCsv, Field(discriminator="name")]
+VIEWS: dict[str, View] = {
+    "vision": "frames",
+    "audio": "audio",
+    "language": "text",
+    "char_ngrams": "text",
+    "prosody": "audio",
+    "openface_csv": "frames",
+}
 VIEW_OF: dict[Modality, View] = {"text": "text", "audio": "audio", "video": "frames"}
+
+
+PLACES = ("model", "folder")  # of an encoder: where it is; its revision says which one it is
 
 
 class Feature(Frozen):
@@ -90,22 +116,31 @@ class Feature(Frozen):
             raise ValueError(f"view {self.view!r} does not go with {kind!r}, which sees {view!r}")
         if kind == "clip" and isinstance(self.encoder, Checkpoint) and self.encoder.layers != (-1,):
             raise ValueError(f"layers {self.encoder.layers} do not go with 'clip', whose image vectors are taken")
-        if (self.media is None) != (self.view == "text"):
-            raise ValueError(f"view {self.view!r} {'needs' if self.media is None else 'takes no'} media settings")
+        if (self.media is None) != (self.view == "text" or self.is_given):
+            what = f"encoder {self.encoder.name!r}" if self.is_given else f"view {self.view!r}"
+            raise ValueError(f"{what} {'needs' if self.media is None else 'takes no'} media settings")
         return self
 
     def _sees(self) -> tuple[str, View]:
         """The encoder in a word, and the view that it takes; a checkpoint that is not resolved may take any."""
         if isinstance(self.encoder, Checkpoint):
             return (self.encoder.kind, CHECKPOINT_VIEWS[self.encoder.kind]) if self.encoder.kind else ("", self.view)
+        if isinstance(self.encoder, Files):
+            return self.encoder.name, self.view
         kind = self.encoder.tower if isinstance(self.encoder, Tower) else self.encoder.name
         return kind, VIEWS[kind]
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is read from a person's files, and not computed from the clip's."""
+        return isinstance(self.encoder, Files | OpenFaceCsv)
 
     @property
     def key(self) -> str:
         """Name of its folder."""
         data = self.model_dump()
-        data["encoder"].pop("model", None)  # the revision says which one it is
+        for name in PLACES:
+            data["encoder"].pop(name, None)
         return content_hash(data)
 
 
@@ -116,6 +151,8 @@ def encoder_name(feature: Feature) -> str:
             return f"{tower} tower"
         case Checkpoint(model=model, layers=layers):
             return model + ("" if layers == (-1,) else f" layers {', '.join(map(str, layers))}")
+        case Files(folder=folder) | OpenFaceCsv(folder=folder):
+            return f"{feature.encoder.name} of {folder.rstrip('/').rpartition('/')[2]}"
         case encoder:
             return encoder.name
 

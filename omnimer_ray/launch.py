@@ -22,7 +22,9 @@ from omnimer_ray.errors import ConfigError, MachineError, ResultsError, StorageE
 from omnimer_ray.execution.failures import ends_sweep
 from omnimer_ray.execution.lease import Lease, Leases, holder
 from omnimer_ray.execution.progress import Progress, console_logger, describe
-from omnimer_ray.fusion_config import FusionConfig, Linear
+from omnimer_ray.features.given import check_contents
+from omnimer_ray.features.kept import kept_lines
+from omnimer_ray.fusion_config import FusionConfig, Linear, encoder_name
 from omnimer_ray.machine.profile import concurrency, local_resources
 from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan
@@ -194,7 +196,7 @@ def _run_search(sweep: Sweep, console: Console) -> int:
 def _run(sweep: Sweep, console: Console) -> int:
     log = console_logger(console)
     outcomes = {unit.id: sweep.outcome(unit) for unit in sweep.plan.units}
-    if not sweep.plan.supervision_only:  # then the folder may have the plan of a sweep
+    if sweep.plan.only is None:  # then the folder may have the plan of a sweep
         write_plan(sweep)
     ended: Outcome | None = None
     if _can_start(sweep.plan, outcomes):
@@ -202,13 +204,13 @@ def _run(sweep: Sweep, console: Console) -> int:
         _register(sweep, log)
         ended = _execute(sweep, console)
     else:
-        log("nothing is left to start" + ("" if sweep.plan.supervision_only else "; the tables are built again"))
+        log("nothing is left to start" + ("" if sweep.plan.only else "; the tables are built again"))
         write_clips(sweep)
     write_ledger(sweep)
     for unit in sweep.plan.units:  # files that were not written when the unit ended
         _write_takeaways(sweep, unit)
-    if sweep.plan.supervision_only:
-        description.log_all(yield_lines(sweep), log)
+    if sweep.plan.only is not None:
+        description.log_all(yield_lines(sweep) if sweep.plan.only == "supervision" else list(kept_lines(sweep.request.results)), log)
         return _report(ended, sweep, log)
     from analysis import terminal_tables, write_all
 
@@ -234,6 +236,10 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> Sweep:
     """
     from omnimer_ray.media.prepare import prepare_media
 
+    for feature in sweep.plan.features:
+        if feature.is_given and sweep.store(feature).missing(sweep.corpus.clips):
+            log(f"reading {encoder_name(feature)}")
+            check_contents(feature, sweep.corpus.clips)
     tokens = dict.fromkeys((*(config.media for config in sweep.plan.thinkers), *_of_features(sweep.plan)), 0)
     for media in tokens:
         for clips in (sweep.corpus.clips, *(other.scored for other in sweep.others)):
@@ -253,7 +259,7 @@ def _register(sweep: Sweep, log: Callable[[str], None]) -> None:
     from analysis.power import power_lines
     from analysis.shapes import read_shape
 
-    if sweep.plan.supervision_only or (content := to_register(sweep)) is None:
+    if sweep.plan.only is not None or (content := to_register(sweep)) is None:
         return
     lines = list(power_lines(read_shape(sweep.folder), len(content["seeds"]), sweep.request.folds, log))
     register(sweep.folder, content, lines)

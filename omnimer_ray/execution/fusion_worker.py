@@ -14,9 +14,10 @@ from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split, seen_modalities
 from omnimer_ray.execution.unit_records import fusion_record
 from omnimer_ray.execution.unit_worker import UnitWorker, barrier
+from omnimer_ray.features import given
 from omnimer_ray.features.checkpoints import find_on_this_node
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, FusionConfig, Linear, Prosody, Tower
+from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, OpenFaceCsv, Prosody, Tower
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
 from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
 from omnimer_ray.records import read_record, write_record
@@ -81,6 +82,10 @@ class FusionWorker(UnitWorker):
 
                 folder = find_on_this_node(self.job.encoders[str(encoder.revision)])
                 return load_encoder(encoder, folder, feature.media, self.job.cache, self.device)
+            case Files() | OpenFaceCsv():
+                place = str(find_on_this_node(self.job.encoders[str(encoder.revision)]))
+                here = feature.model_copy(update={"encoder": encoder.model_copy(update={"folder": place})})
+                return lambda clip: given.read(here, clip)
 
     def _tower(self, encoder: Tower, feature: Feature) -> Callable[[Clip], NDArray[Any]]:
         from omnimer_ray.features.towers import states

@@ -13,7 +13,8 @@ from typing import NamedTuple, cast, get_args
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.errors import ConfigError, MachineError, OmniMERError
-from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Feature, FusionConfig, LateFusionConfig
+from omnimer_ray.features.given import files_hash
+from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Feature, Files, FusionConfig, LateFusionConfig, OpenFaceCsv
 from omnimer_ray.model.bases import cached, download_command, folder_hash
 from omnimer_ray.records import read_json
 
@@ -24,7 +25,7 @@ class Located(NamedTuple):
     name: str  # the hub name, or the folder's own
     folder: Path
     revision: str
-    kind: CheckpointKind
+    kind: str  # of a checkpoint, or the name of an encoder that reads a person's files
 
 
 def locate(model: str) -> Located:
@@ -52,7 +53,8 @@ def find_on_this_node(located: Located) -> Path:
                 f"run `{download_command(located.name, located.revision)}` there"
             )
         return folder
-    found = folder_hash(located.folder, default_cache()) if located.folder.is_dir() else "absent"
+    hashed = folder_hash if located.kind in get_args(CheckpointKind) else files_hash
+    found = hashed(located.folder, default_cache()) if located.folder.is_dir() else "absent"
     if found != located.revision:
         raise MachineError(
             f"encoder {located.name!r}: {located.folder} on {platform.node()} has contents with hash {found}, and the plan was made for {located.revision}; "
@@ -74,6 +76,14 @@ def resolved(variant: RunConfig, known: dict[str, Located]) -> RunConfig:
 
 def _resolved(feature: Feature, known: dict[str, Located]) -> Feature:
     encoder = feature.encoder
+    if isinstance(encoder, Files | OpenFaceCsv):
+        folder = Path(encoder.folder).expanduser()
+        if not folder.is_dir():
+            raise ConfigError(f"encoder {encoder.name!r}: {encoder.folder} is no folder; give the one that holds a file of each clip")
+        located = Located(folder.resolve().name, folder.resolve(), files_hash(folder, default_cache()), encoder.name)
+        known[located.revision] = located
+        about = {"folder": str(located.folder), "revision": located.revision}
+        return feature.model_copy(update={"encoder": encoder.model_copy(update=about)})
     if not isinstance(encoder, Checkpoint):
         return feature
     found = locate(encoder.model)

@@ -79,6 +79,8 @@ class FeatureStore:
     def _content(self, clip: Clip) -> str:
         """Hash of what the view is made from."""
         media = self.feature.media
+        if self.feature.is_given:  # the key says which files
+            return content_hash({"clip": clip.id})
         if media is None:
             return content_hash({"text": clip.text})
         return frames_hash(clip, self.cache) if self.feature.view == "frames" else sound_hash(clip, media.audio_source, self.cache)

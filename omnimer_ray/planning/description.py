@@ -47,7 +47,7 @@ def lines(
         f"recipe   {len(different)} settings differ from the 7B's recipe" + (":" if different else ""),
         *(f"         {line}" for line in different),
         "",
-        *(ledger_lines(plan, corpus) if plan.supervision_only else variant_lines(plan, corpus)),
+        *(ledger_lines(plan, corpus) if plan.only == "supervision" else variant_lines(plan, corpus)),
         "",
         f"plan     {summary(plan)}",
         f"         {states.done} units recorded, {states.resumable} to resume, {states.new} new"
@@ -82,7 +82,9 @@ def counted(search: Search, trials: list[Trial]) -> str:
 def summary(plan: Plan) -> str:
     """The numbers of a plan in one line."""
     ledgers = len({unit.part.key for unit in plan.units if isinstance(unit, LedgerUnit)})
-    if plan.supervision_only:
+    if plan.only == "features":
+        return f"{len(plan.units)} features; nothing is trained"
+    if plan.only == "supervision":
         return f"{ledgers} parts of the supervision ledger, in {len(plan.units)} units; nothing is trained"
     trained = sum(run.config.seeded for run in plan.runs.values())
     text = f"{trained} trained runs in {len(plan.stages)} stages ({plan.num_shared()} shared), {len(plan.runs) - trained} zero-shot evaluations"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omnimer_ray.config import RunConfig, content_hash
-from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
+from omnimer_ray.fusion_config import PLACES, FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.planning.units import Run, Stage
 
@@ -32,11 +32,11 @@ def _run(config: RunConfig, stages: tuple[Stage, ...]) -> Run:
 
 
 def _hashed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the names of checkpoints, whose revisions say which they are."""
+    """Settings without the places of encoders, whose revisions say which they are."""
     return {
         name: _hashed(value) if isinstance(value, dict) else value
         for name, value in settings.items()
-        if not (name == "model" and settings.get("name") == "checkpoint")
+        if not (name in PLACES and "revision" in settings)
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from omnimer_ray.config import (
     AUXILIARIES,
@@ -29,6 +29,7 @@ from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, Run, RunUnit, Stage, StageUnit, Unit
 
+Part = Literal["supervision", "features"]  # of what runs need, that may be built alone
 BASELINE = "Base"  # the usual name of the row without auxiliaries
 
 
@@ -50,7 +51,7 @@ class Plan:
     rows: tuple[Row, ...]
     runs: dict[str, Run]
     merged: tuple[str, ...] = ()  # generated variants whose run has another name already
-    supervision_only: bool = False  # the units build the supervision that the runs need, and no more
+    only: Part | None = None  # the units build this part that the runs need, and no more
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -87,8 +88,9 @@ class Plan:
                 shared.setdefault(stage.key, StageUnit(stage, _stage_title(stage)))
         several = len(parts) > len({part.kind for part in parts.values()})
         ledgers = [LedgerUnit(part, _ledger_title(part, shard, several), shard) for part in parts.values() for shard in range(part.shards)]
-        if self.supervision_only:
-            return tuple(ledgers)
+        features = [FeatureUnit(feature, config, _feature_title(feature)) for feature, config in self.features.items()]
+        if self.only is not None:
+            return tuple(ledgers if self.only == "supervision" else features)
         trained_by = {key: unit.id for key, unit in shared.items()}
         runs = []
         for run in self.runs.values():
@@ -97,7 +99,6 @@ class Plan:
             if run.stages:
                 trained_by.setdefault(last, runs[-1].id)
         trained: list[StageUnit | RunUnit] = [*shared.values(), *runs]
-        features = [FeatureUnit(feature, config, _feature_title(feature)) for feature, config in self.features.items()]
         return (*ledgers, *features, *sorted(trained, key=lambda unit: self._seed_order(unit.config.seed)))
 
     def _seed_order(self, seed: int) -> int:

@@ -14,6 +14,7 @@ from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.features.checkpoints import Located, resolved
+from omnimer_ray.features.given import check_names
 from omnimer_ray.features.store import FEATURES, FeatureStore
 from omnimer_ray.fusion_config import Feature
 from omnimer_ray.machine.profile import MachineProfile, load_profile
@@ -22,7 +23,7 @@ from omnimer_ray.planning import description
 from omnimer_ray.planning.items import ledger_hash, unit_clips
 from omnimer_ray.planning.labels import FUSED, check_golds, with_labels, without_polarity
 from omnimer_ray.planning.owner import Owner, find_folder
-from omnimer_ray.planning.plan import Plan, make_plan
+from omnimer_ray.planning.plan import Part, Plan, make_plan
 from omnimer_ray.planning.search_space import Search, confirmation, read_trials, trial_plan
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.space_files import SpaceFile, find_space, load_space
@@ -30,6 +31,8 @@ from omnimer_ray.planning.units import FeatureUnit, LedgerPart, LedgerUnit, Part
 from omnimer_ray.recipes import recipe_for
 from omnimer_ray.records import RECORD, read_record
 from omnimer_ray.tasks.supervision import freeze, has_started, is_frozen, missing
+
+NEEDED_BY: dict[Part, str] = {"supervision": "name one with auxiliary tasks", "features": "name one with networks on features"}
 
 
 class Request(NamedTuple):
@@ -49,7 +52,7 @@ class Request(NamedTuple):
     command: str  # that resumes the sweep
     gold: str = "modality"  # of auxiliary answers
     evaluate_on: tuple[str, ...] = ()  # other corpora
-    supervision_only: bool = False  # build the supervision that the space's runs need, and no more
+    only: Part | None = None  # build this part that the space's runs need, and no more
 
     @property
     def corpus_path(self) -> Path | None:
@@ -203,12 +206,15 @@ def prepare(request: Request, *, to_plan: bool = False) -> Sweep:
         )
     fixed = confirmation(space, read_trials(folder)) if isinstance(space, Search) else space
     plan = make_plan(fixed, request.folds, profile.ledger_shards)
-    if request.supervision_only:
-        plan = replace(trial_plan(search) if search else plan, supervision_only=True)
+    if request.only is not None:
+        plan = replace(trial_plan(search) if search else plan, only=request.only)
         if not plan.units:
-            raise ConfigError(f"no run of the search space {file.name} needs supervision; name one with auxiliary tasks")
+            raise ConfigError(f"no run of the search space {file.name} needs {request.only}; {NEEDED_BY[request.only]}")
         search = None
     check_golds(trial_plan(search) if search else plan, corpus)
+    for feature in plan.features:
+        if feature.is_given:
+            check_names(feature, corpus.clips)
     if others and plan.features:
         alone = dict.fromkeys(row.variant for row in plan.rows if not isinstance(plan.runs[row.signature].config, ThinkerConfig))
         raise ConfigError(f"--evaluate-on does not go with networks on features, which answer their own corpus alone: {', '.join(alone)}")

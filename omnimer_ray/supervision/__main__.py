@@ -153,7 +153,7 @@ def _request(
 
     command = shlex.join([python_word(), "-m", "omnimer_ray.supervision", *(word for word in sys.argv[1:] if word != "--dry-run")])
     left_out = tuple(sorted(exclude or ()))
-    return Request(space, corpus, base, machine, results, limit, None, None, media, left_out, False, command, golds, supervision_only=True)
+    return Request(space, corpus, base, machine, results, limit, None, None, media, left_out, False, command, golds, only="supervision")
 
 
 _log: Callable[[str], None] = typer.echo

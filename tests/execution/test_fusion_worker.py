@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,10 @@ from omnimer_ray.execution.fusion_worker import FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
 from omnimer_ray.features.checkpoints import Located, resolved
+from omnimer_ray.features.given import check_contents, check_names
+from omnimer_ray.features.release import import_release
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
+from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_run
@@ -177,6 +180,30 @@ def test_a_pretrained_encoder_is_found_again_by_the_worker(
         entry.unlink()
     with pytest.raises(MachineError, match="the plan was made for"):
         work(made, FeatureUnit(config.features["text"], config, ""))
+
+
+def test_networks_run_on_features_that_were_imported(recipe: ThinkerConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path) -> None:
+    """From pickles in the release's layout, with its widths; the arrays are noise."""
+    draw, known = np.random.default_rng(0), dict[str, Located]()
+    views: dict[str, Any] = {"text": ("text", 768), "audio": ("audio", 18), "video": ("frames", 673)}
+    for modality, (_, width) in views.items():
+        data = [
+            {"sample_id": one.id, "feature": draw.normal(size=(3 + place % 4, width)).astype(np.float32)}
+            for place, one in enumerate(corpus.clips)
+        ]
+        (tmp_path / f"{modality}.pkl").write_bytes(pickle.dumps(data))
+        import_release(tmp_path / f"{modality}.pkl", tmp_path / modality)
+    features: Any = {name: Feature(encoder=Files(folder=str(tmp_path / name)), view=view) for name, (view, _) in views.items()}
+    config = resolved(tfn(recipe, features), known)
+    assert isinstance(config, FusionConfig)
+    made = replace(job(tmp_path, shared_cache, list(corpus.clips)), encoders=known)
+    for feature in config.features.values():
+        check_names(feature, corpus.clips)
+        check_contents(feature, corpus.clips)
+        assert work(made, FeatureUnit(feature, config, "")) == {"outcome": "done"}
+    run = make_run(config)
+    assert work(made, RunUnit(run, "")) == {"outcome": "done"}
+    assert (made.folder / "runs" / run.signature / "predictions.parquet").exists()
 
 
 def test_a_feature_that_is_gone_names_its_file(

@@ -270,7 +270,7 @@ def test_shards_are_units_that_every_stage_with_their_answers_waits_for() -> Non
 
 
 def test_a_plan_of_supervision_has_no_other_units() -> None:
-    plan = replace(make_plan(ablations(tiny_config())), supervision_only=True)
+    plan = replace(make_plan(ablations(tiny_config())), only="supervision")
     assert [type(unit) for unit in plan.units] == [LedgerUnit] * 3
 
 
