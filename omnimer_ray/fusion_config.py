@@ -229,7 +229,33 @@ class Misa(Frozen):
     reconstruction_weight: float = Field(0.8, ge=0)
 
 
-Network = Annotated[Linear | Tfn | Mfn | Mult | Misa, Field(discriminator="name")]
+class Mmef(Frozen):
+    """MMEF-Net's fusion of three modality tokens; the paper's numbers [S], what it does not state [A]."""
+
+    name: Literal["mmef"] = "mmef"
+    width: int = Field(128, ge=2)  # [S]
+    heads: int = Field(2, ge=1)  # [S]
+    dropout: Dropout = 0.6  # [S]
+    projection: bool = True  # a layer with ReLU and dropout on each modality; False: a linear map alone [A]
+    mlp: bool = True  # two layers on the fused features; False: one
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class SvmEnsemble(Frozen):
+    """Support vector machines of three kernels on subsets of the selected fused features, which vote in place of the network's head."""
+
+    selected: float = Field(0.5, gt=0, le=1)  # share of the fused features that chi-square keeps [A]
+    subsets: int = Field(3, ge=1)  # of them, each with three kernels [A]
+    share: float = Field(0.67, gt=0, le=1)  # of the selected features in a subset [A]
+    strength: float = Field(1.0, gt=0)  # C [A]
+
+
+Network = Annotated[Linear | Tfn | Mfn | Mult | Misa | Mmef, Field(discriminator="name")]
 
 
 class FusionConfig(RunConfig):
@@ -242,6 +268,9 @@ class FusionConfig(RunConfig):
     global_batch: int = Field(32, ge=1)  # items per optimizer step
     optimizer: OptimizerConfig = OptimizerConfig()
     max_steps: int = Field(64, ge=1)  # [A] of time: longer sequences are averaged over so many equal spans
+    standardise: bool = True  # features by mean and SD of the training clips
+    refine_labels: bool = False  # training labels that probes of the modalities outvote are changed
+    ensemble: SvmEnsemble | None = None  # of mmef, in place of its head
     hide_rate: float = Field(0.0, ge=0, lt=1)  # of each modality of each training item, drawn anew in every epoch; an item keeps one
 
     @property
@@ -256,6 +285,8 @@ class FusionConfig(RunConfig):
         for modality, feature in self.features.items():
             if feature.view != VIEW_OF[modality]:
                 raise ValueError(f"features.{modality} sees {feature.view!r}; it must see {VIEW_OF[modality]!r}")
+        if self.ensemble is not None and not isinstance(self.network, Mmef):
+            raise ValueError(f"ensemble does not go with network {self.network.name!r}, only with 'mmef'")
         if not isinstance(self.network, Linear) and len(self.features) < len(VIEW_OF):
             missing = ", ".join(sorted(set(VIEW_OF) - set(self.features)))
             raise ValueError(
@@ -270,7 +301,7 @@ def resolve_fusion(config: FusionConfig) -> FusionConfig:
     """The one canonical form: settings that have no effect take one fixed value."""
     data = config.model_dump()
     if isinstance(config.network, Linear):  # no steps, and every clip is seen as it is
-        data.update(epochs=1.0, global_batch=1, optimizer=OptimizerConfig().model_dump(), max_steps=1, hide_rate=0.0)
+        data.update(epochs=1.0, global_batch=1, optimizer=OptimizerConfig().model_dump(), max_steps=1, hide_rate=0.0, standardise=True)
         data["class_balance"] = "none" if config.class_balance == "sampling" else config.class_balance
     data["optimizer"].update(carry_over=False, one_cosine=False)
     data["observed"] = _canonical(config.observed, set(config.modalities))
@@ -327,12 +358,13 @@ def late_fusion(**members: FusionConfig) -> LateFusionConfig:
     return LateFusionConfig(corpus=next(iter(members.values())).corpus, members=members)
 
 
-BATCHES = {"tfn": 32, "mfn": 32, "mult": 16, "misa": 64}
+BATCHES = {"tfn": 32, "mfn": 32, "mult": 16, "misa": 64, "mmef": 32}
 OPTIMIZERS = {
     "tfn": OptimizerConfig(learning_rate=5e-4),
     "mfn": OptimizerConfig(learning_rate=1e-3),
     "mult": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-3, max_grad_norm=0.6),
     "misa": OptimizerConfig(learning_rate=1e-4, weight_decay=5e-5),
+    "mmef": OptimizerConfig(learning_rate=5e-5, max_grad_norm=1.0),  # [S]
 }
 
 

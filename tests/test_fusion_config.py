@@ -51,6 +51,8 @@ OTHER_VALUE: dict[str, Any] = {
     "optimizer.learning_rate": 0.1,
     "max_steps": 5,
     "hide_rate": 0.2,
+    "standardise": False,
+    "refine_labels": True,
 }
 
 

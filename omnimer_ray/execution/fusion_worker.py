@@ -17,10 +17,10 @@ from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.features import given
 from omnimer_ray.features.checkpoints import find_on_this_node
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, OpenFaceCsv, Prosody, Tower
+from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, Mmef, OpenFaceCsv, Prosody, Tower
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
 from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
-from omnimer_ray.records import read_record, write_record
+from omnimer_ray.records import read_record, write_json, write_record
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class FusionWorker(UnitWorker):
         barrier()
         config = stage.config
         assert isinstance(config, FusionConfig)
+        if stage.predecessor is not None:
+            self._fit_ensemble(stage, config, folder)
+            return True
         if isinstance(config.network, Linear):
             self._fit(stage, config, folder)
             return True
@@ -124,7 +127,8 @@ class FusionWorker(UnitWorker):
         began, training = time.monotonic(), labelled(config, self.clips)
         if self.rank == 0:
             values, _ = linear.summaries(self._stores(config), training)
-            golds = [str(clip.label(config.task)) for clip in training]
+            labels = self._refined(config, training, folder)
+            golds = [labels.get(clip.id, str(clip.label(config.task))) for clip in training]
             fitted = linear.fit(config, values, golds, [clip.source_video for clip in training])
             linear.save(fitted, folder)
             self.timings |= {"training_sec": time.monotonic() - began, "items": len(training)}
@@ -132,6 +136,45 @@ class FusionWorker(UnitWorker):
             about = f"{values.shape[1]} values of a clip, C {fitted.strength:g}"
             write_record(folder, fusion_record(stage, len(training), len(training), 0, about, self.num_workers))
         barrier()
+
+    def _refined(self, config: FusionConfig, training: Sequence[Clip], folder: Path) -> dict[str, str]:
+        """Refined labels by clip, and labels.json with every vote; empty without refinement."""
+        from omnimer_ray.fusion.refinement import refined
+
+        if not config.refine_labels:
+            return {}
+        found = refined(config, self._stores(config), training)
+        if self.rank == 0:
+            write_json(folder / "labels.json", [{**one._asdict(), "flagged": one.is_flagged} for one in found])
+        return {one.clip: one.label for one in found}
+
+    def _fit_ensemble(self, stage: Stage, config: FusionConfig, folder: Path) -> None:
+        """Fit the ensemble to the fused features of the training clips, by the network of the stage before."""
+        from omnimer_ray.fusion import ensemble
+
+        self.started()
+        began, training = time.monotonic(), labelled(config, self.clips)
+        if self.rank == 0:
+            labels = self._refined(config, training, folder)
+            golds = [labels.get(clip.id, str(clip.label(config.task))) for clip in training]
+            fitted = ensemble.fit(config, self._fused(stage, config, training, [config.modalities] * len(training)), golds)
+            ensemble.save(fitted, folder)
+            self.timings |= {"training_sec": time.monotonic() - began, "items": len(training)}
+            self.write_cost(folder)
+            about = f"{len(fitted.machines)} support vector machines on {len(fitted.selected)} of {len(fitted.low)} fused features"
+            write_record(folder, fusion_record(stage, len(training), 0, 0, about, self.num_workers))
+        barrier()
+
+    def _fused(self, stage: Stage, config: FusionConfig, clips: Sequence[Clip], seen: Sequence[Sequence[Modality]]) -> NDArray[Any]:
+        """Fused features by the network that an ensemble continues."""
+        from omnimer_ray.fusion import network
+        from omnimer_ray.fusion.mmef import MmefNetwork
+        from omnimer_ray.fusion.reader import Reader
+
+        reader = Reader(self._stores(config), config.max_steps)
+        model = network.load(config, reader, self.job.folder / "stages" / str(stage.predecessor)).to(self.device)
+        assert isinstance(model, MmefNetwork)
+        return network.representations(model, reader, clips, seen, self.job.profile.evaluation_batch, str(self.device))
 
     def _train(self, stage: Stage, config: FusionConfig, folder: Path) -> bool:
         from omnimer_ray.fusion import network
@@ -141,9 +184,10 @@ class FusionWorker(UnitWorker):
         from omnimer_ray.training.loop import start_engine, stop_engine, train
         from omnimer_ray.training.placement import Placement
 
-        schedule = fusion_schedule(config, self.clips)
-        reader = Reader(self._stores(config), config.max_steps)
-        reader.fit(labelled(config, self.clips))
+        training = labelled(config, self.clips)
+        schedule = fusion_schedule(config, self.clips, self._refined(config, training, folder))
+        reader = Reader(self._stores(config), config.max_steps, config.standardise)
+        reader.fit(training)
         model = network.build(config, reader.widths).to(self.device)
         placement = Placement(
             config.global_batch, self.job.profile.zero_stage, checkpoint_every=self.job.profile.checkpoint_every, device=str(self.device)
@@ -177,20 +221,36 @@ class FusionWorker(UnitWorker):
         split = evaluated_split(config)
         clips = [clip for clip in self.clips if clip.split == split and clip.label(config.task) is not None]
         if self.rank == 0:
-            members = [stage.config for stage in run.stages]
-            modalities = sorted({name for member in members if isinstance(member, FusionConfig) for name in member.modalities})
+            continued = {stage.predecessor for stage in run.stages}
+            members = [stage for stage in run.stages if stage.key not in continued]
+            modalities = sorted(
+                {name for member in members if isinstance(member.config, FusionConfig) for name in member.config.modalities}
+            )
             seen = [seen_modalities(clip, modalities, config.observed) for clip in clips]
-            answers = [self._probabilities(stage, clips, seen) for stage in run.stages]
+            answers = [self._probabilities(stage, clips, seen) for stage in members]
             rows = []
             for clip, given in zip(clips, zip(*answers, strict=True), strict=True):
                 there = [one for one in given if one is not None]
                 rows.append(_row(config, clip, [fmean(shares) for shares in zip(*there, strict=True)]))
-            self.write_run(run, rows, began, {})
+            self.write_run(run, rows, began, {"checks": {}, **self._saliency(members, clips)})
         barrier()
+
+    def _saliency(self, members: Sequence[Stage], clips: Sequence[Clip]) -> dict[str, Any]:
+        """Share of each modality in MMEF-Net's answers, for the record; empty for any other run."""
+        from omnimer_ray.fusion import network
+        from omnimer_ray.fusion.reader import Reader
+
+        stage, config = members[0], members[0].config
+        if len(members) > 1 or not isinstance(config, FusionConfig) or not isinstance(config.network, Mmef):
+            return {}
+        reader = Reader(self._stores(config), config.max_steps)
+        folder = self.job.folder / "stages" / (stage.predecessor or stage.key)
+        model = network.load(config, reader, folder).to(self.device)
+        return {"saliency": network.saliency(model, reader, clips, self.job.profile.evaluation_batch, str(self.device))}
 
     def _probabilities(self, stage: Stage, clips: Sequence[Clip], seen: Sequence[Sequence[Modality]]) -> list[list[float] | None]:
         """Of every label for each clip; None for a clip of which nothing that the stage reads is `seen`."""
-        from omnimer_ray.fusion import linear, network
+        from omnimer_ray.fusion import ensemble, linear, network
         from omnimer_ray.fusion.reader import Reader
 
         config, folder = stage.config, self.job.folder / "stages" / stage.key
@@ -198,7 +258,10 @@ class FusionWorker(UnitWorker):
         mine = [[name for name in shown if name in config.modalities] for shown in seen]
         chosen = [place for place, shown in enumerate(mine) if shown]
         some, shown_of = [clips[place] for place in chosen], [mine[place] for place in chosen]
-        if isinstance(config.network, Linear):
+        if stage.predecessor is not None:
+            fused = self._fused(stage, config, some, shown_of)
+            found = ensemble.load(folder).probabilities(fused, LABELS[config.task]).tolist()
+        elif isinstance(config.network, Linear):
             import numpy as np
 
             values, owners = linear.summaries(self._stores(config), some)

@@ -52,8 +52,8 @@ class UnitWorker(ABC):
             folder, self.job.profile, time.time() - self.began, self.num_workers, self.attempts, self.timings, self.unit.config.method
         )
 
-    def write_run(self, run: Run, rows: Sequence[dict[str, Any]], began: float, checks: dict[str, float]) -> None:
-        """Write a run's predictions and record; `began`: time.monotonic() at the start of its evaluation."""
+    def write_run(self, run: Run, rows: Sequence[dict[str, Any]], began: float, about: dict[str, Any]) -> None:
+        """Write a run's predictions and record, which `about` adds to; `began`: time.monotonic() at the start of its evaluation."""
         import polars as pl
 
         folder = self.job.folder / "runs" / run.signature
@@ -61,7 +61,7 @@ class UnitWorker(ABC):
         write_table(folder / "predictions.parquet", pl.DataFrame(rows, schema=predictions_schema()))
         self.timings |= {"answers": len(rows), "evaluation_sec": time.monotonic() - began}
         self.write_cost(folder)
-        write_record(folder, {**run_record(run, self.job.folder, self.num_workers), "checks": checks})
+        write_record(folder, {**run_record(run, self.job.folder, self.num_workers), **about})
         self.progress("clips")(len(rows), len(rows))
 
     def show_history(self) -> None:

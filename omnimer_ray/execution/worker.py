@@ -249,7 +249,7 @@ class ThinkerWorker(UnitWorker):
             rows += [{**row, "evaluation_corpus": other.name} for row in answered]
         checks = evaluator.check_inputs()
         if self.rank == 0:
-            self.write_run(run, rows, began, checks)
+            self.write_run(run, rows, began, {"checks": checks})
 
 
 def _memory_gib(profile: MachineProfile) -> float:

@@ -78,16 +78,17 @@ def fit(config: FusionConfig, values: Array, golds: Sequence[str], videos: Seque
     for one in network.strengths if len(network.strengths) > 1 else ():
         guessed = gold.copy()
         for train, held_out in folds:
-            fold = _fit(config, values[train], gold[train], one)
+            fold = fit_once(config, values[train], gold[train], one)
             chosen = fold.probabilities(values[held_out], np.ones_like(values[held_out], bool)).argmax(1)
             guessed[held_out] = np.array(LABELS[config.task])[chosen]
         found = scores(gold=list(golds), predicted=guessed.tolist(), labels=LABELS[config.task]).macro_f1
         if found > best:
             best, strength = found, one
-    return _fit(config, values, gold, strength)
+    return fit_once(config, values, gold, strength)
 
 
-def _fit(config: FusionConfig, values: Array, gold: NDArray[np.str_], strength: float) -> Fitted:
+def fit_once(config: FusionConfig, values: Array, gold: NDArray[np.str_], strength: float) -> Fitted:
+    """Fit with a given C."""
     from sklearn.linear_model import LogisticRegression
 
     labels = LABELS[config.task]

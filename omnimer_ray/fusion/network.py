@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -17,11 +19,12 @@ from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.errors import ResultsError
 from omnimer_ray.fusion.mfn import MfnNetwork
 from omnimer_ray.fusion.misa import MisaNetwork
+from omnimer_ray.fusion.mmef import MmefNetwork
 from omnimer_ray.fusion.mult import MultNetwork
 from omnimer_ray.fusion.reader import Reader, Standard
 from omnimer_ray.fusion.sequences import Inputs, Sequences
 from omnimer_ray.fusion.tfn import TfnNetwork
-from omnimer_ray.fusion_config import FusionConfig, Mfn, Misa, Mult, Tfn
+from omnimer_ray.fusion_config import FusionConfig, Mfn, Misa, Mmef, Mult, Tfn
 from omnimer_ray.records import check_recorded, write_atomically
 from omnimer_ray.training.feed import Batch
 from omnimer_ray.training.schedule import Item
@@ -43,6 +46,8 @@ def build(config: FusionConfig, widths: dict[Modality, int]) -> torch.nn.Module:
                 return MultNetwork(config.network, widths, labels)
             case Misa():
                 return MisaNetwork(config.network, widths, labels)
+            case Mmef():
+                return MmefNetwork(config.network, widths, labels)
             case _:
                 raise AssertionError(f"{config.network.name} is not trained by steps")
 
@@ -103,6 +108,36 @@ def probabilities(
             inputs = {modality: Sequences(*(one.to(device) for one in sequences)) for modality, sequences in part.items()}
             rows += torch.softmax(model(inputs).double(), 1).tolist()
     return rows
+
+
+def representations(
+    model: MmefNetwork, reader: Reader, clips: Sequence[Clip], seen: Sequence[Sequence[Modality]], batch: int, device: str
+) -> NDArray[np.float64]:
+    """The fused features of each clip, (N, P)."""
+    model.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(clips), batch):
+            part = reader.inputs(clips[start : start + batch], seen[start : start + batch])
+            inputs = {modality: Sequences(*(one.to(device) for one in sequences)) for modality, sequences in part.items()}
+            parts.append(model.represent(inputs).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def saliency(model: torch.nn.Module, reader: Reader, clips: Sequence[Clip], batch: int, device: str) -> dict[Modality, float]:
+    """Share of each modality in what the likeliest logit owes to the standardised input: |gradient x input|, summed over clips."""
+    model.eval()
+    sums = dict.fromkeys(reader.stores, 0.0)
+    for start in range(0, len(clips), batch):
+        part = clips[start : start + batch]
+        inputs = {
+            modality: Sequences(values.to(device).requires_grad_(), lengths.to(device), present.to(device))
+            for modality, (values, lengths, present) in reader.inputs(part, [list(reader.stores)] * len(part)).items()
+        }
+        gradients = torch.autograd.grad(model(inputs).max(1).values.sum(), [inputs[name].values for name in inputs])
+        for name, gradient in zip(inputs, gradients, strict=True):
+            sums[name] += float((gradient * inputs[name].values.detach()).abs().sum())
+    return {name: value / (sum(sums.values()) or 1.0) for name, value in sums.items()}
 
 
 def save(tensors: dict[str, torch.Tensor], reader: Reader, folder: Path) -> None:

@@ -24,8 +24,8 @@ class Standard(NamedTuple):
 class Reader:
     """Reads each clip's features once."""
 
-    def __init__(self, stores: Mapping[Modality, FeatureStore], max_steps: int) -> None:
-        self.stores, self.max_steps = stores, max_steps
+    def __init__(self, stores: Mapping[Modality, FeatureStore], max_steps: int, standardise: bool = True) -> None:
+        self.stores, self.max_steps, self.standardise = stores, max_steps, standardise
         self.standards: dict[Modality, Standard] = {}
         self._read: dict[tuple[str, Modality], torch.Tensor] = {}
 
@@ -40,7 +40,10 @@ class Reader:
                 raise ResultsError(f"{folder} holds features of different widths: {about}; delete it, and the same command makes it again")
             steps = torch.cat(sequences)
             scale = steps.std(0, correction=0)
-            self.standards[modality] = Standard(steps.mean(0), torch.where(scale > 0, scale, torch.ones_like(scale)))
+            one, other = torch.zeros_like(scale), torch.ones_like(scale)
+            self.standards[modality] = (
+                Standard(steps.mean(0), torch.where(scale > 0, scale, other)) if self.standardise else Standard(one, other)
+            )
 
     @property
     def widths(self) -> dict[Modality, int]:

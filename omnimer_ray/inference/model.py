@@ -105,6 +105,9 @@ def about_adapter(config: ThinkerConfig, kinds: tuple[Kind, ...]) -> dict[str, A
 
 
 def _config(data: Any, folder: Path) -> ThinkerConfig:
+    method = data.get("method", "thinker") if isinstance(data, dict) else "thinker"
+    if method != "thinker":
+        raise ResultsError(f"{folder} is of method {method!r}, whose networks answer within a sweep alone; choose a run of the Thinker")
     try:
         return parse(ThinkerConfig, data, "config")
     except ConfigError as error:

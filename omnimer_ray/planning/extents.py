@@ -45,8 +45,8 @@ def stage_steps(stage: Stage, num_training: int) -> int:
     """Optimizer steps of a stage; rejected supervision makes it an upper bound."""
     config = stage.config
     if isinstance(config, FusionConfig):
-        linear = isinstance(config.network, Linear)
-        return 0 if linear else num_steps(round(num_training * config.train_fraction), config.epochs, config.global_batch)
+        fitted = isinstance(config.network, Linear) or stage.position > 0
+        return 0 if fitted else num_steps(round(num_training * config.train_fraction), config.epochs, config.global_batch)
     assert isinstance(config, ThinkerConfig)
     if isinstance(config.steps, int):
         return config.steps

@@ -11,19 +11,19 @@ from omnimer_ray.planning.units import Run, Stage
 
 FUSION_VERSION = 1  # raise it when code changes what the same config computes
 VERSIONS = {"recipe": FUSION_VERSION, "media": MEDIA_VERSION}
-EVALUATION = {"observed"}  # settings without an effect on training
+EVALUATION = {"observed", "ensemble"}  # settings without an effect on the network
 
 
 def fusion_run(config: FusionConfig) -> Run:
     """Make the run of a config, in canonical form."""
     config = resolve_fusion(config)
-    return _run(config, (_stage(config),))
+    return _run(config, _stages(config))
 
 
 def late_run(config: LateFusionConfig) -> Run:
     """The same of a late fusion: a stage of each member, which the member's own run shares."""
     config = resolve_late(config)
-    return _run(config, tuple(_stage(member) for member in config.members.values()))
+    return _run(config, tuple(stage for member in config.members.values() for stage in _stages(member)))
 
 
 def _run(config: RunConfig, stages: tuple[Stage, ...]) -> Run:
@@ -40,6 +40,12 @@ def _hashed(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stage(config: FusionConfig) -> Stage:
-    key = content_hash({**VERSIONS, "method": config.method, "settings": _hashed(config.model_dump(exclude=EVALUATION))})
-    return Stage(key, config, (config.task,), 0, None, features=tuple(config.features[name] for name in config.modalities))
+def _stages(config: FusionConfig) -> tuple[Stage, ...]:
+    """The network's stage, and that of the ensemble on its fused features."""
+    about = {**VERSIONS, "method": config.method, "settings": _hashed(config.model_dump(exclude=EVALUATION))}
+    features = tuple(config.features[name] for name in config.modalities)
+    network = Stage(content_hash(about), config, (config.task,), 0, None, features=features)
+    if config.ensemble is None:
+        return (network,)
+    key = content_hash({**about, "ensemble": config.ensemble.model_dump(), "predecessor": network.key})
+    return (network, Stage(key, config, (config.task,), 1, network.key, features=features))

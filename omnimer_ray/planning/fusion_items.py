@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omnimer_ray.config import Kind
 from omnimer_ray.corpora.clips import Clip
@@ -17,10 +17,10 @@ def labelled(config: FusionConfig, clips: Sequence[Clip]) -> list[Clip]:
     return [clip for clip in fraction_of([clip for clip in clips if clip.split == "train"], config) if clip.label(config.task) is not None]
 
 
-def fusion_schedule(config: FusionConfig, clips: Sequence[Clip]) -> Schedule:
-    """An item per labelled training clip; its answer is the label."""
+def fusion_schedule(config: FusionConfig, clips: Sequence[Clip], refined: Mapping[str, str] | None = None) -> Schedule:
+    """An item per labelled training clip; its answer is the label, or its refined one."""
     training = labelled(config, clips)
-    golds = tuple(str(clip.label(config.task)) for clip in training)
+    golds = tuple((refined or {}).get(clip.id, str(clip.label(config.task))) for clip in training)
     items = tuple(
         Item(clip.id, config.task, gold, weight)
         for clip, gold, weight in zip(training, golds, weights(golds, config.class_balance), strict=True)

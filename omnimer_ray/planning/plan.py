@@ -235,5 +235,5 @@ def _feature_title(feature: Feature) -> str:
 def _stage_title(stage: Stage) -> str:
     if isinstance(stage.config, FusionConfig):
         read = ", ".join(stage.config.modalities)
-        return f"member: {stage.config.network.name} on {read} / {stage.config.task}, seed {stage.config.seed}" + _fold_title(stage.config)
+        return f"network: {stage.config.network.name} on {read} / {stage.config.task}, seed {stage.config.seed}" + _fold_title(stage.config)
     return f"stage {stage.position + 1}: {', '.join(stage.kinds)}, seed {stage.config.seed}"

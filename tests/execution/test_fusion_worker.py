@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 from dataclasses import replace
@@ -25,7 +26,20 @@ from omnimer_ray.features.checkpoints import Located, resolved
 from omnimer_ray.features.given import check_contents, check_names
 from omnimer_ray.features.release import import_release
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, Prosody, Tfn, late_fusion, on_features
+from omnimer_ray.fusion_config import (
+    CharNgrams,
+    Checkpoint,
+    Feature,
+    Files,
+    FusionConfig,
+    Linear,
+    Mmef,
+    Prosody,
+    SvmEnsemble,
+    Tfn,
+    late_fusion,
+    on_features,
+)
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_run
@@ -180,6 +194,31 @@ def test_a_pretrained_encoder_is_found_again_by_the_worker(
         entry.unlink()
     with pytest.raises(MachineError, match="the plan was made for"):
         work(made, FeatureUnit(config.features["text"], config, ""))
+
+
+def test_mmef_is_a_network_and_an_ensemble_on_its_fused_features(
+    recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path
+) -> None:
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    alone = on_features(recipe, Mmef(width=8), features, epochs=3.0, global_batch=8, refine_labels=True)
+    both = alone.model_copy(update={"ensemble": SvmEnsemble()})
+    for feature in features.values():
+        work(made, FeatureUnit(feature, alone, ""))
+    one, two = make_run(alone), make_run(both)
+    assert two.stages[0].key == one.stages[0].key
+    assert work(made, RunUnit(one, "")) == work(made, RunUnit(two, "")) == {"outcome": "done"}
+    records = [read_record(made.folder / "runs" / run.signature) for run in (one, two)]
+    for record in records:
+        assert record is not None
+        assert sum(record["saliency"].values()) == pytest.approx(1)
+        assert record["saliency"].keys() == {"audio", "text", "video"}
+    shares = pl.read_parquet(made.folder / "runs" / two.signature / "predictions.parquet")["probabilities"].explode() * 9
+    assert np.allclose(shares, np.round(shares))
+    labels = json.loads((made.folder / "stages" / one.stages[0].key / "labels.json").read_text())
+    assert [entry["clip"] for entry in labels] == [each.id for each in corpus.clips if each.split == "train"]
+    golds = pl.read_parquet(made.folder / "runs" / one.signature / "predictions.parquet")
+    expected = [each.sentiment for each in corpus.clips if each.split == "validation"]
+    assert golds["gold"].to_list() == expected, "gold labels of evaluation are never refined"
 
 
 def test_networks_run_on_features_that_were_imported(recipe: ThinkerConfig, corpus: Corpus, tmp_path: Path, shared_cache: Path) -> None:

@@ -17,11 +17,12 @@ from torch import nn
 from omnimer_ray.config import Modality
 from omnimer_ray.fusion.mfn import MfnNetwork
 from omnimer_ray.fusion.misa import MisaNetwork, central_moment_discrepancy, difference
+from omnimer_ray.fusion.mmef import MmefNetwork
 from omnimer_ray.fusion.mult import MultNetwork
 from omnimer_ray.fusion.network import LabelLoss
 from omnimer_ray.fusion.sequences import Inputs, Sequences, aligned, padded, shortened
 from omnimer_ray.fusion.tfn import TfnNetwork, fusion
-from omnimer_ray.fusion_config import Mfn, Misa, Mult, Tfn
+from omnimer_ray.fusion_config import Mfn, Misa, Mmef, Mult, Tfn
 
 WIDTHS: dict[Modality, int] = {"text": 12, "audio": 5, "video": 9}
 LENGTHS: dict[Modality, tuple[int, ...]] = {"text": (7, 9, 6), "audio": (11, 4, 20), "video": (3, 8, 5)}
@@ -31,6 +32,7 @@ NETWORKS = {
     "mfn": (MfnNetwork, Mfn()),
     "mult": (MultNetwork, Mult()),
     "misa": (MisaNetwork, Misa(width=16, recurrent=6)),
+    "mmef": (MmefNetwork, Mmef(width=8)),
 }
 
 
@@ -159,6 +161,21 @@ def test_the_loss_of_a_batch_is_shared_out_over_its_items() -> None:
     entropies = nn.functional.cross_entropy(network(inputs), targets, reduction="none")
     torch.manual_seed(0)
     assert torch.allclose(LabelLoss(network)(inputs, targets) - network.extra_loss, entropies, atol=1e-5)
+
+
+def test_the_attention_of_mmef_is_over_modalities_and_leaves_hidden_ones_out() -> None:
+    network, items = made("mmef"), sequences()
+    fused, weights = network.attended(batch(items))
+    assert fused.shape == (3, 24)
+    assert weights.shape == (3, 3, 3)
+    assert torch.allclose(weights.sum(2), torch.ones(3, 3))
+    fused, weights = network.attended(batch(items, ("text",)))
+    assert (weights[:, :, network.order.index("text")] == 0).all()
+    assert (fused.view(3, 3, 8)[:, network.order.index("text")] == 0).all()
+    small = MmefNetwork(Mmef(width=8, projection=False, mlp=False), WIDTHS, 3)
+    assert number_of_parameters(small) < number_of_parameters(network)
+    assert isinstance(small.project["text"], nn.Linear)
+    assert len(small.head) == 1
 
 
 def test_sequences_are_averaged_over_equal_spans() -> None:

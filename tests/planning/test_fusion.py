@@ -67,7 +67,7 @@ def test_late_fusion_waits_for_its_members_which_their_own_rows_share() -> None:
     assert len(rows) == 3
     assert len({stage.key for row in rows for stage in plan.runs[row.signature].stages}) == 2
     units = {unit.title: unit for unit in plan.units}
-    member, both = units["member: linear on audio / emotion, seed 0"], units["both / emotion, seed 0"]
+    member, both = units["network: linear on audio / emotion, seed 0"], units["both / emotion, seed 0"]
     assert isinstance(both, RunUnit)
     assert set(both.needs) == {member.id, units["text / emotion, seed 0"].id}
     assert both.trained_by == units["text / emotion, seed 0"].id
