@@ -25,7 +25,7 @@ from omnimer_ray.config import (
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
-View = Literal["text", "audio", "frames"]
+View = Literal["text", "described_text", "audio", "frames"]
 
 
 class Tower(Frozen):
@@ -87,7 +87,21 @@ CHECKPOINT_VIEWS: dict[CheckpointKind, View] = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta"), "text"),
     "clip": "frames",
 }
-Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint | Files | OpenFaceCsv, Field(discriminator="name")]
+
+
+class Described(Frozen):
+    """A text encoder on the transcript and what the base writes about the clip, freely: it sees no label (MMEF-Net's enriched text)."""
+
+    name: Literal["described"] = "described"
+    revision: str  # of the base that writes
+    precision: Literal["fp32", "bf16"]
+    answer_language: Literal["en", "id", "zh"] = "en"
+    adds: tuple[Literal["label", "keywords", "face", "voice"], ...] = ("label", "keywords", "face", "voice")
+    prompts: str | None = None  # hash of the instructions; None: resolved when a sweep is planned
+    encoder: Annotated[Tower | CharNgrams | Checkpoint, Field(discriminator="name")]
+
+
+Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint | Files | OpenFaceCsv | Described, Field(discriminator="name")]
 VIEWS: dict[str, View] = {
     "vision": "frames",
     "audio": "audio",
@@ -95,11 +109,21 @@ VIEWS: dict[str, View] = {
     "char_ngrams": "text",
     "prosody": "audio",
     "openface_csv": "frames",
+    "described": "described_text",
 }
-VIEW_OF: dict[Modality, View] = {"text": "text", "audio": "audio", "video": "frames"}
+VIEWS_OF: dict[Modality, tuple[View, ...]] = {"text": ("text", "described_text"), "audio": ("audio",), "video": ("frames",)}
 
 
 PLACES = ("model", "folder")  # of an encoder: where it is; its revision says which one it is
+
+
+def without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings without the places of encoders."""
+    return {
+        name: without_places(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if not (name in PLACES and "revision" in settings)
+    }
 
 
 class Feature(Frozen):
@@ -116,6 +140,8 @@ class Feature(Frozen):
             raise ValueError(f"view {self.view!r} does not go with {kind!r}, which sees {view!r}")
         if kind == "clip" and isinstance(self.encoder, Checkpoint) and self.encoder.layers != (-1,):
             raise ValueError(f"layers {self.encoder.layers} do not go with 'clip', whose image vectors are taken")
+        if isinstance(self.encoder, Described) and isinstance(self.encoder.encoder, Tower) and self.encoder.encoder.tower != "language":
+            raise ValueError(f"the {self.encoder.encoder.tower} tower reads no text, and so no described text; use 'language'")
         if (self.media is None) != (self.view == "text" or self.is_given):
             what = f"encoder {self.encoder.name!r}" if self.is_given else f"view {self.view!r}"
             raise ValueError(f"{what} {'needs' if self.media is None else 'takes no'} media settings")
@@ -138,10 +164,7 @@ class Feature(Frozen):
     @property
     def key(self) -> str:
         """Name of its folder."""
-        data = self.model_dump()
-        for name in PLACES:
-            data["encoder"].pop(name, None)
-        return content_hash(data)
+        return content_hash(without_places(self.model_dump()))
 
 
 def encoder_name(feature: Feature) -> str:
@@ -151,6 +174,8 @@ def encoder_name(feature: Feature) -> str:
             return f"{tower} tower"
         case Checkpoint(model=model, layers=layers):
             return model + ("" if layers == (-1,) else f" layers {', '.join(map(str, layers))}")
+        case Described(encoder=inner, adds=adds):
+            return f"{encoder_name(feature.model_copy(update={'encoder': inner}))} with {', '.join(adds)}"
         case Files(folder=folder) | OpenFaceCsv(folder=folder):
             return f"{feature.encoder.name} of {folder.rstrip('/').rpartition('/')[2]}"
         case encoder:
@@ -283,12 +308,12 @@ class FusionConfig(RunConfig):
         if not self.features:
             raise ValueError("features name no modality; give at least one")
         for modality, feature in self.features.items():
-            if feature.view != VIEW_OF[modality]:
-                raise ValueError(f"features.{modality} sees {feature.view!r}; it must see {VIEW_OF[modality]!r}")
+            if feature.view not in VIEWS_OF[modality]:
+                raise ValueError(f"features.{modality} sees {feature.view!r}; it must see {VIEWS_OF[modality][0]!r}")
         if self.ensemble is not None and not isinstance(self.network, Mmef):
             raise ValueError(f"ensemble does not go with network {self.network.name!r}, only with 'mmef'")
-        if not isinstance(self.network, Linear) and len(self.features) < len(VIEW_OF):
-            missing = ", ".join(sorted(set(VIEW_OF) - set(self.features)))
+        if not isinstance(self.network, Linear) and len(self.features) < len(VIEWS_OF):
+            missing = ", ".join(sorted(set(VIEWS_OF) - set(self.features)))
             raise ValueError(
                 f"network {self.network.name!r} needs features of every modality, and there are none of {missing}; use 'linear'"
             )

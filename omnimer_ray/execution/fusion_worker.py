@@ -9,15 +9,28 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from omnimer_ray.config import MediaConfig, Modality, RunConfig
+from omnimer_ray.config import Kind, MediaConfig, Modality, RunConfig, ThinkerConfig
 from omnimer_ray.corpora.clips import LABELS, Clip
 from omnimer_ray.corpora.select import evaluated_split, seen_modalities
 from omnimer_ray.execution.unit_records import fusion_record
 from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.features import given
 from omnimer_ray.features.checkpoints import find_on_this_node
+from omnimer_ray.features.described import described, kept_answer, written_kinds
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Checkpoint, Feature, Files, FusionConfig, Linear, Mmef, OpenFaceCsv, Prosody, Tower
+from omnimer_ray.fusion_config import (
+    CharNgrams,
+    Checkpoint,
+    Described,
+    Feature,
+    Files,
+    FusionConfig,
+    Linear,
+    Mmef,
+    OpenFaceCsv,
+    Prosody,
+    Tower,
+)
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
 from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
 from omnimer_ray.records import read_record, write_json, write_record
@@ -26,6 +39,8 @@ from omnimer_ray.training.ranks import broadcast_from_rank_0
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from omnimer_ray.model.inputs import MediaEncoder
+    from omnimer_ray.model.thinker import Thinker
     from omnimer_ray.training.loop import StepReport
 
 
@@ -67,34 +82,54 @@ class FusionWorker(UnitWorker):
         """What makes an entry."""
         from omnimer_ray.features import measured
 
-        encoder = feature.encoder
+        encoder, media = feature.encoder, feature.media or MediaConfig()
         match encoder:
             case CharNgrams():
                 return lambda clip: measured.char_ngrams(clip, encoder)
             case Prosody():
-                media = feature.media
-                assert media is not None
                 return lambda clip: measured.prosody(clip, media)
             case Tower():
-                return self._tower(encoder, feature)
+                from omnimer_ray.features.towers import states
+
+                thinker, media_encoder = self._thinker(encoder.precision, media)
+                return lambda clip: states(encoder.tower, thinker, media_encoder, clip)
             case Checkpoint():
                 from omnimer_ray.features.pretrained import encoder as load_encoder
 
                 folder = find_on_this_node(self.job.encoders[str(encoder.revision)])
-                return load_encoder(encoder, folder, feature.media, self.job.cache, self.device)
+                return load_encoder(encoder, folder, media, self.job.cache, self.device)
             case Files() | OpenFaceCsv():
                 place = str(find_on_this_node(self.job.encoders[str(encoder.revision)]))
                 here = feature.model_copy(update={"encoder": encoder.model_copy(update={"folder": place})})
                 return lambda clip: given.read(here, clip)
+            case Described():
+                ask, inner = self._ask(encoder, media), self._encoder(Feature(encoder=encoder.encoder, view="text"))
+                store = self._store(feature)
 
-    def _tower(self, encoder: Tower, feature: Feature) -> Callable[[Clip], NDArray[Any]]:
-        from omnimer_ray.features.towers import states
+                def written(clip: Clip, kind: Kind) -> str:
+                    return kept_answer(clip, kind, encoder, media, self.job.feature_store / store.content(clip), ask)
+
+                return lambda clip: inner(described(clip, encoder, written))
+
+    def _thinker(self, precision: str, media: MediaConfig) -> tuple[Thinker, MediaEncoder]:
         from omnimer_ray.model.inputs import MediaEncoder
         from omnimer_ray.model.thinker import load_thinker
 
-        thinker = load_thinker(self.job.base, encoder.precision, self.device)
-        media = MediaEncoder(thinker.processor, feature.media or MediaConfig(), self.job.cache, int(self.job.profile.cache_gib * 2**30))
-        return lambda clip: states(encoder.tower, thinker, media, clip)
+        thinker = load_thinker(self.job.base, precision, self.device)
+        return thinker, MediaEncoder(thinker.processor, media, self.job.cache, int(self.job.profile.cache_gib * 2**30))
+
+    def _ask(self, settings: Described, media: MediaConfig) -> Callable[[Clip, Kind], str]:
+        """The base's free answer to an instruction about a clip."""
+        from omnimer_ray.model.inputs import Encoder
+        from omnimer_ray.model.thinker import load_thinker
+        from omnimer_ray.training.evaluation import auxiliary_answerer
+
+        thinker = load_thinker(self.job.base, settings.precision, self.device)
+        about = {"corpus": self.unit.config.corpus, "base": self.job.base.config(), "media": media, "hierarchy": "none"}
+        config = ThinkerConfig.model_validate({**about, "answer_language": settings.answer_language})
+        encoder = Encoder(thinker.processor, config, self.job.cache)
+        answerers = {kind: auxiliary_answerer(thinker, encoder, kind, config.supervision) for kind in written_kinds(settings)}
+        return lambda clip, kind: answerers[kind]([clip], [None], 0)[0]
 
     def _store(self, feature: Feature) -> FeatureStore:
         return FeatureStore(self.job.feature_store, feature, self.job.cache)

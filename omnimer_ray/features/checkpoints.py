@@ -13,10 +13,12 @@ from typing import NamedTuple, cast, get_args
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.errors import ConfigError, MachineError, OmniMERError
+from omnimer_ray.features.described import written_kinds
 from omnimer_ray.features.given import files_hash
-from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Feature, Files, FusionConfig, LateFusionConfig, OpenFaceCsv
+from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Described, Feature, Files, FusionConfig, LateFusionConfig, OpenFaceCsv
 from omnimer_ray.model.bases import cached, download_command, folder_hash
 from omnimer_ray.records import read_json
+from omnimer_ray.tasks.instructions import Style, prompts_hash
 
 
 class Located(NamedTuple):
@@ -84,6 +86,12 @@ def _resolved(feature: Feature, known: dict[str, Located]) -> Feature:
         known[located.revision] = located
         about = {"folder": str(located.folder), "revision": located.revision}
         return feature.model_copy(update={"encoder": encoder.model_copy(update=about)})
+    if isinstance(encoder, Described):
+        inner = encoder.encoder
+        if isinstance(inner, Checkpoint):
+            inner = _resolved(Feature(encoder=inner, view="text"), known).encoder  # type: ignore[assignment]
+        prompts = prompts_hash(written_kinds(encoder), Style("none", encoder.answer_language))
+        return feature.model_copy(update={"encoder": encoder.model_copy(update={"encoder": inner, "prompts": prompts})})
     if not isinstance(encoder, Checkpoint):
         return feature
     found = locate(encoder.model)

@@ -17,6 +17,10 @@ def kept_lines(results: Path) -> Iterator[str]:
     """A line of each feature."""
     for folder in _folders(results):
         entries = list(folder.glob("*.safetensors"))
+        if (folder / "written.json").exists():
+            about = read_json(folder / "written.json")
+            yield f"{folder.name}  answers to {about['kind']}, in the base's words: {len(list(folder.glob('*.json'))) - 1} entries"
+            continue
         size = sum(entry.stat().st_size for entry in entries) / 2**20
         yield f"{folder.name}  {_about(folder)}: {len(entries)} entries, {size:.1f} MiB"
 
@@ -25,6 +29,8 @@ def check_lines(results: Path) -> tuple[list[str], int]:
     """A line of each feature, and the number of entries that were damaged and are deleted now."""
     lines, total = [], 0
     for folder in _folders(results):
+        if (folder / "written.json").exists():
+            continue
         entries = sorted(folder.glob("*.safetensors"))
         damaged = [entry for entry in entries if kept(entry) is None]
         for entry in damaged:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def encoder(settings: Checkpoint, folder: Path, media: MediaConfig | None, cache
                 model, processor(images=list(load_media(clip, media, cache).frames), return_tensors="pt").to(device)
             )
         case unknown:
-            assert_never(unknown)
+            raise AssertionError(f"{settings.kind} sees {unknown}")
 
 
 def _processor(kind: str, folder: Path) -> Any:
@@ -78,7 +78,7 @@ def _processor(kind: str, folder: Path) -> Any:
         case "frames":
             return transformers.CLIPImageProcessor.from_pretrained(str(folder))
         case unknown:
-            assert_never(unknown)
+            raise AssertionError(f"{kind} sees {unknown}")
 
 
 def _states(model: Any, settings: Checkpoint, inputs: Any) -> NDArray[np.float32]:

@@ -35,7 +35,7 @@ class FeatureStore:
 
     def place(self, clip: Clip) -> Path:
         """File of a clip's entry."""
-        return self.folder / f"{self._content(clip)}.safetensors"
+        return self.folder / f"{self.content(clip)}.safetensors"
 
     def missing(self, clips: Sequence[Clip]) -> list[Clip]:
         """The clips without an entry."""
@@ -62,7 +62,7 @@ class FeatureStore:
         for wait in (False, True):
             missing = self.missing(clips)
             for number, clip in enumerate(missing, 1):
-                with _locked(self.place(clip), wait) as mine:
+                with locked(self.place(clip), wait) as mine:
                     if mine and not self.place(clip).exists():
                         self._keep(clip, make(clip))
                 report(number, len(missing))
@@ -76,19 +76,23 @@ class FeatureStore:
             )
         keep(self.place(clip), {"outputs": array}, {})
 
-    def _content(self, clip: Clip) -> str:
-        """Hash of what the view is made from."""
+    def content(self, clip: Clip) -> str:
+        """Hash of what the view of a clip is made from."""
         media = self.feature.media
         if self.feature.is_given:  # the key says which files
             return content_hash({"clip": clip.id})
         if media is None:
             return content_hash({"text": clip.text})
+        if self.feature.view == "described_text":
+            return content_hash(
+                {"text": clip.text, "frames": frames_hash(clip, self.cache), "sound": sound_hash(clip, media.audio_source, self.cache)}
+            )
         return frames_hash(clip, self.cache) if self.feature.view == "frames" else sound_hash(clip, media.audio_source, self.cache)
 
 
 @contextmanager
-def _locked(place: Path, wait: bool) -> Iterator[bool]:
-    """Hold an entry's lock, which ends with the process; yields whether it is held, always with `wait`."""
+def locked(place: Path, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file that is made once; it ends with the process. Yields whether it is held, always with `wait`."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = place.with_suffix(".lock")
     with lock.open("w") as file:

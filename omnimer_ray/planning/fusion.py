@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from omnimer_ray.config import RunConfig, content_hash
-from omnimer_ray.fusion_config import PLACES, FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late, without_places
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.planning.units import Run, Stage
 
@@ -27,22 +25,13 @@ def late_run(config: LateFusionConfig) -> Run:
 
 
 def _run(config: RunConfig, stages: tuple[Stage, ...]) -> Run:
-    about = {**VERSIONS, "method": config.method, "config": _hashed(config.model_dump()), "stages": [stage.key for stage in stages]}
+    about = {**VERSIONS, "method": config.method, "config": without_places(config.model_dump()), "stages": [stage.key for stage in stages]}
     return Run(content_hash(about), config, stages)
-
-
-def _hashed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the places of encoders, whose revisions say which they are."""
-    return {
-        name: _hashed(value) if isinstance(value, dict) else value
-        for name, value in settings.items()
-        if not (name in PLACES and "revision" in settings)
-    }
 
 
 def _stages(config: FusionConfig) -> tuple[Stage, ...]:
     """The network's stage, and that of the ensemble on its fused features."""
-    about = {**VERSIONS, "method": config.method, "settings": _hashed(config.model_dump(exclude=EVALUATION))}
+    about = {**VERSIONS, "method": config.method, "settings": without_places(config.model_dump(exclude=EVALUATION))}
     features = tuple(config.features[name] for name in config.modalities)
     network = Stage(content_hash(about), config, (config.task,), 0, None, features=features)
     if config.ensemble is None:

@@ -25,7 +25,7 @@ CLIPS = [clip(name, sentiment=WRONG.get(name, label)) for name, label in TRUE.it
 class Given(FeatureStore):
     """A store whose entries go by the clip's name."""
 
-    def _content(self, clip: Clip) -> str:
+    def content(self, clip: Clip) -> str:
         return clip.id
 
 

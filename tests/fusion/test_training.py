@@ -33,7 +33,7 @@ WIDTHS: dict[Modality, int] = {"text": 6, "audio": 3, "video": 4}
 class Given(FeatureStore):
     """A store whose entries go by the clip's name: these clips have no files."""
 
-    def _content(self, clip: Clip) -> str:
+    def content(self, clip: Clip) -> str:
         return clip.id
 
 
