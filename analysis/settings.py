@@ -69,7 +69,7 @@ def settings_line(results: Results) -> str:
     if table.is_empty():
         return ""
     named = table.filter(pl.col("setting").is_in(list(GIVEN)))
-    values = ", ".join(f"{setting} {value} ({source})" for setting, value, _, source in named.iter_rows())
+    values = ", ".join(f"{setting} {value} ({source})" for setting, value, _, source in named.iter_rows()) or "none of these rows has one"
     assumed = table.filter(pl.col("source") == "assumed")["setting"].n_unique()
     return f"Settings that the paper names: {values}; {assumed} others are assumed, see the table of settings."
 
