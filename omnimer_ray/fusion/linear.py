@@ -87,7 +87,7 @@ def fit(config: FusionConfig, values: Array, golds: Sequence[str], videos: Seque
     return fit_once(config, values, gold, strength)
 
 
-def fit_once(config: FusionConfig, values: Array, gold: NDArray[np.str_], strength: float) -> Fitted:
+def fit_once(config: FusionConfig, values: Array, targets: NDArray[np.str_], strength: float) -> Fitted:
     """Fit with a given C."""
     from sklearn.linear_model import LogisticRegression
 
@@ -96,12 +96,12 @@ def fit_once(config: FusionConfig, values: Array, gold: NDArray[np.str_], streng
     scale = np.where(scale > 0, scale, 1.0)
     standardised = (values - mean) / scale
     weights, bias = np.zeros((len(labels), values.shape[1])), np.full(len(labels), -np.inf)
-    present = sorted(set(gold.tolist()), key=labels.index)
+    present = sorted(set(targets.tolist()), key=labels.index)
     if len(present) == 1:
         bias[labels.index(present[0])] = 0.0
         return Fitted(mean, scale, weights, bias, strength)
     balance = "balanced" if config.class_balance == "inverse_frequency" else None
-    model = LogisticRegression(C=strength, max_iter=2000, class_weight=balance).fit(standardised, [present.index(one) for one in gold])
+    model = LogisticRegression(C=strength, max_iter=2000, class_weight=balance).fit(standardised, [present.index(one) for one in targets])
     for place, label in enumerate(present):  # of two classes scikit-learn has the second's weights alone, against 0
         row = labels.index(label)
         binary = len(present) == 2

@@ -194,7 +194,7 @@ def test_a_fraction_of_train_is_whole_videos_and_a_part_of_a_larger_one(corpus: 
 def test_modalities_are_missing_at_the_rate_nested_and_never_all(corpus: Corpus) -> None:
     def seen(rate: float, draw: int = 0, **changes: object) -> list[tuple[str, ...]]:
         config = tiny_config(observed__missing_rate=rate, observed__draw=draw, **changes)
-        return [seen_modalities(clip, config) for clip in corpus.clips]
+        return [seen_modalities(clip, config.modalities, config.observed) for clip in corpus.clips]
 
     assert set(seen(0.0)) == {("audio", "text", "video")}
     rates = [seen(rate) for rate in (0.1, 0.3, 0.5, 0.7)]

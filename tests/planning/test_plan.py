@@ -211,7 +211,7 @@ def test_all_faults_of_a_space_are_reported_at_once() -> None:
         ({"tasks": ()}, "the search space has no tasks; it needs at least one of each: variants, tasks, seeds"),
         ({"seeds": ()}, "the search space has no seeds; it needs at least one of each: variants, tasks, seeds"),
         ({"tasks": ("sentimen",)}, "variant 'Base': config: task: Input should be 'sentiment' or 'emotion'"),
-        ({"variants": {"Base": None}}, "variant 'Base': a dict of changed fields is needed, not NoneType"),
+        ({"variants": {"Base": None}}, "variant 'Base': a dict of changed fields, or a config of another method, is needed, not NoneType"),
     ],
 )
 def test_a_space_must_be_whole(changes: dict[str, Any], text: str) -> None:

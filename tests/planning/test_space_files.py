@@ -20,7 +20,9 @@ NUMBERS = {
     "supervision_kinds": (18, 18, 0),
     "supervision_settings": (10, 10, 0),
     "modalities": (14, 14, 0),
-    "missing": (112, 4, 4),
+    "missing": (560, 20, 20),
+    "methods": (78, 72, 18),
+    "mmef_ladder": (30, 30, 3),
     "fractions": (12, 12, 0),
     "prompts": (8, 8, 0),
     "cross_lingual": (6, 7, 0),
@@ -35,7 +37,7 @@ def test_every_space_expands_into_the_runs_that_its_file_names(file: SpaceFile) 
     space = load_space(file, tiny_config())
     assert isinstance(space, SearchSpace)
     plan = make_plan(space)
-    trained = sum(run.config.training for run in plan.runs.values())
+    trained = sum(run.config.seeded for run in plan.runs.values())
     assert (trained, len(plan.stages), plan.num_shared()) == NUMBERS[file.name]
     assert len({row.signature for row in plan.rows}) == len(plan.rows)
     assert file.question.endswith("?") or "? (" in file.question

@@ -184,7 +184,7 @@ def test_clips_are_answered_from_the_modalities_that_are_there(
 ) -> None:
     """A batch holds items with the same modalities, and the rows keep the order of the clips."""
     clips, config = corpus.split("validation"), changed(recipe, {"observed.missing_rate": 0.5})
-    seen = {clip.id: seen_modalities(clip, config) for clip in clips}
+    seen = {clip.id: seen_modalities(clip, config.modalities, config.observed) for clip in clips}
     assert len(set(seen.values())) > 2
     rows = evaluate(tiny, encoder, clips, config, 4, lambda done, total: None)
     assert [row["clip"] for row in rows] == [clip.id for clip in clips]
