@@ -284,7 +284,7 @@ Network = Annotated[Linear | Tfn | Mfn | Mult | Misa | Mmef, Field(discriminator
 
 
 class FusionConfig(RunConfig):
-    """A run of a fusion network on features. Epochs are fixed: the reported part is never used to choose one."""
+    """A run of a fusion network on features. Unless `choose` says otherwise, its last epoch counts."""
 
     method: Literal["fusion"] = "fusion"
     features: dict[Modality, Feature]
@@ -292,6 +292,10 @@ class FusionConfig(RunConfig):
     epochs: float = Field(20.0, gt=0)  # [A]
     global_batch: int = Field(32, ge=1)  # items per optimizer step
     optimizer: OptimizerConfig = OptimizerConfig()
+    choose: Literal["last", "development", "held_out"] = "last"
+    """The epoch that counts: the last one; the best on one of five parts of train by source video, which is then not trained on; or the best on the
+    reported part itself, which is optimistic and is said to be (MMEF-Net's protocol)."""
+    patience: int | None = Field(None, ge=1)  # epochs without a better one, after which a training that chooses ends
     max_steps: int = Field(64, ge=1)  # [A] of time: longer sequences are averaged over so many equal spans
     standardise: bool = True  # features by mean and SD of the training clips
     refine_labels: bool = False  # training labels that probes of the modalities outvote are changed
@@ -310,6 +314,8 @@ class FusionConfig(RunConfig):
         for modality, feature in self.features.items():
             if feature.view not in VIEWS_OF[modality]:
                 raise ValueError(f"features.{modality} sees {feature.view!r}; it must see {VIEWS_OF[modality][0]!r}")
+        if self.patience is not None and self.choose == "last":
+            raise ValueError(f"patience {self.patience} needs a choice of the epoch; set choose to 'development' or 'held_out'")
         if self.ensemble is not None and not isinstance(self.network, Mmef):
             raise ValueError(f"ensemble does not go with network {self.network.name!r}, only with 'mmef'")
         if not isinstance(self.network, Linear) and len(self.features) < len(VIEWS_OF):
@@ -326,7 +332,16 @@ def resolve_fusion(config: FusionConfig) -> FusionConfig:
     """The one canonical form: settings that have no effect take one fixed value."""
     data = config.model_dump()
     if isinstance(config.network, Linear):  # no steps, and every clip is seen as it is
-        data.update(epochs=1.0, global_batch=1, optimizer=OptimizerConfig().model_dump(), max_steps=1, hide_rate=0.0, standardise=True)
+        data.update(
+            epochs=1.0,
+            global_batch=1,
+            optimizer=OptimizerConfig().model_dump(),
+            max_steps=1,
+            hide_rate=0.0,
+            standardise=True,
+            choose="last",
+            patience=None,
+        )
         data["class_balance"] = "none" if config.class_balance == "sampling" else config.class_balance
     data["optimizer"].update(carry_over=False, one_cosine=False)
     data["observed"] = _canonical(config.observed, set(config.modalities))

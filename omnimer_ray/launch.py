@@ -34,7 +34,7 @@ from omnimer_ray.outputs.tensorboard import write_events
 from omnimer_ray.outputs.yields import yield_lines
 from omnimer_ray.planning import description, forecast, kept_outputs
 from omnimer_ray.planning.extents import extents_of
-from omnimer_ray.planning.fusion_items import labelled
+from omnimer_ray.planning.fusion_items import labelled, with_choice
 from omnimer_ray.planning.plan import Plan
 from omnimer_ray.planning.search_space import read_trials, trial_plan
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare, read_corpus, read_others
@@ -324,7 +324,7 @@ def _check_stages(sweep: Sweep) -> None:
         config = stage.config
         if isinstance(config, FusionConfig):
             if not isinstance(config.network, Linear):
-                check_steps(len(labelled(config, training[config.corpus.fold])), config.epochs, config.global_batch)
+                check_steps(len(labelled(config, with_choice(config, training[config.corpus.fold]))), config.epochs, config.global_batch)
             continue
         assert isinstance(config, ThinkerConfig)
         check_split(config.block, fitting(sweep.profile.micro_batch, config.block, workers), workers)

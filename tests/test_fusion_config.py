@@ -53,6 +53,7 @@ OTHER_VALUE: dict[str, Any] = {
     "hide_rate": 0.2,
     "standardise": False,
     "refine_labels": True,
+    "choose": "held_out",
 }
 
 
@@ -118,6 +119,7 @@ def test_the_batch_and_the_rate_are_those_of_the_network_unless_given() -> None:
             lambda: changed(on_features(RECIPE, Linear(), {"text": TOWERS["text"]}), {"observed.modalities": ("audio",)}),
             "modalities ('text',) and observed.modalities ('audio',) leave nothing to see",
         ),
+        (lambda: config(patience=3), "patience 3 needs a choice of the epoch; set choose to 'development' or 'held_out'"),
         (lambda: config(network__width=3), "unknown field 'network.width'"),
     ],
 )  # fmt: skip

@@ -45,6 +45,7 @@ TORCH_SIDE = {
     "features.pretrained",
     "features.towers",
     "features.vision_outputs",
+    "fusion.choice",
     "fusion.ensemble",
     "fusion.linear",
     "fusion.mfn",

@@ -31,17 +31,21 @@ from omnimer_ray.fusion_config import (
     Prosody,
     Tower,
 )
-from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
+from omnimer_ray.metrics import scores
+from omnimer_ray.planning.fusion_items import fusion_schedule, labelled, with_choice
 from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
-from omnimer_ray.records import read_record, write_json, write_record
+from omnimer_ray.records import read_history, read_record, write_json, write_record
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from omnimer_ray.fusion.choice import Choice
+    from omnimer_ray.fusion.reader import Reader
     from omnimer_ray.model.inputs import MediaEncoder
     from omnimer_ray.model.thinker import Thinker
     from omnimer_ray.training.loop import StepReport
+    from omnimer_ray.training.schedule import Schedule
 
 
 class FusionWorker(UnitWorker):
@@ -219,8 +223,9 @@ class FusionWorker(UnitWorker):
         from omnimer_ray.training.loop import start_engine, stop_engine, train
         from omnimer_ray.training.placement import Placement
 
-        training = labelled(config, self.clips)
-        schedule = fusion_schedule(config, self.clips, self._refined(config, training, folder))
+        clips = with_choice(config, self.clips)
+        training = labelled(config, clips)
+        schedule = fusion_schedule(config, clips, self._refined(config, training, folder))
         reader = Reader(self._stores(config), config.max_steps, config.standardise)
         reader.fit(training)
         model = network.build(config, reader.widths).to(self.device)
@@ -228,7 +233,8 @@ class FusionWorker(UnitWorker):
             config.global_batch, self.job.profile.zero_stage, checkpoint_every=self.job.profile.checkpoint_every, device=str(self.device)
         )
         engine = start_engine(network.LabelLoss(model), config.optimizer, schedule, placement)
-        feed = network.FeatureFeed(reader, {clip.id: clip for clip in self.clips}, config, str(self.device))
+        feed = network.FeatureFeed(reader, {clip.id: clip for clip in clips}, config, str(self.device))
+        choice = self._choice(config, model, engine, reader, clips, schedule, folder)
         self.started()
         self.show_history()
 
@@ -236,19 +242,47 @@ class FusionWorker(UnitWorker):
             self.timings["items"] += schedule.global_batch
             self.timings["training_sec"] += step.sec
 
+        def should_stop(step: int) -> bool:
+            return (choice is not None and choice(step)) or self.should_stop(step)
+
         finished = train(
-            engine, feed, schedule, config.optimizer, "items", placement, folder, stage.key, add_timings, self.should_stop, self.beat
+            engine, feed, schedule, config.optimizer, "items", placement, folder, stage.key, add_timings, should_stop, self.beat
         )
-        if finished:
-            network.save(checkpoints.parameters(engine), reader, folder)
+        steps = len(read_history(folder))
+        if finished or (choice is not None and choice(steps)):
+            best = choice.best() if choice else None
+            network.save(choice.take() if choice and best else checkpoints.parameters(engine), reader, folder)
             number = sum(parameter.numel() for parameter in trainable(model).values())
             self.write_cost(folder)
-            about = f"{config.network.name}: {number:,} parameters"
+            about = f"{config.network.name}: {number:,} parameters" + (f", of epoch {best['epoch']}" if best else "")
             items = len(schedule.items[config.task])
-            write_record(folder, fusion_record(stage, items, schedule.seen_items[config.task], schedule.num_steps, about, self.num_workers))
+            write_record(folder, fusion_record(stage, items, steps * schedule.global_batch, steps, about, self.num_workers))
             checkpoints.delete(folder)
+            finished = True
         stop_engine(engine)
         return finished
+
+    def _choice(
+        self, config: FusionConfig, model: Any, engine: Any, reader: Reader, clips: Sequence[Clip], schedule: Schedule, folder: Path
+    ) -> Choice | None:
+        """What chooses the epoch; None if the last one counts."""
+        from omnimer_ray.fusion import network
+        from omnimer_ray.fusion.choice import Choice
+        from omnimer_ray.training import checkpoints
+
+        if config.choose == "last":
+            return None
+        split = "development" if config.choose == "development" else evaluated_split(config)
+        held_out = [clip for clip in clips if clip.split == split and clip.label(config.task) is not None]
+        seen, labels = [list(config.modalities)] * len(held_out), LABELS[config.task]
+
+        def score() -> float:
+            found = network.probabilities(model, reader, held_out, seen, self.job.profile.evaluation_batch, str(self.device))
+            model.train()
+            predictions = [labels[row.index(max(row))] for row in found]
+            return scores(gold=[str(clip.label(config.task)) for clip in held_out], predicted=predictions, labels=labels).macro_f1
+
+        return Choice(folder, schedule.num_items, schedule.global_batch, config.patience, score, lambda: checkpoints.parameters(engine))
 
     def _evaluate(self, run: Run) -> None:
         """Answer the clips with the mean of the probabilities of the run's stages; one that sees nothing of a clip is left out."""
@@ -267,7 +301,8 @@ class FusionWorker(UnitWorker):
             for clip, given in zip(clips, zip(*answers, strict=True), strict=True):
                 there = [one for one in given if one is not None]
                 rows.append(_row(config, clip, [fmean(shares) for shares in zip(*there, strict=True)]))
-            self.write_run(run, rows, began, {"checks": {}, **self._saliency(members, clips)})
+            opened = {"validation_opened": OPTIMISTIC} if any(_chooses_on_reported(stage) for stage in run.stages) else {}
+            self.write_run(run, rows, began, {"checks": {}, **opened, **self._saliency(members, clips)})
         barrier()
 
     def _saliency(self, members: Sequence[Stage], clips: Sequence[Clip]) -> dict[str, Any]:
@@ -310,6 +345,13 @@ class FusionWorker(UnitWorker):
         for place, one in zip(chosen, found, strict=True):
             answers[place] = one
         return answers
+
+
+OPTIMISTIC = "after every epoch, to choose the best one: its scores are optimistic"
+
+
+def _chooses_on_reported(stage: Stage) -> bool:
+    return isinstance(stage.config, FusionConfig) and stage.config.choose == "held_out"
 
 
 class _StoppedError(Exception):

@@ -16,10 +16,10 @@ import small_encoders
 from making import clip
 
 from omnimer_ray.config import ThinkerConfig, changed
-from omnimer_ray.corpora.clips import Clip, Corpus
+from omnimer_ray.corpora.clips import LABELS, Clip, Corpus
 from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.errors import MachineError
-from omnimer_ray.execution.fusion_worker import FusionWorker
+from omnimer_ray.execution.fusion_worker import OPTIMISTIC, FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
 from omnimer_ray.features.checkpoints import Located, resolved
@@ -41,7 +41,9 @@ from omnimer_ray.fusion_config import (
     on_features,
 )
 from omnimer_ray.machine.profile import MachineProfile
+from omnimer_ray.metrics import scores
 from omnimer_ray.model.bases import locate
+from omnimer_ray.planning import fusion_items
 from omnimer_ray.planning.plan import make_run
 from omnimer_ray.planning.units import FeatureUnit, RunUnit, StageUnit, Unit
 from omnimer_ray.records import predictions_schema, read_record
@@ -194,6 +196,37 @@ def test_a_pretrained_encoder_is_found_again_by_the_worker(
         entry.unlink()
     with pytest.raises(MachineError, match="the plan was made for"):
         work(made, FeatureUnit(config.features["text"], config, ""))
+
+
+@pytest.mark.parametrize("choose", ["development", "held_out"])
+def test_an_epoch_is_chosen_on_development_or_openly_on_the_reported_part(
+    choose: str, recipe: ThinkerConfig, features: Any, corpus: Corpus, tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_items, "DEVELOPMENT_PARTS", 4)  # there are four videos
+    config = tfn(recipe, features, epochs=6.0, choose=choose, patience=2, global_batch=4)
+    run = make_run(config)
+    made = job(tmp_path, shared_cache, list(corpus.clips))
+    for feature in features.values():
+        work(made, FeatureUnit(feature, config, ""))
+    with monkeypatch.context() as patch:
+        patch.setattr(FusionWorker, "should_stop", lambda self, step: step == 5)
+        assert work(made, RunUnit(run, "")) == {"outcome": "stopped"}
+    assert work(made, RunUnit(run, "")) == {"outcome": "done"}
+    stage, record = (read_record(made.folder / path) for path in (f"stages/{run.stages[0].key}", f"runs/{run.signature}"))
+    assert stage is not None
+    assert record is not None
+    best = json.loads((made.folder / "stages" / run.stages[0].key / "best.json").read_text())
+    assert f"of epoch {best['epoch']}" in stage["matched"]
+    assert stage["num_items"]["sentiment"] == (16 if choose == "held_out" else 12)  # one of four videos is development
+    assert record["validation_opened"] == (OPTIMISTIC if choose == "held_out" else "once, to report")
+    if choose == "held_out":
+        rows = pl.read_parquet(made.folder / "runs" / run.signature / "predictions.parquet")
+        found = scores(gold=rows["gold"].to_list(), predicted=rows["prediction"].to_list(), labels=LABELS["sentiment"]).macro_f1
+        assert found == pytest.approx(best["score"])
+    other = Job(tmp_path / "straight", made.ledgers, shared_cache, made.base, PROFILE, "1")
+    write_manifest(other.work / "manifest.json", corpus.clips)
+    assert work(other, RunUnit(run, "")) == {"outcome": "done"}
+    assert artifact(made, run.stages[0].key) == artifact(other, run.stages[0].key)
 
 
 def test_mmef_is_a_network_and_an_ensemble_on_its_fused_features(
