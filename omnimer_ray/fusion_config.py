@@ -55,6 +55,13 @@ class Prosody(Frozen):
     name: Literal["prosody"] = "prosody"
 
 
+class Smile(Frozen):
+    """GeMAPS v01b's low-level descriptors by openSMILE, (T, 18), T frames of 10 ms; the extra `smile`, whose licence is for research."""
+
+    name: Literal["smile"] = "smile"
+    version: str = "GeMAPSv01b"
+
+
 class Checkpoint(Frozen):
     """Hidden states of a pretrained encoder: of a transcript or a sound (T, D), averaged over layers; of frames CLIP's image vectors, (T, D)."""
 
@@ -101,13 +108,14 @@ class Described(Frozen):
     encoder: Annotated[Tower | CharNgrams | Checkpoint, Field(discriminator="name")]
 
 
-Encoder = Annotated[Tower | CharNgrams | Prosody | Checkpoint | Files | OpenFaceCsv | Described, Field(discriminator="name")]
+Encoder = Annotated[Tower | CharNgrams | Prosody | Smile | Checkpoint | Files | OpenFaceCsv | Described, Field(discriminator="name")]
 VIEWS: dict[str, View] = {
     "vision": "frames",
     "audio": "audio",
     "language": "text",
     "char_ngrams": "text",
     "prosody": "audio",
+    "smile": "audio",
     "openface_csv": "frames",
     "described": "described_text",
 }

@@ -29,6 +29,7 @@ from omnimer_ray.fusion_config import (
     Mmef,
     OpenFaceCsv,
     Prosody,
+    Smile,
     Tower,
 )
 from omnimer_ray.metrics import scores
@@ -92,6 +93,8 @@ class FusionWorker(UnitWorker):
                 return lambda clip: measured.char_ngrams(clip, encoder)
             case Prosody():
                 return lambda clip: measured.prosody(clip, media)
+            case Smile():
+                return lambda clip: measured.smile(clip, encoder, media)
             case Tower():
                 from omnimer_ray.features.towers import states
 

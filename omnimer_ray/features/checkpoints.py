@@ -5,6 +5,7 @@ Only kinds on the allow-list, safetensors, and no code of a repository.
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,10 +13,20 @@ from typing import NamedTuple, cast, get_args
 
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
-from omnimer_ray.errors import ConfigError, MachineError, OmniMERError
+from omnimer_ray.errors import ConfigError, MachineError, MissingExtraError, OmniMERError
 from omnimer_ray.features.described import written_kinds
 from omnimer_ray.features.given import files_hash
-from omnimer_ray.fusion_config import Checkpoint, CheckpointKind, Described, Feature, Files, FusionConfig, LateFusionConfig, OpenFaceCsv
+from omnimer_ray.fusion_config import (
+    Checkpoint,
+    CheckpointKind,
+    Described,
+    Feature,
+    Files,
+    FusionConfig,
+    LateFusionConfig,
+    OpenFaceCsv,
+    Smile,
+)
 from omnimer_ray.model.bases import cached, download_command, folder_hash
 from omnimer_ray.records import read_json
 from omnimer_ray.tasks.instructions import Style, prompts_hash
@@ -86,6 +97,8 @@ def _resolved(feature: Feature, known: dict[str, Located]) -> Feature:
         known[located.revision] = located
         about = {"folder": str(located.folder), "revision": located.revision}
         return feature.model_copy(update={"encoder": encoder.model_copy(update=about)})
+    if isinstance(encoder, Smile) and importlib.util.find_spec("opensmile") is None:
+        raise MissingExtraError("opensmile", "smile")
     if isinstance(encoder, Described):
         inner = encoder.encoder
         if isinstance(inner, Checkpoint):

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip
-from omnimer_ray.fusion_config import CharNgrams
+from omnimer_ray.errors import MissingExtraError
+from omnimer_ray.fusion_config import CharNgrams, Smile
+from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 from omnimer_ray.media.load import clip_wave
 from omnimer_ray.media.prosody import measure
 
@@ -20,6 +22,17 @@ def char_ngrams(clip: Clip, settings: CharNgrams) -> NDArray[np.float32]:
 
     hashing = HashingVectorizer(analyzer="char_wb", ngram_range=(settings.shortest, settings.longest), n_features=settings.size)
     return np.asarray(hashing.transform([clip.text]).toarray(), np.float32)
+
+
+def smile(clip: Clip, settings: Smile, media: MediaConfig) -> NDArray[np.float32]:
+    """openSMILE's low-level descriptors, (T, 18). Raises MissingExtraError without the extra."""
+    try:
+        import opensmile
+    except ImportError:
+        raise MissingExtraError("opensmile", "smile") from None
+    feature_set = getattr(opensmile.FeatureSet, settings.version)
+    extract = opensmile.Smile(feature_set=feature_set, feature_level=opensmile.FeatureLevel.LowLevelDescriptors)
+    return np.asarray(extract.process_signal(clip_wave(clip, media), SAMPLE_RATE_HZ).to_numpy(), np.float32)
 
 
 def prosody(clip: Clip, media: MediaConfig) -> NDArray[np.float32]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from making import clip
+from making import clip, tiny_config
 
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Corpus
-from omnimer_ray.errors import MachineError, MediaError
-from omnimer_ray.features.measured import char_ngrams, prosody
+from omnimer_ray.errors import MachineError, MediaError, MissingExtraError
+from omnimer_ray.features.checkpoints import resolved
+from omnimer_ray.features.measured import char_ngrams, prosody, smile
 from omnimer_ray.features.towers import states
-from omnimer_ray.fusion_config import CharNgrams
+from omnimer_ray.fusion_config import CharNgrams, Feature, Linear, Smile, on_features
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import Thinker, load_thinker
@@ -95,3 +98,22 @@ def test_prosody_of_a_clip_without_sound_is_that_of_silence(tmp_path: Path) -> N
         prosody(clip("a", audio_path=path), MediaConfig())
     with pytest.raises((MachineError, MediaError), match=r"a: .*gone.wav"):
         prosody(clip("a", audio_path=tmp_path / "gone.wav"), MediaConfig())
+
+
+def test_opensmile_gives_gemaps_of_a_tone(tmp_path: Path) -> None:
+    pytest.importorskip("opensmile")
+    path = spoken(tmp_path, 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000))
+    found = smile(clip("a", audio_path=path), Smile(), MediaConfig())
+    assert found.shape == (96, 18)
+    assert np.median(found[:, 5]) == pytest.approx(12 * np.log2(200 / 27.5), abs=0.1)  # pitch in semitones over 27.5 Hz
+
+
+def test_without_opensmile_the_extra_is_named_before_any_worker_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    recipe = tiny_config()
+    feature = Feature(encoder=Smile(), view="audio", media=recipe.media)
+    with pytest.raises(MissingExtraError, match="package 'opensmile' is not installed; it comes with the extra 'smile'"):
+        resolved(on_features(recipe, Linear(), {"audio": feature}), {})
+    with pytest.raises(MissingExtraError, match="the extra 'smile'"):
+        smile(clip("a"), Smile(), recipe.media)
