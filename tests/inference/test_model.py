@@ -126,3 +126,13 @@ def test_another_base_is_refused(finished: Path, recipe: ThinkerConfig, tiny_bas
         load(other, None)
     with pytest.raises(ConfigError, match=r"the base 'no/where/at/all' of run \w+ is not here .*; give it with --base"):
         load(source, "no/where/at/all")
+
+
+def test_a_network_on_features_is_no_model_of_its_own(finished: Path, recipe: ThinkerConfig, tmp_path: Path) -> None:
+    results = copied(finished, tmp_path)
+    run = results / "ablations" / "mini-tiny" / "runs" / signature_of(recipe)
+    write_json(run / "config.json", {"method": "fusion"})
+    with pytest.raises(
+        ResultsError, match="is of method 'fusion', whose networks answer within a sweep alone; choose a run of the Thinker"
+    ):
+        of_run(results, signature_of(recipe))

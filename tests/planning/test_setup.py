@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from making import clip, sweep_of
 
@@ -17,7 +18,7 @@ from omnimer_ray.planning.items import ledger_hash
 from omnimer_ray.planning.plan import make_plan
 from omnimer_ray.planning.search_space import Trial
 from omnimer_ray.planning.setup import Request, Sweep, check_ledgers, prepare
-from omnimer_ray.planning.units import Unit, record_folder
+from omnimer_ray.planning.units import FeatureUnit, Unit, record_folder
 from omnimer_ray.records import write_json, write_record
 from omnimer_ray.tasks.supervision import build, freeze, missing
 
@@ -257,3 +258,44 @@ def test_gold_labels_of_supervision_are_chosen_on_the_command_line(tmp_path: Pat
     )
     with pytest.raises(ConfigError, match=r"supervision\.gold: Input should be 'modality' or 'fused'"):
         prepare(request(tmp_path, gold="mine"))
+
+
+def test_networks_on_features_answer_their_own_corpus_alone(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError,
+        match="--evaluate-on does not go with networks on features, which answer their own corpus alone: Linear, text, Linear, audio",
+    ):
+        prepare(request(tmp_path, space="methods", evaluate_on=("mini_zh",)))
+
+
+def test_a_feature_counts_as_done_when_all_its_entries_are_there(tmp_path: Path, shared_cache: Path) -> None:
+    made = prepare(request(tmp_path, space="methods", limit=24))
+    unit = next(unit for unit in made.plan.units if isinstance(unit, FeatureUnit) and unit.feature.view == "text")
+    assert (made.outcome(unit), made.has_started(unit)) == (None, False)
+    store = made.store(unit.feature)
+    store.fill(made.corpus.clips[:3], lambda clip: np.ones((1, 2), np.float32), lambda done, total: None)
+    assert (made.outcome(unit), made.has_started(unit)) == (None, True)
+    store.fill(made.corpus.clips, lambda clip: np.ones((1, 2), np.float32), lambda done, total: None)
+    assert made.outcome(unit) == "done"
+    sound = next(unit for unit in made.plan.units if isinstance(unit, FeatureUnit) and unit.feature.view == "audio")
+    made.store(sound.feature).folder.mkdir(parents=True)
+    assert made.outcome(sound) is None, "its clips' files are not made before a sweep starts"
+
+
+def test_files_of_a_persons_own_are_checked_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    space = tmp_path / "mine.py"
+    space.write_text(
+        f'''"""Mine?"""
+from omnimer_ray.fusion_config import Feature, Files, Linear, on_features
+from omnimer_ray.planning.space import SearchSpace
+
+def space(recipe):
+    feature = Feature(encoder=Files(folder={str(tmp_path / "given")!r}), view="audio")
+    return SearchSpace(recipe, {{"mine": on_features(recipe, Linear(), {{"audio": feature}})}})
+'''
+    )
+    with pytest.raises(
+        ConfigError, match=r"given: clips without a file: 16, .*; each clip needs one file NAME\.safetensors, or list it under 'exclude'"
+    ):
+        prepare(request(tmp_path / "results", space=str(space), limit=16))
