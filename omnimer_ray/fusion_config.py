@@ -395,6 +395,16 @@ def resolve_late(config: LateFusionConfig) -> LateFusionConfig:
     return LateFusionConfig.model_validate({**data, "members": members})
 
 
+BATCHES = {"mult": 16, "misa": 64}  # of the others 32
+OPTIMIZERS = {
+    "tfn": OptimizerConfig(learning_rate=5e-4),
+    "mfn": OptimizerConfig(learning_rate=1e-3),
+    "mult": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-3, max_grad_norm=0.6),
+    "misa": OptimizerConfig(learning_rate=1e-4, weight_decay=5e-5),
+    "mmef": OptimizerConfig(learning_rate=5e-5, max_grad_norm=1.0),  # [S]
+}
+
+
 def on_features(recipe: ThinkerConfig, network: Network, features: dict[Modality, Feature] | None = None, **settings: Any) -> FusionConfig:
     """A network on features, with the corpus of a recipe and, unless other features are given, the last states of its base's towers."""
     chosen = {"global_batch": BATCHES.get(network.name, 32), "optimizer": OPTIMIZERS.get(network.name, OptimizerConfig()), **settings}
@@ -404,16 +414,6 @@ def on_features(recipe: ThinkerConfig, network: Network, features: dict[Modality
 def late_fusion(**members: FusionConfig) -> LateFusionConfig:
     """The mean of the members' probabilities."""
     return LateFusionConfig(corpus=next(iter(members.values())).corpus, members=members)
-
-
-BATCHES = {"tfn": 32, "mfn": 32, "mult": 16, "misa": 64, "mmef": 32}
-OPTIMIZERS = {
-    "tfn": OptimizerConfig(learning_rate=5e-4),
-    "mfn": OptimizerConfig(learning_rate=1e-3),
-    "mult": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-3, max_grad_norm=0.6),
-    "misa": OptimizerConfig(learning_rate=1e-4, weight_decay=5e-5),
-    "mmef": OptimizerConfig(learning_rate=5e-5, max_grad_norm=1.0),  # [S]
-}
 
 
 def tower_features(base: BaseConfig, media: MediaConfig) -> dict[Modality, Feature]:
