@@ -137,18 +137,25 @@ def confusions(figure: Figure, results: Results, task: str) -> None:
     title(figure, f"{task.capitalize()}: answers (columns) to each gold class (rows), in clips")
 
 
+WIDE = 30  # of the dearest row to the cheapest: beyond it costs are on a logarithmic scale
+
+
 def cost_against_score(figure: Figure, results: Results, task: str) -> None:
     """The first score against the minutes of workers that a row took."""
     table, measure = score_table(results, task), _measures(results, task)[0]
     costs = {row["variant"]: row["sec"] for row in costs_table(results).iter_rows(named=True)}
     figure.set_size_inches(7, 4)
-    axes = figure.subplots()
+    axes, minutes = figure.subplots(), list[float]()
     for number, cells in enumerate(row for row in table.iter_rows(named=True) if costs.get(row["variant"]) and row[measure] is not None):
         x, color = costs[cells["variant"]] / 60, LINES[number % len(LINES)]
+        minutes.append(x)
         if cells[f"{measure}_low"] is not None:
             axes.vlines(x, cells[f"{measure}_low"], cells[f"{measure}_high"], color=color, linewidth=2)
         axes.plot(x, cells[measure], MARKS[number // len(LINES) % len(MARKS)], color=color, label=plain(wrapped(cells["variant"])))
-    axes.set_xlim(left=0)
+    if minutes and max(minutes) > WIDE * min(minutes):
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0)
     axes.set_xlabel("minutes of workers, all seeds and both tasks; shared stages count in every row")
     axes.set_ylabel(MEASURES[measure])
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

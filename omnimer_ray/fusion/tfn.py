@@ -58,7 +58,7 @@ def fusion(*vectors: torch.Tensor) -> torch.Tensor:
     """Outer product of the vectors (B, H), each with a 1 before it, (B, product of H + 1)."""
     product = torch.ones(len(vectors[0]), 1, device=vectors[0].device, dtype=vectors[0].dtype)
     for vector in vectors:
-        product = (product[:, :, None] * torch.cat([torch.ones_like(vector[:, :1]), vector], 1)[:, None, :]).flatten(1)
+        product = torch.bmm(product[:, :, None], torch.cat([torch.ones_like(vector[:, :1]), vector], 1)[:, None, :]).flatten(1)
     return product
 
 
