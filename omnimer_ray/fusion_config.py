@@ -226,11 +226,24 @@ class Mfn(Frozen):
     out_dropout: Dropout = 0.7
 
 
-class Mult(Frozen):
+class Attention(Frozen):
+    """Settings of a network whose width is shared out over heads."""
+
+    width: int = Field(ge=2)
+    heads: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Mult(Attention):
     """Multimodal Transformer (Tsai et al., 2019); no position looks ahead."""
 
     name: Literal["mult"] = "mult"
-    width: int = Field(50, ge=1)
+    width: int = Field(50, ge=2)
     heads: int = Field(10, ge=1)
     layers: int = Field(2, ge=1)
     memory_layers: int = Field(3, ge=1)
@@ -242,12 +255,6 @@ class Mult(Frozen):
     residual_dropout: Dropout = 0.2
     embedding_dropout: Dropout = 0.1
     out_dropout: Dropout = 0.1
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        return self
 
 
 class Misa(Frozen):
@@ -262,7 +269,7 @@ class Misa(Frozen):
     reconstruction_weight: float = Field(0.8, ge=0)
 
 
-class Mmef(Frozen):
+class Mmef(Attention):
     """MMEF-Net's fusion of three modality tokens; the paper's numbers [S], what it does not state [A]."""
 
     name: Literal["mmef"] = "mmef"
@@ -271,12 +278,6 @@ class Mmef(Frozen):
     dropout: Dropout = 0.6  # [S]
     projection: bool = True  # a layer with ReLU and dropout on each modality; False: a linear map alone [A]
     mlp: bool = True  # two layers on the fused features; False: one
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        return self
 
 
 class SvmEnsemble(Frozen):

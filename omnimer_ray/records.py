@@ -75,6 +75,14 @@ def predictions_schema() -> dict[str, Any]:
     }
 
 
+def prediction_row(**known: Any) -> dict[str, Any]:
+    """A row of predictions.parquet; a column that is not given is null. Raises KeyError for a column that does not exist."""
+    row = dict.fromkeys(predictions_schema())
+    if unknown := known.keys() - row.keys():
+        raise KeyError(f"predictions.parquet has no column {min(unknown)!r}")
+    return row | known
+
+
 def ledger_schema() -> dict[str, Any]:
     """Columns of ledger.parquet; `made` is agreed, constrained or rejected, and `answer` is null if rejected.
 

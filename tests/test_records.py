@@ -13,6 +13,7 @@ from omnimer_ray.records import (
     clips_schema,
     file_hash,
     ledger_schema,
+    prediction_row,
     predictions_schema,
     read_json,
     read_record,
@@ -116,3 +117,11 @@ def test_declared_columns_survive_parquet(tmp_path: Path, schema: object) -> Non
     write_table(tmp_path / "t.parquet", frame)
     assert pl.read_parquet(tmp_path / "t.parquet").equals(frame)
     assert dict(pl.read_parquet(tmp_path / "t.parquet").schema) == columns
+
+
+def test_a_row_of_predictions_has_every_column_and_no_other() -> None:
+    row = prediction_row(clip="a", prediction="neutral")
+    assert row.keys() == predictions_schema().keys()
+    assert {name: value for name, value in row.items() if value is not None} == {"clip": "a", "prediction": "neutral"}
+    with pytest.raises(KeyError, match=r"predictions.parquet has no column 'label'"):
+        prediction_row(label="neutral")

@@ -35,7 +35,7 @@ from omnimer_ray.fusion_config import (
 from omnimer_ray.metrics import scores
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled, with_choice
 from omnimer_ray.planning.units import FeatureUnit, Run, RunUnit, Stage, StageUnit
-from omnimer_ray.records import read_history, read_record, write_json, write_record
+from omnimer_ray.records import prediction_row, read_history, read_record, write_json, write_record
 from omnimer_ray.training.ranks import broadcast_from_rank_0
 
 if TYPE_CHECKING:
@@ -364,16 +364,12 @@ class _StoppedError(Exception):
 def _row(config: RunConfig, clip: Clip, probabilities: list[float]) -> dict[str, Any]:
     labels = LABELS[config.task]
     prediction = labels[probabilities.index(max(probabilities))]
-    return {
-        "evaluation_corpus": config.corpus.name,
-        "clip": clip.id,
-        "instruction": config.task,
-        "gold": clip.label(config.task),
-        "gold_distribution": None,
-        "prediction": prediction,
-        "predicted_sentiment": prediction if config.task == "sentiment" else None,
-        "probabilities": probabilities,
-        "answer": None,
-        "closed_set_mass": None,
-        "generated": None,
-    }
+    return prediction_row(
+        evaluation_corpus=config.corpus.name,
+        clip=clip.id,
+        instruction=config.task,
+        gold=clip.label(config.task),
+        prediction=prediction,
+        predicted_sentiment=prediction if config.task == "sentiment" else None,
+        probabilities=probabilities,
+    )

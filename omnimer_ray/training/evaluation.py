@@ -13,6 +13,7 @@ from omnimer_ray.model.generation import Noise, generate, in_batches
 from omnimer_ray.model.inputs import Encoded, Encoder
 from omnimer_ray.model.scoring import AnswerTree, answer_tree, score
 from omnimer_ray.model.thinker import Thinker
+from omnimer_ray.records import prediction_row
 from omnimer_ray.tasks.instructions import Parsed, Style, closed_answers, label_answer, parse, stated_sentiment
 from omnimer_ray.tasks.supervision import Ask, seed_of
 
@@ -124,33 +125,29 @@ def _within(text: str | None, tree: AnswerTree, limit: int | None) -> str | None
 
 def _auxiliary_row(clip: Clip, kind: Kind, text: str, config: ThinkerConfig, style: Style) -> dict[str, Any]:
     stated = stated_sentiment(text, style)
-    return {
-        "evaluation_corpus": config.corpus.name,
-        "clip": clip.id,
-        "instruction": kind,
-        "gold": clip.modality_sentiment(AUXILIARY_OF[kind].modality),
-        "gold_distribution": None,
-        "prediction": stated,
-        "predicted_sentiment": stated,
-        "probabilities": None,
-        "answer": text,
-        "closed_set_mass": None,
-        "generated": True,
-    }
+    return prediction_row(
+        evaluation_corpus=config.corpus.name,
+        clip=clip.id,
+        instruction=kind,
+        gold=clip.modality_sentiment(AUXILIARY_OF[kind].modality),
+        prediction=stated,
+        predicted_sentiment=stated,
+        answer=text,
+        generated=True,
+    )
 
 
 def _row(clip: Clip, answer: Answer, config: ThinkerConfig, style: Style) -> dict[str, Any]:
     parsed = parse(answer.text, config.task, style)
-    return {
-        "evaluation_corpus": config.corpus.name,
-        "clip": clip.id,
-        "instruction": config.task,
-        "gold": clip.label(config.task),
-        "gold_distribution": None,
-        "prediction": parsed.label(config.task) if parsed else None,
-        "predicted_sentiment": parsed.sentiment if parsed else None,
-        "probabilities": answer.probabilities,
-        "answer": answer.text,
-        "closed_set_mass": answer.closed_set_mass,
-        "generated": answer.generated,
-    }
+    return prediction_row(
+        evaluation_corpus=config.corpus.name,
+        clip=clip.id,
+        instruction=config.task,
+        gold=clip.label(config.task),
+        prediction=parsed.label(config.task) if parsed else None,
+        predicted_sentiment=parsed.sentiment if parsed else None,
+        probabilities=answer.probabilities,
+        answer=answer.text,
+        closed_set_mass=answer.closed_set_mass,
+        generated=answer.generated,
+    )
