@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from omnimer_ray.config import ThinkerConfig
+from omnimer_ray.execution.feature_worker import FeatureWorker
 from omnimer_ray.execution.fusion_worker import FusionWorker
 from omnimer_ray.execution.handout import Job
 from omnimer_ray.execution.unit_records import forget_earlier_units
 from omnimer_ray.execution.unit_worker import UnitWorker
 from omnimer_ray.execution.watchdog import Watchdog
 from omnimer_ray.execution.worker import ThinkerWorker
-from omnimer_ray.planning.units import Unit, trained_stage
+from omnimer_ray.planning.units import FeatureUnit, Unit, trained_stage
 
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +34,15 @@ def _work(job: Job, unit: Unit, attempts: Sequence[dict[str, Any]], began: float
     forget_earlier_units()
     init_single_process_group("nccl" if torch.cuda.is_available() else "gloo")
     torch.set_num_threads(job.profile.threads_per_worker)
-    kind: type[UnitWorker] = ThinkerWorker if isinstance(unit.config, ThinkerConfig) else FusionWorker  # the learner half of each method
     try:
-        return kind(job, unit, dist.get_rank(), dist.get_world_size(), attempts, began, beat).execute()
+        return _kind(unit)(job, unit, dist.get_rank(), dist.get_world_size(), attempts, began, beat).execute()
     finally:
         if not job.profile.workers_per_run:  # this process may do other units
             leave_single_process_group()
+
+
+def _kind(unit: Unit) -> type[UnitWorker]:
+    """The learner half of each method, and what computes features."""
+    if isinstance(unit, FeatureUnit):
+        return FeatureWorker
+    return ThinkerWorker if isinstance(unit.config, ThinkerConfig) else FusionWorker

@@ -19,6 +19,7 @@ from omnimer_ray.config import ThinkerConfig, changed
 from omnimer_ray.corpora.clips import LABELS, Clip, Corpus
 from omnimer_ray.corpora.select import seen_modalities
 from omnimer_ray.errors import MachineError
+from omnimer_ray.execution.feature_worker import FeatureWorker
 from omnimer_ray.execution.fusion_worker import OPTIMISTIC, FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
@@ -60,7 +61,8 @@ def job(folder: Path, cache: Path, clips: list[Clip]) -> Job:
 
 def work(made: Job, unit: Unit) -> dict[str, Any]:
     init_single_process_group()
-    return FusionWorker(made, unit, 0, 1, (), time.time()).execute()
+    kind = FeatureWorker if isinstance(unit, FeatureUnit) else FusionWorker
+    return kind(made, unit, 0, 1, (), time.time()).execute()
 
 
 @pytest.fixture

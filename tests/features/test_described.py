@@ -12,7 +12,7 @@ from making import clip, tiny_config
 
 from omnimer_ray.config import Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
-from omnimer_ray.execution.fusion_worker import FusionWorker
+from omnimer_ray.execution.feature_worker import FeatureWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.features.checkpoints import resolved
 from omnimer_ray.features.described import described, kept_answer
@@ -87,7 +87,7 @@ def test_shuffled_gold_labels_change_no_description(recipe: ThinkerConfig, corpu
             "1",
         )
         write_manifest(job.work / "manifest.json", some)
-        assert FusionWorker(job, FeatureUnit(feature, config, ""), 0, 1, (), time.time()).execute() == {"outcome": "done"}
+        assert FeatureWorker(job, FeatureUnit(feature, config, ""), 0, 1, (), time.time()).execute() == {"outcome": "done"}
         store = FeatureStore(job.feature_store, feature, shared_cache)
         found.append([store.read(one) for one in some])
     assert all(np.array_equal(one, two) for one, two in zip(*found, strict=True))
