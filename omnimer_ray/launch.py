@@ -22,9 +22,10 @@ from omnimer_ray.errors import ConfigError, MachineError, ResultsError, StorageE
 from omnimer_ray.execution.failures import ends_sweep
 from omnimer_ray.execution.lease import Lease, Leases, holder
 from omnimer_ray.execution.progress import Progress, console_logger, describe
+from omnimer_ray.feature_config import encoder_name
 from omnimer_ray.features.given import check_contents
 from omnimer_ray.features.kept import kept_lines
-from omnimer_ray.fusion_config import FusionConfig, Linear, encoder_name
+from omnimer_ray.fusion_config import FusionConfig, Linear
 from omnimer_ray.machine.profile import concurrency, local_resources
 from omnimer_ray.model.bases import TINY
 from omnimer_ray.outputs.analysis_inputs import write_clips, write_ledger, write_plan

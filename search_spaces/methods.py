@@ -6,19 +6,8 @@ Every network reads the last states of the same base's towers, of the transcript
 """
 
 from omnimer_ray.config import ThinkerConfig
-from omnimer_ray.fusion_config import (
-    FusionConfig,
-    Linear,
-    Mfn,
-    Misa,
-    Mmef,
-    Mult,
-    SvmEnsemble,
-    Tfn,
-    late_fusion,
-    on_features,
-    tower_features,
-)
+from omnimer_ray.feature_config import tower_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, Mfn, Misa, Mmef, Mult, SvmEnsemble, Tfn, late_fusion, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 

@@ -9,7 +9,8 @@ choice of HuBERT's layers; the towers of the base stand for CLIP and HuBERT, and
 from typing import Any
 
 from omnimer_ray.config import RunConfig, ThinkerConfig
-from omnimer_ray.fusion_config import CharNgrams, Described, Feature, Mmef, SvmEnsemble, Tower, on_features, tower_features
+from omnimer_ray.feature_config import CharNgrams, Described, Feature, Tower, tower_features
+from omnimer_ray.fusion_config import Mmef, SvmEnsemble, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 

@@ -9,20 +9,8 @@ from making import BASE, tiny_config
 
 from omnimer_ray.config import OptimizerConfig, changed, parse
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.fusion_config import (
-    CharNgrams,
-    Feature,
-    FusionConfig,
-    Linear,
-    Misa,
-    Mult,
-    Prosody,
-    Tfn,
-    Tower,
-    on_features,
-    resolve_fusion,
-    tower_features,
-)
+from omnimer_ray.feature_config import CharNgrams, Feature, Prosody, Tower, tower_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, Misa, Mult, Tfn, on_features, resolve_fusion
 from omnimer_ray.planning.plan import make_run
 
 RECIPE = tiny_config()

@@ -29,6 +29,7 @@ LAYERS = """
     corpora
     recipes metrics records
     fusion_config
+    feature_config
     config command
     errors markdown
 """
@@ -67,7 +68,7 @@ TORCH_SIDE = {
     "training.loop",
 }
 HEAVY = {"torch", "ray", "transformers", "peft", "deepspeed", "av", "PIL", "torchvision", "optuna", "tensorboardX", "mlflow"}
-OF_A_SPACE = {"config", "fusion_config", "recipes", "planning.space", "planning.search_space"}
+OF_A_SPACE = {"config", "feature_config", "fusion_config", "recipes", "planning.space", "planning.search_space"}
 OF_THE_ANALYSIS = {"errors", "markdown", "config", "metrics", "records", "corpora.clips", "recipes", "tasks.lenient"}
 
 

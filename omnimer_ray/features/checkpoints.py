@@ -14,19 +14,10 @@ from typing import NamedTuple, cast, get_args
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.errors import ConfigError, MachineError, MissingExtraError, OmniMERError
+from omnimer_ray.feature_config import Checkpoint, CheckpointKind, Described, Feature, Files, OpenFaceCsv, Smile
 from omnimer_ray.features.described import written_kinds
 from omnimer_ray.features.given import files_hash
-from omnimer_ray.fusion_config import (
-    Checkpoint,
-    CheckpointKind,
-    Described,
-    Feature,
-    Files,
-    FusionConfig,
-    LateFusionConfig,
-    OpenFaceCsv,
-    Smile,
-)
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig
 from omnimer_ray.model.bases import cached, download_command, folder_hash
 from omnimer_ray.records import read_json
 from omnimer_ray.tasks.instructions import Style, prompts_hash

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omnimer_ray.config import AUXILIARIES, Kind, MediaConfig, content_hash
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.feature_config import Described
 from omnimer_ray.features.store import locked
-from omnimer_ray.fusion_config import Described
 from omnimer_ray.records import read_json, write_json
 from omnimer_ray.tasks.instructions import Parsed, Style, parse, prompts_hash
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omnimer_ray.corpora.clips import Clip, listed
 from omnimer_ray.corpora.files import content_hashes
 from omnimer_ray.errors import ConfigError, joined
-from omnimer_ray.fusion_config import Feature, Files, OpenFaceCsv
+from omnimer_ray.feature_config import Feature, Files, OpenFaceCsv
 
 ARRAY = "features"  # name of the tensor in a file
 UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "45")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omnimer_ray.config import parse
 from omnimer_ray.errors import ConfigError, OmniMERError
+from omnimer_ray.feature_config import Feature, encoder_name
 from omnimer_ray.features.store import FEATURES
-from omnimer_ray.fusion_config import Feature, encoder_name
 from omnimer_ray.media.cache import kept
 from omnimer_ray.records import read_json
 

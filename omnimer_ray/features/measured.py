@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MissingExtraError
-from omnimer_ray.fusion_config import CharNgrams, Smile
+from omnimer_ray.feature_config import CharNgrams, Smile
 from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 from omnimer_ray.media.load import clip_wave
 from omnimer_ray.media.prosody import measure

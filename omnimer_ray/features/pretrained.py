@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.fusion_config import CHECKPOINT_VIEWS, Checkpoint
+from omnimer_ray.feature_config import CHECKPOINT_VIEWS, Checkpoint
 from omnimer_ray.media.decode import SAMPLE_RATE_HZ
 from omnimer_ray.media.load import clip_wave, load_media
 

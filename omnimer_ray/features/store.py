@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from omnimer_ray.config import content_hash
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import MachineError, MediaError
-from omnimer_ray.fusion_config import Feature
+from omnimer_ray.feature_config import Feature
 from omnimer_ray.media.cache import keep, kept
 from omnimer_ray.media.load import frames_hash, sound_hash
 from omnimer_ray.records import write_json

@@ -11,9 +11,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Clip
+from omnimer_ray.feature_config import tower_features
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.features.towers import vision
-from omnimer_ray.fusion_config import tower_features
 
 if TYPE_CHECKING:
     from omnimer_ray.model.inputs import Encoder

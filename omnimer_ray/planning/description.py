@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from omnimer_ray.config import RunConfig, ThinkerConfig, flat
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.corpora.select import development_splits, splits_of
-from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, encoder_name
+from omnimer_ray.feature_config import encoder_name
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear
 from omnimer_ray.model.bases import Base
 from omnimer_ray.planning.extents import stage_steps
 from omnimer_ray.planning.plan import Plan

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from omnimer_ray.config import RunConfig, content_hash
-from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late, without_places
+from omnimer_ray.feature_config import without_places
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, resolve_fusion, resolve_late
 from omnimer_ray.media.load import MEDIA_VERSION
 from omnimer_ray.planning.units import Run, Stage
 

@@ -23,7 +23,8 @@ from omnimer_ray.config import (
     stage_kinds,
 )
 from omnimer_ray.errors import ConfigError, joined, near
-from omnimer_ray.fusion_config import Feature, FusionConfig, LateFusionConfig, encoder_name
+from omnimer_ray.feature_config import Feature, encoder_name
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig
 from omnimer_ray.planning.fusion import fusion_run, late_run
 from omnimer_ray.planning.identity import ledger_key, run_signature, stage_key
 from omnimer_ray.planning.space import SearchSpace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omnimer_ray.config import Kind, RunConfig, ThinkerConfig
-from omnimer_ray.fusion_config import Feature
+from omnimer_ray.feature_config import Feature
 from omnimer_ray.records import read_record
 
 

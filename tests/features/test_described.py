@@ -14,11 +14,12 @@ from omnimer_ray.config import Kind, ThinkerConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.execution.feature_worker import FeatureWorker
 from omnimer_ray.execution.handout import Job, write_manifest
+from omnimer_ray.feature_config import CharNgrams, Described, Feature, Tower, encoder_name
 from omnimer_ray.features.checkpoints import resolved
 from omnimer_ray.features.described import described, kept_answer
 from omnimer_ray.features.kept import check_lines, kept_lines
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Described, Feature, FusionConfig, Linear, Tower, encoder_name, on_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, on_features
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import locate
 from omnimer_ray.planning.plan import make_run

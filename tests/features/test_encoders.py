@@ -15,10 +15,11 @@ from making import clip, tiny_config
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import MachineError, MediaError, MissingExtraError
+from omnimer_ray.feature_config import CharNgrams, Feature, Smile
 from omnimer_ray.features.checkpoints import resolved
 from omnimer_ray.features.measured import char_ngrams, prosody, smile
 from omnimer_ray.features.towers import states
-from omnimer_ray.fusion_config import CharNgrams, Feature, Linear, Smile, on_features
+from omnimer_ray.fusion_config import Linear, on_features
 from omnimer_ray.model.bases import Base
 from omnimer_ray.model.inputs import Encoder
 from omnimer_ray.model.thinker import Thinker, load_thinker

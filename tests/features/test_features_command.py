@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from making import clip
 
+from omnimer_ray.feature_config import CharNgrams, Feature
 from omnimer_ray.features.kept import check_lines, kept_lines
 from omnimer_ray.features.store import FeatureStore
-from omnimer_ray.fusion_config import CharNgrams, Feature
 
 ROOT = Path(__file__).parents[2]
 

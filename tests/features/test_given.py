@@ -12,9 +12,10 @@ from making import clip, tiny_config
 from safetensors.numpy import save_file
 
 from omnimer_ray.errors import ConfigError
+from omnimer_ray.feature_config import Feature, Files, OpenFaceCsv
 from omnimer_ray.features.checkpoints import find_on_this_node, resolved
 from omnimer_ray.features.given import COLUMNS, check_contents, check_names, read, write
-from omnimer_ray.fusion_config import Feature, Files, FusionConfig, Linear, OpenFaceCsv, on_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, on_features
 from omnimer_ray.planning.plan import make_run
 
 CLIPS = [clip("a_0"), clip("a_1"), clip("b_0")]

@@ -17,9 +17,10 @@ from making import clip, tiny_config
 from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import ConfigError, MachineError
+from omnimer_ray.feature_config import CHECKPOINT_VIEWS, Checkpoint, CheckpointKind, Feature
 from omnimer_ray.features.checkpoints import find_on_this_node, locate, resolved
 from omnimer_ray.features.pretrained import encoder
-from omnimer_ray.fusion_config import CHECKPOINT_VIEWS, Checkpoint, CheckpointKind, Feature, FusionConfig, Linear, late_fusion, on_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, late_fusion, on_features
 from omnimer_ray.media.load import clip_wave, load_media
 from omnimer_ray.planning.plan import make_run
 

@@ -12,10 +12,10 @@ import pytest
 from making import clip
 
 from omnimer_ray.errors import ConfigError
+from omnimer_ray.feature_config import Feature, Files
 from omnimer_ray.features.given import check_contents, check_names, read
 from omnimer_ray.features.release import import_release, not_features
 from omnimer_ray.features.unpickle import Refusing, entries
-from omnimer_ray.fusion_config import Feature, Files
 
 NAMES = ("clip_1_Daily_0", "clip_1_Daily_1", "clip_2_Vlog_3")
 

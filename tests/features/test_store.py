@@ -13,9 +13,9 @@ from making import clip, tiny_config
 from omnimer_ray.config import ThinkerConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import MachineError, MediaError
+from omnimer_ray.feature_config import CharNgrams, Feature, tower_features
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.features.vision_outputs import VisionOutputs
-from omnimer_ray.fusion_config import CharNgrams, Feature, tower_features
 
 TEXT = Feature(encoder=CharNgrams(size=8), view="text")
 CLIPS = [clip("a_0"), clip("a_1"), clip("b_0", text="ini kalimat a_0")]  # two say the same

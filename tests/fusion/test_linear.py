@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from omnimer_ray.errors import ConfigError, ResultsError
+from omnimer_ray.feature_config import CharNgrams, Feature
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion import linear
-from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Linear, on_features
+from omnimer_ray.fusion_config import FusionConfig, Linear, on_features
 
 SENTIMENTS = ["negative", "neutral", "positive"]
 VIDEOS = [f"v{number // 4}" for number in range(60)]

@@ -12,9 +12,10 @@ from making import clip, tiny_config
 from omnimer_ray.config import Modality
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ConfigError
+from omnimer_ray.feature_config import CharNgrams, Feature, Prosody
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion.refinement import refined
-from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Mmef, Prosody, on_features
+from omnimer_ray.fusion_config import FusionConfig, Mmef, on_features
 
 SENTIMENTS = ["negative", "neutral", "positive"]
 TRUE = {f"v{number // 4}_{number}": SENTIMENTS[number % 3] for number in range(120)}

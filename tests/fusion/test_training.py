@@ -13,10 +13,11 @@ from making import clip, tiny_config
 from omnimer_ray.config import Modality, changed
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.errors import ResultsError
+from omnimer_ray.feature_config import CharNgrams, Feature, Prosody
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion import network
 from omnimer_ray.fusion.reader import Reader
-from omnimer_ray.fusion_config import CharNgrams, Feature, FusionConfig, Mfn, Misa, Mult, Network, Prosody, Tfn, on_features
+from omnimer_ray.fusion_config import FusionConfig, Mfn, Misa, Mult, Network, Tfn, on_features
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled
 from omnimer_ray.training import checkpoints
 from omnimer_ray.training.loop import init_single_process_group, seed_of_step, start_engine, stop_engine, train

@@ -10,7 +10,8 @@ from making import clip, tiny_config
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, Tfn, late_fusion, on_features, tower_features
+from omnimer_ray.feature_config import tower_features
+from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, Tfn, late_fusion, on_features
 from omnimer_ray.planning.description import summary, variant_lines
 from omnimer_ray.planning.extents import extents_of
 from omnimer_ray.planning.fusion_items import fusion_schedule, labelled

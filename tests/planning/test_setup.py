@@ -287,7 +287,8 @@ def test_files_of_a_persons_own_are_checked_before_anything_runs(tmp_path: Path)
     space = tmp_path / "mine.py"
     space.write_text(
         f'''"""Mine?"""
-from omnimer_ray.fusion_config import Feature, Files, Linear, on_features
+from omnimer_ray.feature_config import Feature, Files
+from omnimer_ray.fusion_config import Linear, on_features
 from omnimer_ray.planning.space import SearchSpace
 
 def space(recipe):
