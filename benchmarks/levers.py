@@ -66,8 +66,7 @@ def run_here(sweep: Sweep, place: Path, lever: Lever) -> float:
     from omnimer_ray.training.loop import init_single_process_group
 
     init_single_process_group()
-    features = place / "features" if lever.keeps_outputs else None
-    job = make_job(sweep._replace(ledgers=place / "ledgers", features=features), place / "results", sweep.corpus.clips)
+    job = make_job(sweep._replace(ledgers=place / "ledgers", keeps_outputs=lever.keeps_outputs), place / "results", sweep.corpus.clips)
     job = replace(job, cache=place / "cache", profile=job.profile.model_copy(update=dict(lever.profile)))
     began = time.process_time()
     with ExitStack() as stack:

@@ -247,7 +247,7 @@ def _prepare_clips(sweep: Sweep, log: Callable[[str], None]) -> Sweep:
             tokens[media] += prepare_media(clips, media, default_cache(), os.cpu_count() or 1, log)
     write_clips(sweep)
     configs = [(config, tokens[config.media]) for config in kept_outputs.distinct(sweep.plan)]
-    return sweep._replace(features=kept_outputs.place(sweep, configs, log))
+    return sweep._replace(keeps_outputs=kept_outputs.fit(sweep, configs, log))
 
 
 def _of_features(plan: Plan) -> Iterator[MediaConfig]:

@@ -58,7 +58,7 @@ def make_job(sweep: Sweep, folder: Path, clips: Sequence[Clip], pruning: Pruning
         session,
         pruning,
         dict(sweep.encoders),
-        sweep.features and sweep.features.resolve(),
+        sweep.keeps_outputs,
     )
     write_manifest(job.work / "manifest.json", clips)
     for other in sweep.others:

@@ -31,7 +31,7 @@ class Job:
     session: str  # of the driver, for unique names
     pruning: Pruning | None = None  # of a search's trials
     encoders: Mapping[str, Located] = field(default_factory=dict)  # pretrained ones of features, by revision
-    features: Path | None = None  # where the vision tower's outputs are kept; None: the tower runs at every step
+    keeps_outputs: bool = False  # of the vision tower, among the features; else the tower runs at every step
 
     @property
     def work(self) -> Path:

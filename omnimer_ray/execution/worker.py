@@ -94,16 +94,16 @@ class ThinkerWorker(UnitWorker):
 
         thinker = load_thinker(self.job.base, self.config.base.precision, self.device)
         encoder = Encoder(thinker.processor, self.config, self.job.cache, int(self.job.profile.cache_gib * 2**30))
-        if self.job.features is not None and is_vision_frozen(self.config.lora):
-            self._use_kept_outputs(self.job.features, thinker, encoder)
+        if self.job.keeps_outputs and is_vision_frozen(self.config.lora):
+            self._use_kept_outputs(thinker, encoder)
         self.started()
         return thinker, encoder
 
-    def _use_kept_outputs(self, features: Path, thinker: Thinker, encoder: Encoder) -> None:
+    def _use_kept_outputs(self, thinker: Thinker, encoder: Encoder) -> None:
         """Let the vision tower see each clip that it has not seen yet, each rank its share; then the tower is not needed any more."""
         from omnimer_ray.features.vision_outputs import VisionOutputs, use
 
-        outputs, write = VisionOutputs(features, self.config, self.job.cache), self.progress("clips seen by the vision tower")
+        outputs, write = VisionOutputs(self.job.feature_store, self.config, self.job.cache), self.progress("clips seen by the vision tower")
 
         def report(done: int, total: int) -> None:
             self.beat()

@@ -36,20 +36,20 @@ def distinct(plan: Plan) -> list[ThinkerConfig]:
     return list({(config.media.model_dump_json(), config.base.precision): config for config in frozen}.values())
 
 
-def place(sweep: Sweep, configs: list[tuple[ThinkerConfig, int]], log: Callable[[str], None]) -> Path | None:
-    """Where outputs are kept; None, with a line that says why, if they do not fit. `configs`: with the video tokens of all clips."""
+def fit(sweep: Sweep, configs: list[tuple[ThinkerConfig, int]], log: Callable[[str], None]) -> bool:
+    """Whether outputs are kept; a line says why if they do not fit. `configs`: with the video tokens of all clips."""
     limit, there = sweep.profile.features_gib, folder(sweep)
     if not limit or not configs:
-        return None
+        return False
     gib = sum(_gib(sweep, config, tokens) for config, tokens in configs)
     existing = next(parent for parent in (there, *there.parents) if parent.exists())
     kept = sum(file.stat().st_size for file in there.glob("*/*.safetensors")) / GIB
     free = shutil.disk_usage(existing).free / GIB + kept
     if gib <= min(limit, free):
-        return there
+        return True
     reason = f"over the profile's features_gib {limit:g}" if gib > limit else f"and {existing} has {free:.2g} free"
     log(f"vision   outputs are not kept: they take {gib:.2g} GiB, {reason}; the tower runs at every step")
-    return None
+    return False
 
 
 def folder(sweep: Sweep) -> Path:

@@ -87,7 +87,7 @@ class Sweep(NamedTuple):
     dropped: tuple[str, ...] = ()  # tasks that the corpus has no labels for, a line each
     search: Search | None = None  # whose best trials are the plan's variants
     encoders: tuple[tuple[str, Located], ...] = ()  # pretrained ones of features, by revision
-    features: Path | None = None  # where the vision tower's outputs are kept, once it is known that they fit
+    keeps_outputs: bool = False  # of the vision tower, once it is known that they fit
 
     def make_plan(self) -> Plan:
         """The plan; that of a search is made from the trials so far."""

@@ -8,8 +8,7 @@ import pytest
 from making import clip, sweep_of
 
 from omnimer_ray.machine.memory import GIB
-from omnimer_ray.planning import kept_outputs
-from omnimer_ray.planning.kept_outputs import distinct, place, planned
+from omnimer_ray.planning.kept_outputs import distinct, fit, planned
 from omnimer_ray.planning.setup import Sweep
 
 CLIPS = (*(clip(f"a_{index}") for index in range(6)), clip("b_1", split="validation"))
@@ -47,15 +46,15 @@ def test_a_range_is_given_where_frames_may_have_several_sizes(sweep: Sweep) -> N
 
 def test_a_base_of_unknown_width_counts_as_the_largest(sweep: Sweep) -> None:
     unknown = sweep._replace(base=sweep.base._replace(width=None))
-    assert place(limited(unknown, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is None
-    assert place(limited(sweep, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is not None
+    assert fit(limited(unknown, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is False
+    assert fit(limited(sweep, 1.5), [(sweep.recipe, TOKENS)], lambda line: None) is True
 
 
 def test_nothing_is_planned_or_kept_without_a_limit_or_a_frozen_tower(sweep: Sweep) -> None:
     without = limited(sweep, 0)
     assert planned(without) == ""
-    assert place(without, [(sweep.recipe, TOKENS)], print) is None
-    assert place(sweep, [], print) is None
+    assert fit(without, [(sweep.recipe, TOKENS)], print) is False
+    assert fit(sweep, [], print) is False
     lora = sweep.recipe.lora.model_copy(update={"placement": "all"})
     runs = {name: run._replace(config=run.config.model_copy(update={"lora": lora})) for name, run in sweep.plan.runs.items()}
     object.__setattr__(sweep.plan, "runs", runs)
@@ -66,15 +65,15 @@ def test_nothing_is_planned_or_kept_without_a_limit_or_a_frozen_tower(sweep: Swe
 def test_outputs_that_exceed_the_limit_or_the_disk_are_not_kept(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     one = [(sweep.recipe, TOKENS)]
-    assert place(sweep, one, said.append) == tmp_path / "results" / "features"
-    assert place(limited(sweep, 1.5), [*one, *one], said.append) is None
+    assert fit(sweep, one, said.append) is True
+    assert fit(limited(sweep, 1.5), [*one, *one], said.append) is False
     assert said == ["vision   outputs are not kept: they take 2 GiB, over the profile's features_gib 1.5; the tower runs at every step"]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, GIB // 2))
-    assert place(sweep, one, said.append) is None
+    assert fit(sweep, one, said.append) is False
     assert said[-1] == f"vision   outputs are not kept: they take 1 GiB, and {tmp_path} has 0.5 free; the tower runs at every step"
     kept = tmp_path / "results" / "features" / "key" / "clip.safetensors"
     kept.parent.mkdir(parents=True)
     kept.touch()
     with kept.open("r+b") as file:
         file.truncate(GIB // 2)  # what is kept already needs no new space
-    assert place(sweep, one, said.append) == kept_outputs.folder(sweep)
+    assert fit(sweep, one, said.append) is True
