@@ -157,7 +157,7 @@ class FusionWorker(UnitWorker):
             engine, feed, schedule, config.optimizer, "items", placement, folder, stage.key, add_timings, should_stop, self.beat
         )
         steps = len(read_history(folder))
-        if finished or (choice is not None and choice(steps)):
+        if finished or (choice is not None and choice.is_over(steps)):
             best = choice.best() if choice else None
             network.save(choice.take() if choice and best else checkpoints.parameters(engine), reader, folder)
             number = sum(parameter.numel() for parameter in trainable(model).values())

@@ -33,8 +33,12 @@ class Choice(NamedTuple):
                 tensors = self.parameters()
                 write_atomically(self.folder / BEST, lambda path: save_file(tensors, path))
                 write_json(self.folder / ABOUT, {"epoch": epoch, "step": step, "score": score})
+        return self.is_over(step)
+
+    def is_over(self, step: int) -> bool:
+        """Whether no epoch was better for as long as `patience` allows."""
         best = self.best()
-        return self.patience is not None and best is not None and epoch - best["epoch"] >= self.patience
+        return self.patience is not None and best is not None and self._epoch(step) - best["epoch"] >= self.patience
 
     def best(self) -> dict[str, float] | None:
         """Epoch, step and score of the best epoch so far."""
