@@ -142,6 +142,8 @@ WIDE = 30  # of the dearest row to the cheapest: beyond it costs are on a logari
 
 def cost_against_score(figure: Figure, results: Results, task: str) -> None:
     """The first score against the minutes of workers that a row took."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     table, measure = score_table(results, task), _measures(results, task)[0]
     costs = {row["variant"]: row["sec"] for row in costs_table(results).iter_rows(named=True)}
     figure.set_size_inches(7, 4)
@@ -154,6 +156,9 @@ def cost_against_score(figure: Figure, results: Results, task: str) -> None:
         axes.plot(x, cells[measure], MARKS[number // len(LINES) % len(MARKS)], color=color, label=plain(wrapped(cells["variant"])))
     if minutes and max(minutes) > WIDE * min(minutes):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(left=0)
     axes.set_xlabel("minutes of workers, all seeds and both tasks; shared stages count in every row")

@@ -11,8 +11,8 @@ from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.execution.unit_worker import UnitWorker, barrier
 from omnimer_ray.feature_config import CharNgrams, Checkpoint, Described, Feature, Files, OpenFaceCsv, Prosody, Smile, Tower
 from omnimer_ray.features import given
-from omnimer_ray.features.checkpoints import find_on_this_node
 from omnimer_ray.features.described import described, kept_answer, written_kinds
+from omnimer_ray.features.locating import find_on_this_node
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.planning.units import FeatureUnit
 from omnimer_ray.training.ranks import broadcast_from_rank_0

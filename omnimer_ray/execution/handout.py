@@ -10,7 +10,7 @@ from pathlib import Path
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Clip
 from omnimer_ray.corpora.select import splits_of
-from omnimer_ray.features.checkpoints import Located
+from omnimer_ray.features.locating import Located
 from omnimer_ray.features.store import FEATURES
 from omnimer_ray.machine.profile import MachineProfile
 from omnimer_ray.model.bases import Base

@@ -14,8 +14,8 @@ from omnimer_ray.corpora.clips import TASKS, Corpus
 from omnimer_ray.corpora.select import splits_of
 from omnimer_ray.errors import ConfigError, MachineError, ResultsError
 from omnimer_ray.feature_config import Feature
-from omnimer_ray.features.checkpoints import Located, resolved
 from omnimer_ray.features.given import check_names
+from omnimer_ray.features.locating import Located, resolved
 from omnimer_ray.features.store import FEATURES, FeatureStore
 from omnimer_ray.machine.profile import MachineProfile, load_profile
 from omnimer_ray.model.bases import Base, locate

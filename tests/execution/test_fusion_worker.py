@@ -24,8 +24,8 @@ from omnimer_ray.execution.fusion_worker import OPTIMISTIC, FusionWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.execution.tune_trial import _job_of
 from omnimer_ray.feature_config import CharNgrams, Checkpoint, Feature, Files, Prosody
-from omnimer_ray.features.checkpoints import Located, resolved
 from omnimer_ray.features.given import check_contents, check_names
+from omnimer_ray.features.locating import Located, resolved
 from omnimer_ray.features.release import import_release
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion_config import FusionConfig, Linear, Mmef, SvmEnsemble, Tfn, late_fusion, on_features

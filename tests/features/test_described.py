@@ -15,9 +15,9 @@ from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.execution.feature_worker import FeatureWorker
 from omnimer_ray.execution.handout import Job, write_manifest
 from omnimer_ray.feature_config import CharNgrams, Described, Feature, Tower, encoder_name
-from omnimer_ray.features.checkpoints import resolved
 from omnimer_ray.features.described import described, kept_answer
 from omnimer_ray.features.kept import check_lines, kept_lines
+from omnimer_ray.features.locating import resolved
 from omnimer_ray.features.store import FeatureStore
 from omnimer_ray.fusion_config import FusionConfig, Linear, on_features
 from omnimer_ray.machine.profile import MachineProfile

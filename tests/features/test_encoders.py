@@ -16,7 +16,7 @@ from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import MachineError, MediaError, MissingExtraError
 from omnimer_ray.feature_config import CharNgrams, Feature, Smile
-from omnimer_ray.features.checkpoints import resolved
+from omnimer_ray.features.locating import resolved
 from omnimer_ray.features.measured import char_ngrams, prosody, smile
 from omnimer_ray.features.towers import states
 from omnimer_ray.fusion_config import Linear, on_features

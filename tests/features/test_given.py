@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from omnimer_ray.errors import ConfigError
 from omnimer_ray.feature_config import Feature, Files, OpenFaceCsv
-from omnimer_ray.features.checkpoints import find_on_this_node, resolved
 from omnimer_ray.features.given import COLUMNS, check_contents, check_names, read, write
+from omnimer_ray.features.locating import find_on_this_node, resolved
 from omnimer_ray.fusion_config import FusionConfig, Linear, on_features
 from omnimer_ray.planning.plan import make_run
 

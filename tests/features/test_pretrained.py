@@ -18,7 +18,7 @@ from omnimer_ray.config import MediaConfig
 from omnimer_ray.corpora.clips import Clip, Corpus
 from omnimer_ray.errors import ConfigError, MachineError
 from omnimer_ray.feature_config import CHECKPOINT_VIEWS, Checkpoint, CheckpointKind, Feature
-from omnimer_ray.features.checkpoints import find_on_this_node, locate, resolved
+from omnimer_ray.features.locating import find_on_this_node, locate, resolved
 from omnimer_ray.features.pretrained import encoder
 from omnimer_ray.fusion_config import FusionConfig, Linear, late_fusion, on_features
 from omnimer_ray.media.load import clip_wave, load_media
@@ -165,10 +165,12 @@ def test_what_an_encoder_cannot_give_is_refused(tmp_path: Path) -> None:
     folder = small_encoders.write("bert", tmp_path / "bert")
     with pytest.raises(ConfigError, match="encoder 'bert' has hidden states 0 to 3, and none of layer 4"):
         encoder(settings_of("bert", folder, layers=(4,)), folder, None, tmp_path, "cpu")
-    with pytest.raises(ConfigError, match=r"encoder '.*/bert': view 'audio' does not go with 'bert', which sees 'text'"):
+    with pytest.raises(ConfigError, match=r"encoder '.*/bert': as a whole: view 'audio' does not go with 'bert', which sees 'text'"):
         resolved(run_on("hubert", folder), {})
     clip_folder = small_encoders.write("clip", tmp_path / "clip")
-    with pytest.raises(ConfigError, match=r"layers \(1,\) do not go with 'clip', whose image vectors are taken"):
+    with pytest.raises(
+        ConfigError, match=r"encoder '.*/clip': as a whole: layers \(1,\) do not go with 'clip', whose image vectors are taken"
+    ):
         resolved(run_on("clip", clip_folder, layers=(1,)), {})
     with pytest.raises(
         ConfigError,

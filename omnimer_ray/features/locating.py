@@ -1,17 +1,16 @@
-"""Resolve pretrained encoders: a hub name or a folder -> its kind, revision and folder, once, before a sweep. No weights are loaded.
+"""Where encoders are: a hub name or a folder -> kind, revision and folder, resolved once, before a sweep, and found again by workers.
 
-Only kinds on the allow-list, safetensors, and no code of a repository.
+Of pretrained ones only kinds on the allow-list, safetensors, and no code of a repository; no weights are loaded.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import platform
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
-from omnimer_ray.config import RunConfig
+from omnimer_ray.config import RunConfig, parse
 from omnimer_ray.corpora import default_cache
 from omnimer_ray.errors import ConfigError, MachineError, MissingExtraError, OmniMERError
 from omnimer_ray.feature_config import Checkpoint, CheckpointKind, Described, Feature, Files, OpenFaceCsv, Smile
@@ -101,15 +100,7 @@ def _resolved(feature: Feature, known: dict[str, Located]) -> Feature:
     found = locate(encoder.model)
     known[found.revision] = found
     about = {"model": found.name, "revision": found.revision, "kind": found.kind}
-    try:
-        return Feature.model_validate({**feature.model_dump(), "encoder": {**encoder.model_dump(), **about}})
-    except ValueError as error:
-        raise ConfigError(f"encoder {encoder.model!r}: {'; '.join(_messages(error))}") from None
-
-
-def _messages(error: ValueError) -> Iterator[str]:
-    faults = error.errors() if hasattr(error, "errors") else [{"msg": str(error)}]
-    return (str(fault["msg"]).removeprefix("Value error, ") for fault in cast(list[Mapping[str, object]], faults))
+    return parse(Feature, {**feature.model_dump(), "encoder": {**encoder.model_dump(), **about}}, f"encoder {encoder.model!r}")
 
 
 def _kind(folder: Path, model: str) -> CheckpointKind:
