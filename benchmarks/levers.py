@@ -50,7 +50,7 @@ def levers() -> dict[str, Lever]:
         "vision tower at every step": Lever(keeps_outputs=False),
         "media decoded for every item": Lever((("omnimer_ray.model.inputs.Encoder", OnTheFly),)),
         "logits of all positions": Lever((("omnimer_ray.training.loop.AnswerLoss", FullLogits),)),
-        "a mask over padding": Lever((("omnimer_ray.training.loop.collate", with_mask),)),
+        "a mask over padding": Lever((("omnimer_ray.training.feed.collate", with_mask),)),
         "every layer recomputed": Lever(profile=(("recompute", "always"),)),
         "one answer at a time": Lever(profile=(("evaluation_batch", 1),)),
         "main answers generated": Lever(generated),

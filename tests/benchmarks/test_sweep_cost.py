@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import pkgutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from benchmarks.cost_figure import figure
 from benchmarks.cost_page import page
 from benchmarks.counting import COUNTS, attention_formulas, watch
 from benchmarks.double import in_double
+from benchmarks.levers import levers
 from benchmarks.naive import FullLogits, Seconds, Task, padded_mel
 from benchmarks.predicted import ARMS, of_a_main_item, trained
 from benchmarks.sweep_cost import SUBREAPER, WAYS, _in_a_process, _measured, main
@@ -176,6 +178,12 @@ def test_a_naive_trial_that_fails_ends_the_benchmark_and_says_where_its_output_i
     with pytest.raises(RuntimeError, match=rf"^trial 3 in {tmp_path} ended with 1; its output is in the \.txt files there$"):
         _in_a_process(task, 3)
     assert "AttributeError" in (tmp_path / "NoneType3.txt").read_text()
+
+
+def test_every_lever_changes_something_that_the_sweep_has() -> None:
+    for lever in levers().values():
+        for target, _ in lever.patches:
+            assert callable(pkgutil.resolve_name(target)), target
 
 
 @pytest.mark.slow
