@@ -75,7 +75,8 @@ def run_with_ray(job: Job, searcher: PlanSearcher, progress: Progress, log: Call
         with Interruption(job.stop_file, log), progress, _ray_log(job.work / "ray.log"):
             return execute(searcher, job)
     finally:
-        ray.shutdown()
+        with _signals_ignored():
+            ray.shutdown()
 
 
 def connect(profile: MachineProfile, offered: Resources) -> Resources:
@@ -106,6 +107,20 @@ def connect(profile: MachineProfile, offered: Resources) -> Resources:
             object_store_memory=200 * 2**20,
         )
     return offered
+
+
+@contextlib.contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Ctrl-C and SIGTERM do nothing: the sweep is ending, and Ray's shutdown, cut short, would end the process with another exit code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from omnimer_ray.execution import driver
 from omnimer_ray.execution.driver import Interruption, TrialErrors, connect
 from omnimer_ray.machine.profile import MachineProfile, Resources
 
@@ -61,6 +62,29 @@ def test_the_first_ctrl_c_requests_a_stop_and_the_second_stops_at_once(tmp_path:
 def test_sigterm_stops_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Interruption(tmp_path / "stop", lambda line: None):
         interrupt(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_rays_shutdown_does_not_cut_it_short(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a second Ctrl-C that met the shutdown ended the command with code 1."""
+    ended = list[str]()
+
+    def shutdown() -> None:
+        interrupt(number)
+        ended.append("Ray")
+
+    def connect(profile: MachineProfile, offered: Resources) -> Resources:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(driver.ray, "shutdown", shutdown)
+    monkeypatch.setattr(driver, "connect", connect)
+    job: Any = SimpleNamespace(profile=MachineProfile(docs="a test"))
+    none: Any = None
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        driver.run_with_ray(job, none, none, lambda line: None)
+    assert ended == ["Ray"]
+    assert signal.getsignal(number) == before
 
 
 def test_a_stop_file_of_an_earlier_sweep_is_ignored(tmp_path: Path) -> None:
