@@ -37,14 +37,16 @@ class Room(NamedTuple):
 def find_room(profile: MachineProfile, nodes: Sequence[Node], running: int, starting: int, idle: int = 0) -> Room:
     """Decide whether one more worker group fits. `starting` of the `running` units have no resources yet; `idle` processes wait for a unit.
 
-    If this sweep's own units fill the cluster, no reason is reported: the next unit starts when one of them ends.
+    If this sweep's own units fill the cluster, no reason is reported: the next unit starts when one of them ends. One that was started on a node
+    that then died waits too.
     """
     limit = num_groups(profile, (node.total for node in nodes))
     if profile.max_concurrent_runs is not None:
         limit = min(limit, profile.max_concurrent_runs)
-    if running >= limit > 0:
+    free = num_groups(profile, (node.free for node in nodes)) + idle
+    if running >= limit > 0 and (free >= starting or running - starting >= limit):
         return Room(False)
-    if limit and num_groups(profile, (node.free for node in nodes)) + idle > starting:
+    if running < limit and free > starting:
         return Room(True)
     return Room(False, describe_shortage(profile, nodes))
 

@@ -38,6 +38,7 @@ CARDS = profile(cpus_per_worker=4, gpus_per_worker=1, workers_per_run=2, acceler
         (profile(), [node(1, 1), node(1, 1)], 2, 2, Room(False)),
         (profile(), [node(1, 0)], 2, 1, Room(False)),  # a node died: its unit has not ended yet
         (profile(), [node(1, 0)], 0, 0, Room(False, "waiting for 1 core on one node: 0 free of 1 core")),
+        (profile(), [node(1, 0)], 1, 1, Room(False, "waiting for 1 core on one node: 0 free of 1 core")),  # started on a node that died
         (profile(), [], 0, 0, Room(False, "waiting for 1 core on one node: no node is alive")),
         (profile(), [node(1, 0), node(1, 1)], 1, 1, Room(False, "waiting for 1 core on one node: 0 free of 1 core; 1 free of 1 core")),
         (profile(max_concurrent_runs=1), [node(4, 3)], 1, 0, Room(False)),
