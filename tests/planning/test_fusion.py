@@ -10,7 +10,7 @@ from making import clip, tiny_config
 from omnimer_ray.config import RunConfig
 from omnimer_ray.corpora.clips import Corpus
 from omnimer_ray.errors import ConfigError
-from omnimer_ray.feature_config import tower_features
+from omnimer_ray.feature_config import CharNgrams, Feature, Prosody, tower_features
 from omnimer_ray.fusion_config import FusionConfig, LateFusionConfig, Linear, Tfn, late_fusion, on_features
 from omnimer_ray.planning.description import summary, variant_lines
 from omnimer_ray.planning.extents import extents_of
@@ -19,6 +19,7 @@ from omnimer_ray.planning.plan import Plan, make_plan
 from omnimer_ray.planning.space import SearchSpace
 from omnimer_ray.planning.units import FeatureUnit, RunUnit
 from search_spaces.methods import space
+from search_spaces.mmef_ladder import ladder
 
 RECIPE = tiny_config()
 
@@ -136,3 +137,15 @@ def test_a_variant_that_is_neither_changes_nor_a_config_is_refused() -> None:
         ConfigError, match="variant 'odd': a dict of changed fields, or a config of another method, is needed, not PosixPath"
     ):
         planned(odd=Path("odd"))  # type: ignore[arg-type]
+
+
+def test_the_ladder_takes_other_features_than_the_towers() -> None:
+    video = tower_features(RECIPE.base, RECIPE.media)["video"]
+    words, pitch = Feature(encoder=CharNgrams(size=64), view="text"), Feature(encoder=Prosody(), view="audio", media=RECIPE.media)
+    plan = make_plan(ladder(RECIPE, {"text": words, "audio": pitch, "video": video}))
+    read = {row.variant: plan.runs[row.signature].config for row in plan.rows}
+    assert all(isinstance(config, FusionConfig) and config.features["audio"] == pitch for config in read.values())
+    last = read["+ descriptions"]
+    assert isinstance(last, FusionConfig)
+    assert last.features["text"].encoder.model_dump()["encoder"] == words.encoder.model_dump()
+    assert len(plan.features) == 7
